@@ -1,0 +1,1 @@
+"""The wire: everything that Experience, Runtime and the page must agree on."""

@@ -1,0 +1,1 @@
+"""Every endpoint, declared once, a module per noun."""

@@ -1,0 +1,8 @@
+"""PublicApi: everything that Experience answers to people and programs."""
+
+from contracts.api.account import AdminApi, AuthApi, SessionApi
+from contracts.api.work import ArtifactApi, ExecutionApi, IntentApi, WorkflowApi
+
+
+class PublicApi(AuthApi, SessionApi, IntentApi, ExecutionApi, ArtifactApi, WorkflowApi, AdminApi):
+    """The front door. A client of it inherits from this class and from `contracts.wiring.client.Client`."""

@@ -1,0 +1,323 @@
+"""RuntimeApi: what Runtime answers to Experience. The tenant is in the internal token, never in a parameter."""
+
+from contracts.declare import Blob, Channel, Endpoint
+from contracts.errors import Code
+from contracts.events import EventPage
+from contracts.execution import (
+    AdoptTenant,
+    Artifact,
+    ArtifactRef,
+    Artifacts,
+    CancelExecution,
+    Execution,
+    ExecutionRef,
+    ExecutionSummary,
+    ListExecutions,
+    Moved,
+    ReadArtifact,
+    ReadEvents,
+    ReadExecution,
+    Realms,
+    ResolveArtifacts,
+    RuntimeExport,
+    Steps,
+    SubmitExecution,
+    TenantState,
+)
+from contracts.frames import DownstreamFrame, OpenEvents, UpstreamFrame
+from contracts.model import Nothing, Page
+from contracts.workflow import (
+    CreateWorkflow,
+    DeleteWorkflow,
+    ListWorkflows,
+    NodeTypes,
+    ReadWorkflow,
+    SaveWorkflow,
+    ValidateDocument,
+    Validation,
+    Workflow,
+    WorkflowRef,
+    WorkflowSummary,
+    WorkflowVersions,
+)
+
+WORKFLOW_LIMIT = 4 * 1_048_576
+
+
+class RuntimeApi:
+    """The stage door: only the internal token opens it."""
+
+    get_realms = Endpoint(
+        method="GET",
+        path="/api/realms",
+        request=Nothing,
+        result=Realms,
+        summary="What Runtime can be asked to do.",
+        scope=None,
+        tag="realms",
+        idempotent=True,
+    )
+    submit_execution = Endpoint(
+        method="POST",
+        path="/api/runtime/executions",
+        request=SubmitExecution,
+        result=ExecutionSummary,
+        status=202,
+        summary="Record an execution and queue it, once per execution_id.",
+        scope=None,
+        tag="executions",
+        errors=(Code.INVALID, Code.NOT_FOUND, Code.WORKFLOW_INVALID, Code.FORBIDDEN),
+        idempotent=True,
+    )
+    list_executions = Endpoint(
+        method="GET",
+        path="/api/runtime/executions",
+        request=ListExecutions,
+        result=Page[ExecutionSummary],
+        summary="Executions of the tenant, newest first.",
+        scope=None,
+        tag="executions",
+        idempotent=True,
+    )
+    get_execution = Endpoint(
+        method="GET",
+        path="/api/runtime/executions/{execution_id}",
+        request=ReadExecution,
+        result=Execution,
+        summary="Where an execution stands.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    read_events = Endpoint(
+        method="GET",
+        path="/api/runtime/executions/{execution_id}/events",
+        request=ReadEvents,
+        result=EventPage,
+        summary="Events after a sequence number.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    read_steps = Endpoint(
+        method="GET",
+        path="/api/runtime/executions/{execution_id}/steps",
+        request=ExecutionRef,
+        result=Steps,
+        summary="Recorded attempts.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    list_artifacts = Endpoint(
+        method="GET",
+        path="/api/runtime/executions/{execution_id}/artifacts",
+        request=ExecutionRef,
+        result=Artifacts,
+        summary="What an execution has stored.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    cancel_execution = Endpoint(
+        method="POST",
+        path="/api/runtime/executions/{execution_id}/cancel",
+        request=CancelExecution,
+        result=Execution,
+        status=202,
+        summary="Ask for the end of an execution.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    get_artifact = Endpoint(
+        method="GET",
+        path="/api/runtime/artifacts/{artifact_id}",
+        request=ArtifactRef,
+        result=Artifact,
+        summary="What is known of an artifact.",
+        scope=None,
+        tag="artifacts",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    resolve_artifacts = Endpoint(
+        method="POST",
+        path="/api/runtime/artifacts/resolve",
+        request=ResolveArtifacts,
+        result=Artifacts,
+        summary="Metadata of those of the ids that exist.",
+        scope=None,
+        tag="artifacts",
+        idempotent=True,
+    )
+    read_artifact: Endpoint[ReadArtifact, Blob] = Endpoint(
+        method="GET",
+        path="/api/runtime/artifacts/{artifact_id}/content",
+        request=ReadArtifact,
+        result=Blob,  # type: ignore[type-abstract]  # the protocol is the type of the answer
+        summary="An artifact's bytes.",
+        scope=None,
+        tag="artifacts",
+        errors=(Code.NOT_FOUND, Code.RANGE_NOT_SATISFIABLE),
+        media_type="application/octet-stream",
+        deadline_s=300,
+    )
+    get_node_types = Endpoint(
+        method="GET",
+        path="/api/runtime/node-types",
+        request=Nothing,
+        result=NodeTypes,
+        summary="The node catalogue.",
+        scope=None,
+        tag="workflows",
+        idempotent=True,
+    )
+    create_workflow = Endpoint(
+        method="POST",
+        path="/api/runtime/workflows",
+        request=CreateWorkflow,
+        result=Workflow,
+        status=201,
+        summary="Store a new workflow.",
+        scope=None,
+        tag="workflows",
+        errors=(Code.LIMIT_REACHED,),
+        body_limit=WORKFLOW_LIMIT,
+    )
+    list_workflows = Endpoint(
+        method="GET",
+        path="/api/runtime/workflows",
+        request=ListWorkflows,
+        result=Page[WorkflowSummary],
+        summary="Workflows, last changed first.",
+        scope=None,
+        tag="workflows",
+        idempotent=True,
+    )
+    validate_document = Endpoint(
+        method="POST",
+        path="/api/runtime/workflows/validate",
+        request=ValidateDocument,
+        result=Validation,
+        summary="Check a document.",
+        scope=None,
+        tag="workflows",
+        body_limit=WORKFLOW_LIMIT,
+        idempotent=True,
+    )
+    get_workflow = Endpoint(
+        method="GET",
+        path="/api/runtime/workflows/{workflow_id}",
+        request=ReadWorkflow,
+        result=Workflow,
+        summary="Read a workflow.",
+        scope=None,
+        tag="workflows",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    save_workflow = Endpoint(
+        method="PUT",
+        path="/api/runtime/workflows/{workflow_id}",
+        request=SaveWorkflow,
+        result=Workflow,
+        summary="Store the next version.",
+        scope=None,
+        tag="workflows",
+        errors=(Code.NOT_FOUND, Code.VERSION_CONFLICT),
+        body_limit=WORKFLOW_LIMIT,
+    )
+    delete_workflow = Endpoint(
+        method="DELETE",
+        path="/api/runtime/workflows/{workflow_id}",
+        request=DeleteWorkflow,
+        result=Nothing,
+        status=204,
+        summary="Delete a workflow.",
+        scope=None,
+        tag="workflows",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+    )
+    list_versions = Endpoint(
+        method="GET",
+        path="/api/runtime/workflows/{workflow_id}/versions",
+        request=WorkflowRef,
+        result=WorkflowVersions,
+        summary="Versions, newest first.",
+        scope=None,
+        tag="workflows",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    validate_workflow = Endpoint(
+        method="POST",
+        path="/api/runtime/workflows/{workflow_id}/validate",
+        request=WorkflowRef,
+        result=Validation,
+        summary="Check the latest version as stored.",
+        scope=None,
+        tag="workflows",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    set_tenant = Endpoint(
+        method="PUT",
+        path="/api/runtime/tenants/{tenant_id}",
+        request=TenantState,
+        result=Nothing,
+        status=204,
+        summary="Make a tenant known, with its limits.",
+        scope=None,
+        tag="tenants",
+        idempotent=True,
+    )
+    adopt_tenant = Endpoint(
+        method="POST",
+        path="/api/runtime/tenants/adopt",
+        request=AdoptTenant,
+        result=Moved,
+        summary="Move what a guest's tenant owns to the tenant in the token.",
+        scope=None,
+        tag="tenants",
+        errors=(Code.CONFLICT,),
+        idempotent=True,
+    )
+    export_tenant = Endpoint(
+        method="GET",
+        path="/api/runtime/tenant-export",
+        request=Nothing,
+        result=RuntimeExport,
+        summary="Everything the tenant owns in Runtime.",
+        scope=None,
+        tag="tenants",
+        idempotent=True,
+        deadline_s=300,
+    )
+    delete_tenant = Endpoint(
+        method="DELETE",
+        path="/api/runtime/tenant",
+        request=Nothing,
+        result=Nothing,
+        status=204,
+        summary="Delete all that the tenant owns in Runtime; refused while something runs.",
+        scope=None,
+        tag="tenants",
+        errors=(Code.CONFLICT,),
+        idempotent=True,
+        deadline_s=300,
+    )
+    events: Channel[OpenEvents, DownstreamFrame, UpstreamFrame] = Channel(
+        path="/api/runtime/events",
+        open=OpenEvents,
+        sends=DownstreamFrame,
+        receives=UpstreamFrame,
+        summary="One multiplexed subscription channel between an Experience and a Runtime process.",
+        scope=None,
+        tag="executions",
+    )

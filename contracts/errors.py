@@ -1,0 +1,160 @@
+"""The closed list of failures a caller can receive, and the exception that carries one.
+
+    ApiError(code, detail, hint)          what a handler raises
+      └─ rendered by wiring/server as     Problem (RFC 9457, application/problem+json)
+      └─ rebuilt by wiring/client from    Problem, so that a failure crosses the tiers unchanged
+"""
+
+from enum import StrEnum
+
+from contracts.model import Contract
+
+
+class Code(StrEnum):
+    """Why a call failed. Each code has one HTTP status and one answer to "is it worth trying again?"."""
+
+    MALFORMED = "malformed"
+    """The body is not JSON, or the request can't be read at all."""
+    INVALID = "invalid"
+    """The request was read, and a field of it is missing, unknown or wrong; `faults` names each."""
+    WORKFLOW_INVALID = "workflow_invalid"
+    """The workflow can't run as it stands; `faults` names node, handle and rule."""
+    HOST_REFUSED = "host_refused"
+    """A browser may not go to that host."""
+    UNAUTHENTICATED = "unauthenticated"
+    CROSS_SITE = "cross_site"
+    """A write that came with a cookie from a page of another origin."""
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_ACCEPTABLE = "not_acceptable"
+    CONFLICT = "conflict"
+    """The thing is not in a state that allows this, or it exists already."""
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    """This Idempotency-Key was used before with another request."""
+    VERSION_CONFLICT = "version_conflict"
+    """Somebody saved in between; `If-Match` no longer names the latest version."""
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    LIMIT_REACHED = "limit_reached"
+    """A limit of the tenant (workflows, keys, members …) is used up."""
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    """Something behind this answer can't be reached now."""
+    TIMEOUT = "timeout"
+    INTERNAL = "internal"
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that goes with the code."""
+        return _STATUS[self]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed a little later."""
+        return self in _RETRYABLE
+
+
+_RETRYABLE = frozenset({Code.RATE_LIMITED, Code.UNAVAILABLE, Code.TIMEOUT})
+_STATUS = {
+    Code.MALFORMED: 400,
+    Code.INVALID: 422,
+    Code.WORKFLOW_INVALID: 422,
+    Code.HOST_REFUSED: 422,
+    Code.UNAUTHENTICATED: 401,
+    Code.CROSS_SITE: 403,
+    Code.FORBIDDEN: 403,
+    Code.NOT_FOUND: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.NOT_ACCEPTABLE: 406,
+    Code.CONFLICT: 409,
+    Code.IDEMPOTENCY_MISMATCH: 409,
+    Code.VERSION_CONFLICT: 409,
+    Code.TOO_LARGE: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.RANGE_NOT_SATISFIABLE: 416,
+    Code.BUDGET_EXCEEDED: 402,
+    Code.LIMIT_REACHED: 409,
+    Code.RATE_LIMITED: 429,
+    Code.UNAVAILABLE: 503,
+    Code.TIMEOUT: 504,
+    Code.INTERNAL: 500,
+}
+
+
+class Fault(Contract):
+    """One thing wrong with a request or a workflow."""
+
+    where: str
+    """A path into what was sent: `body.nodes[2].data.inputs["Selector"]`, `query.after`."""
+    rule: str
+    """A stable name of the broken rule, e.g. `missing`, `unknown_node_type`, `cycle`."""
+    detail: str
+    """The rule in words, about this very value."""
+    node_id: str | None = None
+    handle: str | None = None
+
+
+class Problem(Contract):
+    """RFC 9457 problem document, the body of every answer that is not a success."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    """What failed."""
+    hint: str
+    """The way out: what the caller can do now."""
+    code: Code
+    request_id: str
+    faults: list[Fault] = []
+    retry_after: float | None = None
+    """Seconds to wait; also sent as `Retry-After`."""
+
+
+class ApiError(Exception):
+    """A failure that a caller may see. Anything else that escapes a handler becomes `internal`."""
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        hint: str = "",
+        *,
+        faults: list[Fault] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.hint = hint or _HINT[code]
+        self.faults = faults or []
+        self.retry_after = retry_after
+
+
+_HINT = {
+    Code.MALFORMED: "Send a JSON object, UTF-8, as application/json.",
+    Code.INVALID: "Mend the named fields and send it again; /api/docs shows what each endpoint takes.",
+    Code.WORKFLOW_INVALID: "Mend the named nodes and validate again.",
+    Code.HOST_REFUSED: "Ask the owner of this installation to add the host to the allowed hosts.",
+    Code.UNAUTHENTICATED: "Sign in, or send a fresh token or API key in the Authorization header.",
+    Code.CROSS_SITE: "Send the request from this installation's own page, or use a token instead of the cookie.",
+    Code.FORBIDDEN: "Ask an owner or admin of the tenant for a role that allows this.",
+    Code.NOT_FOUND: "Check the id; things of other tenants are not shown either.",
+    Code.METHOD_NOT_ALLOWED: "Use one of the methods in the Allow header.",
+    Code.NOT_ACCEPTABLE: "This address speaks another protocol; /api/docs says which.",
+    Code.CONFLICT: "Read the thing again: its state has changed.",
+    Code.IDEMPOTENCY_MISMATCH: "Use a new Idempotency-Key for a new request.",
+    Code.VERSION_CONFLICT: "Load the latest version, put your change on top and save again.",
+    Code.TOO_LARGE: "Send less; large values belong into artifacts.",
+    Code.UNSUPPORTED_MEDIA_TYPE: "Send the body as application/json.",
+    Code.RANGE_NOT_SATISFIABLE: "Ask for a range inside the artifact's size.",
+    Code.BUDGET_EXCEEDED: "Raise the budget or wait for the next period.",
+    Code.LIMIT_REACHED: "Delete what is no longer needed, or ask the owner to raise the limit.",
+    Code.RATE_LIMITED: "Wait for retry_after seconds and try again.",
+    Code.UNAVAILABLE: "Nothing was lost; try again in a moment.",
+    Code.TIMEOUT: "Try again in a moment; the work may have been done, so read before you repeat.",
+    Code.INTERNAL: "This is a fault of the server; report it with the request id.",
+}

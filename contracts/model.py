@@ -1,0 +1,91 @@
+"""Base model, identifiers and time: the words every other contract is written in."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Generic, NewType, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+
+TenantId = NewType("TenantId", UUID)
+UserId = NewType("UserId", UUID)
+LoginId = NewType("LoginId", UUID)
+KeyId = NewType("KeyId", UUID)
+SessionId = NewType("SessionId", UUID)
+IntentId = NewType("IntentId", UUID)
+WorkflowId = NewType("WorkflowId", UUID)
+ExecutionId = NewType("ExecutionId", UUID)
+StepId = NewType("StepId", UUID)
+ArtifactId = NewType("ArtifactId", UUID)
+LogId = NewType("LogId", UUID)
+
+NodeId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""A node's id: chosen by whoever drew the workflow, unique within it."""
+
+Instant = AwareDatetime
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+ShortText = Annotated[str, StringConstraints(max_length=8_000)]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[A-Za-z0-9_\-=.]+$")]
+Limit = Annotated[int, Field(ge=1, le=200)]
+Seq = Annotated[int, Field(ge=0, le=2**53)]
+"""Place of an event in its execution's log: 1, 2, 3 … without gaps; 0 means before the first."""
+
+
+class Contract(BaseModel):
+    """A value that crosses a process boundary: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Nothing(Contract):
+    """An answer without a body (204)."""
+
+
+ItemT = TypeVar("ItemT")
+
+
+class Page(Contract, Generic[ItemT]):
+    """One page of a list; `next_cursor` is null on the last one."""
+
+    items: list[ItemT]
+    next_cursor: str | None
+
+
+class InHeader:
+    """Marks a request field that travels as an HTTP header instead of in the query or the body."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class InQuery:
+    """Marks a field of a request with a body that travels in the query."""
+
+
+IdempotencyKey = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$"), InHeader("Idempotency-Key")
+]
+"""Chosen by the caller: the same key with the same request answers the same again, within 24 hours at least."""
+
+
+def _from_unix(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return datetime.fromtimestamp(float(value), UTC)
+        except (ValueError, OverflowError, OSError):
+            return value
+    return value
+
+
+def unix_text(value: datetime) -> str:
+    """The API guide's timestamp: unix seconds with a fraction, as a string (`"1704067200.123"`)."""
+    # Through Decimal: a float of today's epoch has too few digits left for microseconds to survive a round trip.
+    micros = int(value.timestamp()) * 1_000_000 + value.microsecond
+    text = str(Decimal(micros) / 1_000_000)
+    return text if "." in text else f"{text}.0"
+
+
+UnixInstant = Annotated[
+    AwareDatetime, BeforeValidator(_from_unix), PlainSerializer(unix_text, return_type=str, when_used="json")
+]
+"""An instant inside, the API guide's string of unix seconds on the wire."""

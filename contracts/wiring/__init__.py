@@ -1,0 +1,1 @@
+"""Declarations bound to Starlette, httpx, WebSockets and the document formats."""

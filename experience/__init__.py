@@ -1,0 +1,1 @@
+"""The public tier: people and programs come in here."""

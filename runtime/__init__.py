@@ -1,0 +1,1 @@
+"""The internal tier: workflows, browsers and what runs them."""
