@@ -1,8 +1,8 @@
 """The closed list of failures a caller can receive, and the exception that carries one.
 
-    ApiError(code, detail, hint)          what a handler raises
-      └─ rendered by wiring/server as     Problem (RFC 9457, application/problem+json)
-      └─ rebuilt by wiring/client from    Problem, so that a failure crosses the tiers unchanged
+ApiError(code, detail, hint)          what a handler raises
+  └─ rendered by wiring/server as     Problem (RFC 9457, application/problem+json)
+  └─ rebuilt by wiring/client from    Problem, so that a failure crosses the tiers unchanged
 """
 
 from enum import StrEnum

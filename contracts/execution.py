@@ -441,5 +441,3 @@ class RuntimeExport(Contract):
     workflows: list[JsonObject]
     executions: list[JsonObject]
     artifacts: list[JsonObject]
-
-

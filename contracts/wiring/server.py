@@ -1,0 +1,328 @@
+"""Declaration + handler → Starlette route. The only code that renders answers and problem documents.
+
+A request passes: request id and forged headers (middleware) → guard → parser → handler, inside one deadline. Whatever
+goes wrong on the way becomes one `Problem`; what was not meant to be seen becomes `internal`, with the trace in the log.
+"""
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+import structlog
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils.compat import uuid7
+
+from contracts.declare import Endpoint, endpoints
+from contracts.errors import ApiError, Code, Problem
+from contracts.model import Contract
+from contracts.wiring.parsing import Parser
+
+log = structlog.get_logger()
+
+ReqT = TypeVar("ReqT", bound=Contract)
+ResT = TypeVar("ResT")
+CallerT = TypeVar("CallerT")
+
+FORGEABLE = (b"x-tenant-", b"x-user-", b"x-internal-")
+"""Headers that say who somebody is; nobody outside may set them, so they are dropped on arrival."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Envelope:
+    """What is known of a request besides its typed content."""
+
+    request_id: str
+    address: str
+    """The client's address, as the trusted proxy reports it."""
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    cookies: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Call(Envelope, Generic[CallerT]):
+    """What a handler gets: the envelope, who calls, and a way to set headers and cookies on the answer."""
+
+    caller: CallerT
+    answer_headers: MutableHeaders = field(default_factory=MutableHeaders)
+
+    def set_header(self, name: str, value: str) -> None:
+        """Put a header on the answer."""
+        self.answer_headers[name] = value
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age: int,
+        http_only: bool = True,
+        secure: bool = True,
+        same_site: Literal["lax", "strict", "none"] = "lax",
+        path: str = "/",
+    ) -> None:
+        """Put a cookie on the answer; `max_age` in seconds."""
+        carrier = Response()
+        carrier.set_cookie(
+            name, value, max_age=max_age, httponly=http_only, secure=secure, samesite=same_site, path=path
+        )
+        self.answer_headers.append("set-cookie", carrier.headers["set-cookie"])
+
+    def delete_cookie(self, name: str, *, secure: bool = True, path: str = "/") -> None:
+        """Make the browser forget a cookie."""
+        self.set_cookie(name, "", max_age=0, secure=secure, path=path)
+
+
+@dataclass(slots=True)
+class Download:
+    """What the handler of a download answers."""
+
+    media_type: str
+    chunks: AsyncIterator[bytes]
+    size: int | None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Guard = Callable[[Envelope, Endpoint[Any, Any]], Awaitable[CallerT]]
+Handler = Callable[[Call[CallerT], ReqT], Awaitable[ResT]]
+
+
+class Server(Generic[CallerT]):
+    """Binds handlers to the declarations of one API class."""
+
+    def __init__(self, api: type[Any], guard: Guard[CallerT]) -> None:
+        self._api = api
+        self._guard = guard
+        self._bound: dict[int, tuple[Endpoint[Any, Any], Callable[[Request], Awaitable[Response]]]] = {}
+
+    def on(self, endpoint: Endpoint[ReqT, ResT], handler: Handler[CallerT, ReqT, ResT]) -> None:
+        """Serve `endpoint` with `handler`; the type checker holds the handler to the declaration.
+
+        Raises:
+            TypeError: the endpoint is served already.
+        """
+        if id(endpoint) in self._bound:
+            raise TypeError(f"{endpoint.method} {endpoint.path} is served twice")
+        self._bound[id(endpoint)] = (endpoint, self._responder(endpoint, handler))
+
+    def routes(self) -> list[BaseRoute]:
+        """One route per path, literal paths before those with parameters.
+
+        Raises:
+            TypeError: a declared endpoint has no handler, or a handler serves what the API does not declare.
+        """
+        declared = {id(endpoint): name for name, endpoint in endpoints(self._api)}
+        unserved = [name for key, name in declared.items() if key not in self._bound]
+        foreign = [endpoint.path for key, (endpoint, _) in self._bound.items() if key not in declared]
+        if unserved or foreign:
+            raise TypeError(f"{self._api.__name__}: unserved {unserved}, not declared {foreign}")
+        by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
+        for endpoint, respond in self._bound.values():
+            by_path.setdefault(endpoint.path, {})[endpoint.method] = respond
+        in_order = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
+        return [_route(path, by_path[path]) for path in in_order]
+
+    def _responder(
+        self, endpoint: Endpoint[ReqT, ResT], handler: Handler[CallerT, ReqT, ResT]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        parser = Parser(endpoint)
+
+        async def respond(request: Request) -> Response:
+            envelope = envelope_of(request)
+            try:
+                async with asyncio.timeout(endpoint.deadline_s):
+                    caller = await self._guard(envelope, endpoint)
+                    call = Call(
+                        request_id=envelope.request_id,
+                        address=envelope.address,
+                        method=envelope.method,
+                        path=envelope.path,
+                        headers=envelope.headers,
+                        cookies=envelope.cookies,
+                        caller=caller,
+                    )
+                    result = await handler(call, await parser.parse(request))
+            except ApiError as error:
+                return problem_response(envelope.request_id, error)
+            except TimeoutError:
+                log.warning("deadline passed", endpoint=endpoint.path, deadline_s=endpoint.deadline_s)
+                late = ApiError(Code.TIMEOUT, f"No answer within {endpoint.deadline_s:g} seconds.")
+                return problem_response(envelope.request_id, late)
+            except Exception:
+                log.exception("handler failed", endpoint=endpoint.path)
+                return problem_response(envelope.request_id, _unexpected())
+            return _success(endpoint, result, call.answer_headers)
+
+        return respond
+
+
+def build_app(
+    routes: Sequence[BaseRoute],
+    *,
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+    middleware: Sequence[Middleware] = (),
+) -> Starlette:
+    """An application whose every answer, also for unknown paths and methods, is typed and carries a request id."""
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(Entrance), *middleware],
+        exception_handlers={HTTPException: _answer_http_exception, Exception: _answer_unexpected},
+    )
+    app.router.redirect_slashes = False  # a path has one spelling; a redirected POST loses its body
+    return app
+
+
+def envelope_of(request: Request) -> Envelope:
+    """The envelope of a request that has passed the Entrance."""
+    return Envelope(
+        request_id=request.scope["state"]["request_id"],
+        address=request.client.host if request.client else "",
+        method=request.method,
+        path=request.url.path,
+        headers=request.headers,
+        cookies=request.cookies,
+    )
+
+
+def problem_response(request_id: str, error: ApiError) -> Response:
+    """An ApiError as RFC 9457 problem document."""
+    problem = Problem(
+        type=f"urn:stagedoor:problem:{error.code.value}",
+        title=error.code.value.replace("_", " ").capitalize(),
+        status=error.code.status,
+        detail=error.detail,
+        hint=error.hint,
+        code=error.code,
+        request_id=request_id,
+        faults=error.faults,
+        retry_after=error.retry_after,
+    )
+    headers: dict[str, str] = {"cache-control": "no-store"}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if error.code is Code.UNAUTHENTICATED:
+        headers["www-authenticate"] = 'Bearer realm="stagedoor"'  # RFC 9110 15.5.2: a 401 names a scheme
+    return Response(problem.model_dump_json(), error.code.status, headers, "application/problem+json")
+
+
+class Entrance:
+    """The first thing a request meets: drops forgeable headers, gives a request id, writes the access log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        scope["headers"] = [pair for pair in scope["headers"] if not _is_forgeable(pair[0])]
+        sent = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid7())
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_marked if scope["type"] == "http" else send)
+            finally:
+                # the path only: queries may hold tokens
+                log.info(
+                    "request" if scope["type"] == "http" else "socket closed",
+                    method=scope.get("method", "WS"),
+                    path=scope["path"],
+                    status=status or None,
+                    ms=round((time.perf_counter() - began) * 1_000, 1),
+                )
+
+
+def _is_forgeable(name: bytes) -> bool:
+    # some servers fold `_` and `.` into `-` (CGI's aliases), so those spellings are the same header
+    return name.lower().translate(_ALIASES).startswith(FORGEABLE)
+
+
+_ALIASES = bytes.maketrans(b"_.", b"--")
+
+
+def _route(path: str, responders: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> Route:
+    allowed = sorted({*responders, "HEAD"} if "GET" in responders else responders)
+
+    async def dispatch(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        respond = responders.get(method)
+        if respond is None:
+            return _refuse_method(request, allowed)
+        return await respond(request)
+
+    # no `methods`: Starlette would answer 405 itself, knowing only the first route of a path
+    route = Route(path, dispatch)
+    route.methods = None
+    return route
+
+
+def _refuse_method(request: Request, allowed: Sequence[str]) -> Response:
+    detail = f"{request.url.path} does not take {request.method}."
+    response = problem_response(request.scope["state"]["request_id"], ApiError(Code.METHOD_NOT_ALLOWED, detail))
+    response.headers["allow"] = ", ".join(allowed)
+    return response
+
+
+def _success(endpoint: Endpoint[Any, Any], result: Any, headers: MutableHeaders) -> Response:
+    if isinstance(result, Download):
+        response: Response = StreamingResponse(
+            result.chunks, result.status, headers=result.headers, media_type=result.media_type
+        )
+        if result.size is not None:
+            response.headers["content-length"] = str(result.size)
+    elif endpoint.status == 204:
+        response = Response(status_code=204)
+    else:
+        response = Response(result.model_dump_json(), endpoint.status, media_type="application/json")
+        response.headers["cache-control"] = "no-store"
+    response.raw_headers.extend(headers.raw)
+    return response
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    request_id = request.scope["state"]["request_id"]
+    match error:
+        case HTTPException(status_code=404):
+            return problem_response(request_id, ApiError(Code.NOT_FOUND, f"Nothing is at {request.url.path}."))
+        case HTTPException(status_code=405):
+            return problem_response(request_id, ApiError(Code.METHOD_NOT_ALLOWED, str(error.detail)))
+        case HTTPException(status_code=status) if status < 500:
+            return problem_response(request_id, ApiError(Code.MALFORMED, str(error.detail)))
+        case _:
+            return problem_response(request_id, _unexpected())
+
+
+async def _answer_unexpected(request: Request, _error: Exception) -> Response:
+    return problem_response(request.scope.get("state", {}).get("request_id", ""), _unexpected())
+
+
+def _unexpected() -> ApiError:
+    return ApiError(Code.INTERNAL, "Something failed that should not have.")
