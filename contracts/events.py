@@ -19,7 +19,7 @@ class _Event(Contract):
     timestamp: UnixInstant
 
 
-class Accepted(_Event):
+class ExecutionAccepted(_Event):
     """The execution exists."""
 
     type: Literal["accepted"] = "accepted"
@@ -154,7 +154,7 @@ class Cancelled(_Event):
 
 
 Event = Annotated[
-    Accepted
+    ExecutionAccepted
     | StatusChanged
     | NodeUpdated
     | Logged

@@ -59,7 +59,7 @@ class AuthExpiring(Contract):
     """Unix seconds."""
 
 
-class Fault(Contract):
+class StreamFault(Contract):
     """The last thing said before a close with an error code, in words."""
 
     type: Literal["fault"] = "fault"
@@ -69,7 +69,7 @@ class Fault(Contract):
 
 
 ServerFrame = Annotated[
-    Hello | Ping | Pong | Reset | AuthExpiring | Fault,
+    Hello | Ping | Pong | Reset | AuthExpiring | StreamFault,
     Field(discriminator="type"),
 ]
 """What the server sends besides events."""
