@@ -1,1 +1,1 @@
-"""The command line `stagedoor`: the local stack and, later, a client of the public API. It stands on contracts alone."""
+"""The command line `stagedoor`: the local stack, and a client of the public API. It stands on contracts alone."""

@@ -30,7 +30,7 @@ INSTALL = "pginstall18"
 """The folder of PostgreSQL 18 in the wheel, which brings older majors beside it."""
 
 ACCOUNT = "daemon"
-"""Exists on every Linux and macOS. Not `nobody`: jailed browsers may run as that, and the account reads the database."""
+"""Exists on every Linux and macOS. Not `nobody`: jailed browsers may run as that one, and it reads the database."""
 
 SHARED = Path("/var/lib/stagedoor")
 SUPERUSER = "postgres"
@@ -104,7 +104,7 @@ class Cluster:
 
     def ensure_database(self, database: str = DATABASE) -> None:
         """Create `database` with the roles and schemas of Stagedoor, or bring an existing one up to them."""
-        if not self.run_sql(f"SELECT 1 FROM pg_database WHERE datname = '{database}'", "postgres"):
+        if database not in self.run_sql("SELECT datname FROM pg_database", "postgres").splitlines():
             self.run_sql(f'CREATE DATABASE "{database}"', "postgres", in_transaction=False)
         self.run_sql(find_roles_sql().read_text(), database)
 

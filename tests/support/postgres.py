@@ -61,7 +61,7 @@ class Postgres:
 def run_postgres() -> Iterator[Postgres]:
     """Start a server on throw-away data and leave nothing of it behind."""
     # Not pytest's tmp_path: that is private to this user, and started by root the server runs as another one.
-    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-", dir="/tmp"))
     folder.chmod(0o755)
     cluster = prepare_cluster(folder / "data", sync=False)
     log = folder / "log"
@@ -75,7 +75,7 @@ def run_postgres() -> Iterator[Postgres]:
                 stderr=output,
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=die_with_parent(),
+                preexec_fn=die_with_parent(),  # noqa: PLW1509  # the callable allocates nothing
                 **run_as(cluster.account),
             )
         try:
