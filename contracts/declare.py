@@ -153,7 +153,7 @@ Declaration = Endpoint[Any, Any] | Channel[Any, Any, Any]
 
 
 def endpoints(api: type[Any]) -> Iterator[tuple[str, Endpoint[Any, Any]]]:
-    """Every endpoint of an API class with its name, base classes first, in the order they are written."""
+    """Every endpoint of an API class with its name, in the order of its bases and then as they are written."""
     for name, value in _members(api):
         if isinstance(value, Endpoint):
             yield name, value
@@ -167,7 +167,7 @@ def channels(api: type[Any]) -> Iterator[tuple[str, Channel[Any, Any, Any]]]:
 
 
 def _members(api: type[Any]) -> Iterator[tuple[str, Any]]:
-    for owner in reversed(api.__mro__):
+    for owner in api.__mro__:
         yield from vars(owner).items()
 
 

@@ -44,7 +44,9 @@ class Client:
         timeout_s: deadline of one call, all attempts together.
     """
 
-    def __init__(self, http: httpx.AsyncClient, headers: HeaderSource | None = None, timeout_s: float = TIMEOUT_S):
+    def __init__(
+        self, http: httpx.AsyncClient, headers: HeaderSource | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self._http = http
         self._headers = headers or dict
         self._timeout_s = timeout_s

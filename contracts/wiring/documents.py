@@ -51,7 +51,9 @@ def openapi(api: type[Any], title: str, description: str, *, bearer_only: bool =
     schemas = definitions.get("$defs", {}) | EVENT.json_schema(mode="serialization", ref_template=_REF)["$defs"]
     paths: dict[str, dict[str, Any]] = {}
     for name, endpoint in declared:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(name, endpoint, refs, bearer_only)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
+            name, endpoint, refs, bearer_only=bearer_only
+        )
     security = {"bearer": _SECURITY["bearer"]} if bearer_only else _SECURITY
     document = {
         "openapi": "3.1.0",
@@ -61,13 +63,13 @@ def openapi(api: type[Any], title: str, description: str, *, bearer_only: bool =
             "description": description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": dict(sorted(paths.items())),
+        "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": security},
     }
     return _prune(document)
 
 
-def _operation(name: str, endpoint: Endpoint[Any, Any], refs: dict[Any, Any], bearer_only: bool) -> dict[str, Any]:
+def _operation(name: str, endpoint: Endpoint[Any, Any], refs: dict[Any, Any], *, bearer_only: bool) -> dict[str, Any]:
     schema = endpoint.request.model_json_schema(ref_template=_REF)
     operation: dict[str, Any] = {
         "operationId": name,
@@ -287,9 +289,9 @@ def main(arguments: list[str]) -> int:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if stale and "--check" in arguments:
-        print(f"stale: {', '.join(stale)}; run `make contracts`", file=sys.stderr)
+        sys.stderr.write(f"stale: {', '.join(stale)}; run `make contracts`\n")
         return 1
-    print(f"written: {', '.join(stale)}" if stale else "the generated documents are fresh")
+    sys.stdout.write(f"written: {', '.join(stale)}\n" if stale else "the generated documents are fresh\n")
     return 0
 
 

@@ -93,8 +93,8 @@ class Parser:
         if not isinstance(body, dict):
             kind = type(body).__name__
             raise ApiError(Code.INVALID, f"The body must be a JSON object, not {kind}.", faults=[_NOT_OBJECT])
-        for name in body.keys() - self._body:
-            faults.append(Fault(where=f"body.{name[:100]}", rule="unknown", detail="Unknown field."))
+        unknown = sorted(body.keys() - self._body)
+        faults += [Fault(where=f"body.{name[:100]}", rule="unknown", detail="Unknown field.") for name in unknown[:50]]
         return body
 
     def _refuse(self, error: ValidationError) -> ApiError:

@@ -1,7 +1,7 @@
 """Declaration + handler → Starlette route. The only code that renders answers and problem documents.
 
 A request passes: request id and forged headers (middleware) → guard → parser → handler, inside one deadline. Whatever
-goes wrong on the way becomes one `Problem`; what was not meant to be seen becomes `internal`, with the trace in the log.
+goes wrong on the way becomes one `Problem`; what nobody may see becomes `internal`, with the trace in the log.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Generic, Literal, TypeVar
 
 import structlog
@@ -298,8 +299,8 @@ def _success(endpoint: Endpoint[Any, Any], result: Any, headers: MutableHeaders)
         )
         if result.size is not None:
             response.headers["content-length"] = str(result.size)
-    elif endpoint.status == 204:
-        response = Response(status_code=204)
+    elif endpoint.status == HTTPStatus.NO_CONTENT:
+        response = Response(status_code=HTTPStatus.NO_CONTENT)
     else:
         response = Response(result.model_dump_json(), endpoint.status, media_type="application/json")
         response.headers["cache-control"] = "no-store"
@@ -314,7 +315,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
             return problem_response(request_id, ApiError(Code.NOT_FOUND, f"Nothing is at {request.url.path}."))
         case HTTPException(status_code=405):
             return problem_response(request_id, ApiError(Code.METHOD_NOT_ALLOWED, str(error.detail)))
-        case HTTPException(status_code=status) if status < 500:
+        case HTTPException(status_code=status) if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return problem_response(request_id, ApiError(Code.MALFORMED, str(error.detail)))
         case _:
             return problem_response(request_id, _unexpected())

@@ -1,0 +1,162 @@
+"""The two documents as one page for people: no script, no third-party request, readable with styles off."""
+
+from html import escape
+from typing import Any
+
+STYLESHEET = """
+:root { color-scheme: light dark; --ink: light-dark(#1d1b26, #ece9f5); --quiet: light-dark(#5d596b, #a9a3bd);
+  --line: light-dark(#dcd8e6, #37324a); --card: light-dark(#fff, #1e1a2b); --ground: light-dark(#f6f4fa, #14111e);
+  --accent: light-dark(#6b2fb3, #c9a2ff); }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
+.layout { display: grid; grid-template-columns: 17rem minmax(0, 1fr); max-width: 80rem; margin: 0 auto; }
+nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow: auto; padding: 1.5rem 1rem; }
+nav a { display: block; padding: .15rem 0; color: var(--quiet); text-decoration: none; font-size: .86rem; }
+nav a:hover, nav a:focus-visible { color: var(--accent); }
+nav strong { display: block; margin-top: 1rem; text-transform: capitalize; }
+main { padding: 1.5rem; min-width: 0; }
+h1 { margin: 0 0 .25rem; } h2 { margin: 2.5rem 0 .5rem; text-transform: capitalize; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem;
+  margin: .9rem 0; }
+section > h3 { margin: 0; font-size: 1rem; font-weight: 600; overflow-wrap: anywhere; }
+code, .method { font-family: ui-monospace, monospace; font-size: .88em; }
+.method { display: inline-block; min-width: 3.6rem; color: var(--accent); font-weight: 700; }
+.quiet { color: var(--quiet); }
+table { width: 100%; border-collapse: collapse; margin: .6rem 0; font-size: .9rem; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-top: 1px solid var(--line); }
+th { font-weight: 600; color: var(--quiet); border-top: 0; }
+summary { cursor: pointer; } a { color: var(--accent); }
+@media (max-width: 50rem) { .layout { display: block; } nav { position: static; max-height: none; } }
+""".strip()
+
+
+def render(openapi: dict[str, Any], asyncapi: dict[str, Any], stylesheet: str) -> str:
+    """The page, with a link to `stylesheet` (a path that serves STYLESHEET)."""
+    groups: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            groups.setdefault(operation["tags"][0], []).append((path, method, operation))
+    title = escape(openapi["info"]["title"])
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
+        f"<title>{title} API</title><link rel=stylesheet href='{escape(stylesheet)}'><div class=layout><nav>",
+        f"<a href='/'>{title}</a><a href='/api/openapi.json'>openapi.json</a>",
+        "<a href='/api/asyncapi.json'>asyncapi.json</a>",
+        *(_menu(group, operations) for group, operations in groups.items()),
+        "<strong>streams</strong>",
+        *(f"<a href='#{escape(name)}'>{escape(name)}</a>" for name in asyncapi["channels"]),
+        f"</nav><main><h1>{title} API</h1><p>{escape(openapi['info']['description'])}</p>{_PREFACE}",
+    ]
+    for group, operations in groups.items():
+        parts.append(f"<h2 id='{escape(group)}'>{escape(group)}</h2>")
+        parts += [_operation(*operation) for operation in operations]
+    parts.append("<h2 id=streams>streams</h2>")
+    parts += [_channel(name, channel) for name, channel in asyncapi["channels"].items()]
+    parts.append("<h2 id=shapes>shapes</h2>")
+    schemas = openapi["components"]["schemas"] | asyncapi["components"]["schemas"]
+    parts += [_shape(name, schema) for name, schema in sorted(schemas.items())]
+    return "".join([*parts, "</main></div></html>"])
+
+
+_PREFACE = (
+    "<p>Send <code>Authorization: Bearer</code> with an access token from <code>/api/auth/login</code> or an API key. "
+    "Every failure is an RFC 9457 problem document: <code>detail</code> says what failed, <code>hint</code> what to "
+    "do, <code>code</code> is for programs, and <code>request_id</code> finds it in the log.</p>"
+)
+
+
+def _menu(group: str, operations: list[tuple[str, str, dict[str, Any]]]) -> str:
+    links = (f"<a href='#{o['operationId']}'>{escape(o['operationId'])}</a>" for _, _, o in operations)
+    return f"<strong>{escape(group)}</strong>{''.join(links)}"
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+    rows = [
+        _row(f"{p['name']} ({p['in']})", p["schema"], required=p["required"], description=p.get("description", ""))
+        for p in operation["parameters"]
+    ]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    if body and "$ref" in body:
+        rows.append(_row("body", body, required=True, description=""))
+    elif body:
+        needed = body.get("required", ())
+        rows += [
+            _row(name, schema, required=name in needed, description=schema.get("description", ""))
+            for name, schema in body["properties"].items()
+        ]
+    answers = [_answer(status, answer) for status, answer in operation["responses"].items()]
+    return (
+        f"<section id='{operation['operationId']}'><h3><span class=method>{method.upper()}</span> "
+        f"<code>{escape(path)}</code></h3><p>{escape(operation['summary'])} "
+        f"<span class=quiet>{escape(operation.get('description', 'Open to everybody.'))}</span></p>"
+        f"{_table(rows)}<details><summary>Answers</summary><table>{''.join(answers)}</table></details></section>"
+    )
+
+
+def _answer(status: str, answer: dict[str, Any]) -> str:
+    media: dict[str, Any] = next(iter(answer.get("content", {}).values()), {})
+    shape = _type_of(media["schema"]) if media.get("schema") else ""
+    return f"<tr><td><code>{status}</code></td><td>{escape(answer['description'])} {shape}</td></tr>"
+
+
+def _channel(name: str, channel: dict[str, Any]) -> str:
+    query = channel.get("bindings", {}).get("ws", {}).get("query", {}).get("properties", {})
+    rows = [
+        _row(f"{key} (query)", schema, required=False, description=schema.get("description", ""))
+        for key, schema in query.items()
+    ]
+    frames = " · ".join(f"<a href='#shape-{escape(key)}'>{escape(key)}</a>" for key in channel["messages"])
+    return (
+        f"<section id='{escape(name)}'><h3><span class=method>WS</span> <code>{escape(channel['address'])}</code></h3>"
+        f"<p>{escape(channel['summary'])}</p>{_table(rows)}<p class=quiet>{escape(channel.get('description', ''))}</p>"
+        f"<p>Frames: {frames}</p></section>"
+    )
+
+
+def _shape(name: str, schema: dict[str, Any]) -> str:
+    needed = schema.get("required", ())
+    properties = schema.get("properties", {})
+    rows = [
+        _row(key, prop, required=key in needed, description=prop.get("description", ""))
+        for key, prop in properties.items()
+    ]
+    values = ", ".join(f"<code>{escape(str(value))}</code>" for value in schema.get("enum", ()))
+    about = escape(schema.get("description", ""))
+    return f"<section id='shape-{escape(name)}'><h3>{escape(name)}</h3><p>{about} {values}</p>{_table(rows)}</section>"
+
+
+def _table(rows: list[str]) -> str:
+    return f"<table><tr><th>field<th>type<th>meaning</tr>{''.join(rows)}</table>" if rows else ""
+
+
+def _row(name: str, schema: dict[str, Any], *, required: bool, description: str) -> str:
+    mark = "" if required else " <span class=quiet>optional</span>"
+    return f"<tr><td><code>{escape(name)}</code>{mark}<td>{_type_of(schema)}<td>{escape(description)}</tr>"
+
+
+def _type_of(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rsplit("/", 1)[1])
+        return f"<a href='#shape-{name}'>{name}</a>"
+    for union in ("anyOf", "oneOf", "allOf"):
+        if union in schema:
+            return " | ".join(_type_of(member) for member in schema[union])
+    if schema.get("type") == "array":
+        return f"list of {_type_of(schema.get('items', {}))}"
+    if "const" in schema:
+        return f"<code>{escape(str(schema['const']))}</code>"
+    if "enum" in schema:
+        return " | ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
+    kind = escape(schema.get("format") or schema.get("type") or "anything")
+    bounds = [f"{word} {schema[key]}" for key, word in _BOUNDS.items() if key in schema]
+    return f"{kind} <span class=quiet>{escape(', '.join(bounds))}</span>" if bounds else kind
+
+
+_BOUNDS = {
+    "minimum": "≥",
+    "maximum": "≤",
+    "exclusiveMinimum": ">",
+    "minLength": "at least",
+    "maxLength": "at most",
+    "maxItems": "at most",
+}
