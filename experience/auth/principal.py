@@ -1,0 +1,39 @@
+"""Whom a request is taken for, once its credential has been checked."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from contracts.identity import ROLE_SCOPES, Role, Scope
+from contracts.model import TenantId, UserId
+
+Via = Literal["login", "token", "key", "session"]
+"""Which credential spoke: login cookie, access token, API key, a guest's session token."""
+
+STARTS_WORK = frozenset({Scope.EXECUTION_WRITE, Scope.WORKFLOW_WRITE})
+"""What a suspended tenant may not do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller. Valid at the moment it was made; long-lived sockets ask again (Authenticator.renew)."""
+
+    tenant_id: TenantId
+    user_id: UserId | None
+    """None for a guest."""
+    role: Role
+    scopes: frozenset[Scope]
+    via: Via
+    credential_id: UUID
+    """Id of the login (also for access tokens), the key or the session."""
+    expires_at: datetime | None
+    """When this credential ends by itself; None for a key without an end."""
+    suspended: bool = False
+    """Whether the tenant is suspended: it may read and start nothing."""
+
+
+def grant_scopes(role: Role, *, operator: bool, suspended: bool) -> frozenset[Scope]:
+    """What a role may do here and now."""
+    scopes = ROLE_SCOPES[role] | ({Scope.INSTALLATION} if operator else frozenset())
+    return scopes - STARTS_WORK if suspended else scopes

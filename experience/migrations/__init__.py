@@ -1,0 +1,1 @@
+"""The history of Experience's schema; store/migrate.py runs it."""

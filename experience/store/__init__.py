@@ -1,0 +1,1 @@
+"""Experience's tables and the only place that speaks SQL."""
