@@ -49,7 +49,7 @@ class Parser:
         if self._endpoint.has_body:
             fields |= await self._from_body(request, faults)
         fields |= self._from_headers(request)
-        fields |= request.path_params
+        fields |= {name: _read_value(text, self._kinds[name]) for name, text in request.path_params.items()}
         if _holds_unstorable(fields):
             detail = "NUL characters and infinite numbers can't be stored."
             faults.append(Fault(where="request", rule="unstorable", detail=detail))
@@ -77,7 +77,8 @@ class Parser:
 
     def _from_headers(self, request: Request) -> dict[str, Any]:
         named = self._endpoint.header_names.items()
-        return {name: request.headers[header] for name, header in named if header in request.headers}
+        sent = {name: request.headers[header] for name, header in named if header in request.headers}
+        return {name: _read_value(text, self._kinds[name]) for name, text in sent.items()}
 
     async def _from_body(self, request: Request, faults: list[Fault]) -> dict[str, Any]:
         raw = await read_body(request, self._endpoint.body_limit)
