@@ -1,0 +1,1 @@
+"""Handlers of RuntimeApi, a module per noun."""

@@ -1,0 +1,1 @@
+"""Schema changes, forward only: old code runs on the new schema for one release."""

@@ -1,0 +1,76 @@
+"""Runtime's settings: the only place in this tier that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "STAGEDOOR_RUNTIME_"
+
+
+class SettingsError(Exception):
+    """The environment does not describe a Runtime; the message says what to change."""
+
+
+class Settings(BaseSettings):
+    """What `python -m runtime` can be told, each as `STAGEDOOR_RUNTIME_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8002
+    database_url: str = ""
+    """Role runtime_app: one tenant at a time, held to it by row-level security."""
+    system_database_url: str = ""
+    """Role runtime_system: the queue, the reconciler, adopting and pruning."""
+    migrate_database_url: str = ""
+    """Role runtime_owner: migrations only."""
+    internal_public_key_file: Path | None = None
+    """Ed25519 public key (PEM) of the Experience tier."""
+    artifact_dir: Path = Path("data/artifacts")
+    scratch_dir: Path = Path("data/scratch")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """`host` or `host:port` that browsers may reach, separated by commas; empty means none."""
+    browser_path: Path | None = None
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Executions one worker process carries out at once."""
+    heartbeat_s: Annotated[float, Field(ge=1, le=300)] = 15
+    """A worker that is silent for this long has lost its executions."""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 5
+    """Seconds between SIGTERM and the end."""
+    log_format: Annotated[Literal["json", "console"], Field(validation_alias="STAGEDOOR_LOG_FORMAT")] = "json"
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+
+
+def load_settings(*required: str) -> Settings:
+    """Read the environment; the fields in `required` must be set.
+
+    Raises:
+        SettingsError: an unknown key under the prefix, a value that does not fit, or a required one missing.
+    """
+    _refuse_unknown(os.environ)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        lines = [f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsError("\n".join(lines)) from None
+    missing = [f"{PREFIX}{name.upper()}" for name in required if not getattr(settings, name)]
+    if missing:
+        raise SettingsError(f"missing: {', '.join(missing)}")
+    return settings
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name != "log_format"}
+    unknown = sorted(key for key in environment if key.startswith(PREFIX) and key not in known)
+    if unknown:
+        raise SettingsError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")

@@ -1,0 +1,169 @@
+"""Connections and transactions. One transaction per request or step; it commits at the edge of the `with`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from pydantic_core import from_json, to_json
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from contracts.errors import ApiError, Code
+from contracts.model import TenantId
+
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 20.0
+"""Without it a black-holed connection hangs for as long as TCP likes (operations chapter, O4)."""
+POOL_WAIT_S = 10.0
+
+# Set per transaction, so that nothing of one tenant is left on a pooled connection for the next.
+_ENTER_TENANT = text("SELECT set_config('app.tenant_id', :tenant, true)")
+_ENTER_TENANT_READING = text(
+    "SELECT set_config('app.tenant_id', :tenant, true), set_config('transaction_read_only', 'on', true)"
+)
+
+
+class DatabaseAway(ApiError):  # noqa: N818 — what it is called in the sentence that catches it
+    """PostgreSQL can't be reached, or hung up in the middle. Whether a commit under way happened is unknown."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.UNAVAILABLE, f"The database can't be reached ({reason}).", retry_after=2)
+
+
+class Database:
+    """Transactions of role runtime_app, each as one tenant. Row-level security shows it nothing else."""
+
+    def __init__(self, dsn: str, *, size: int = 8) -> None:
+        self._engine = _make_engine(dsn, "stagedoor-runtime", size)
+
+    @asynccontextmanager
+    async def read(self, tenant_id: TenantId) -> AsyncIterator[AsyncSession]:
+        """A transaction that can't write.
+
+        Raises:
+            DatabaseAway: the connection failed.
+        """
+        async with _transaction(self._engine) as session:
+            await (await session.connection()).execute(_ENTER_TENANT_READING, {"tenant": str(tenant_id)})
+            yield session
+
+    @asynccontextmanager
+    async def write(self, tenant_id: TenantId) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits when the block ends and leaves nothing when it raises.
+
+        Raises:
+            DatabaseAway: the connection failed; a commit may or may not have happened.
+        """
+        async with _transaction(self._engine) as session:
+            await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
+            yield session
+
+    async def ping(self) -> None:
+        """Return when the database answers.
+
+        Raises:
+            DatabaseAway: it does not.
+        """
+        async with _transaction(self._engine) as session:
+            await (await session.connection()).execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+class SystemDatabase:
+    """Transactions of role runtime_system, across tenants: reconciler, pruning, adopting, metrics. Nothing else."""
+
+    def __init__(self, dsn: str, *, size: int = 2) -> None:
+        self._engine = _make_engine(dsn, "stagedoor-runtime-system", size)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that sees every tenant.
+
+        Raises:
+            DatabaseAway: the connection failed.
+        """
+        async with _transaction(self._engine) as session:
+            yield session
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+async def connect(
+    dsn: str, name: str, *, command_timeout_s: float | None = COMMAND_TIMEOUT_S
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """One connection outside the pools, for LISTEN, the queue and migrations.
+
+    Raises:
+        DatabaseAway: it can't be had now.
+    """
+    try:
+        return await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=command_timeout_s,
+            server_settings={"application_name": name},
+        )
+    except Exception as error:
+        if is_away(error):
+            raise DatabaseAway(type(error).__name__) from error
+        raise
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the error is about the connection rather than about what was asked."""
+    if isinstance(error, DBAPIError):
+        wrapped = error.orig
+        inner = getattr(wrapped, "driver_exception", None) or getattr(wrapped, "__cause__", None) or wrapped
+        return error.connection_invalidated or (inner is not None and is_away(inner))
+    return isinstance(error, _AWAY) and not isinstance(error, asyncpg.DataError)
+
+
+_AWAY = (
+    OSError,  # includes TimeoutError: asyncpg's command_timeout, refused and reset connections
+    EOFError,
+    PoolTimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+)
+
+
+def _make_engine(dsn: str, name: str, size: int) -> AsyncEngine:
+    async def open_connection(*_: Any, **__: Any) -> "asyncpg.Connection[asyncpg.Record]":
+        return await connect(dsn, name)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=open_connection,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_S,
+        pool_pre_ping=True,  # after a restart of PostgreSQL every pooled connection is dead
+        json_serializer=lambda value: to_json(value).decode(),
+        json_deserializer=from_json,
+    )
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    session = AsyncSession(engine, expire_on_commit=False, autoflush=False)
+    try:
+        async with session, session.begin():
+            yield session
+    except DatabaseAway:
+        raise
+    except Exception as error:
+        if is_away(error):
+            raise DatabaseAway(type(error).__name__) from error
+        raise

@@ -1,0 +1,275 @@
+"""The queue of admitted executions: a small port, and PgQueuer behind it.
+
+What PgQueuer leaves to us (each found by experiment, see ADR "The queue is PgQueuer"):
+- its UPDATEs never NOTIFY, so DEQUEUE_TIMEOUT_S bounds how late a handed back entry starts again;
+- it finishes entries by id alone: a worker that lost its lease would delete the entry that another one holds now, so
+  `_FencedQueries` lets only the holder write;
+- it would end with its connection: store/queue_driver.py reconnects;
+- a cancelled dispatch deletes the entry: a drain raises HandBack instead, and nothing here cancels its tasks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import asyncpg
+import structlog
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.qb import DBSettings, QueryBuilderEnvironment, QueryQueueBuilder
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import RetryRequested
+from pgqueuer.domain.models import Job, TracebackRecord
+from pgqueuer.domain.types import JOB_STATUS, JobId, QueueManagerId
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from contracts.model import ExecutionId, TenantId
+from runtime.store.queue_driver import ReconnectingDriver
+from runtime.store.tables import SCHEMA
+
+log = structlog.get_logger()
+
+ENTRYPOINT = "execution"
+DEQUEUE_TIMEOUT_S = 2.0
+BATCH = 1
+MAX_RETRY_DELAY_S = 60.0
+# PgQueuer logs every hand-over as an error of its own; ours says what happened.
+logging.getLogger("pgqueuer").setLevel(logging.WARNING)
+
+
+class Entry(BaseModel):
+    """What lies in the queue: which execution, and in whose name to load it."""
+
+    tenant_id: TenantId
+    execution_id: ExecutionId
+
+
+class HandBack(Exception):  # noqa: N818 — not an error
+    """Raised by whoever performs an entry: put it back, another worker takes it after `delay_s`."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        super().__init__("handed back")
+        self.delay_s = delay_s
+
+
+@dataclass(frozen=True)
+class QueueFigures:
+    """How full the queue is."""
+
+    queued: int
+    picked: int
+    lag_s: float
+    """Age of the oldest entry that could start now."""
+
+
+Perform = Callable[[Entry], Awaitable[None]]
+
+
+class Queue(Protocol):
+    """Everything that Runtime asks of a queue."""
+
+    async def enqueue(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+        """Put entries in, inside the caller's transaction; one that is queued or being performed already stays one."""
+
+    async def work(self, perform: Perform) -> None:
+        """Lease entries and perform them until `stop`; then return when the last one has ended.
+
+        An entry whose worker falls silent for the heartbeat time goes to another one.
+        """
+
+    def stop(self) -> None:
+        """Lease nothing more."""
+
+    async def measure(self, session: AsyncSession) -> QueueFigures:
+        """How full it is."""
+
+    async def prune(self, session: AsyncSession, before: datetime) -> int:
+        """Forget its own history before an instant; returns how many lines that were."""
+
+
+class PgQueue:
+    """PgQueuer on the system role's database.
+
+    Args:
+        dsn: of role runtime_system; used by `work` only, everything else happens in the caller's transaction.
+        concurrency: entries performed at once.
+        heartbeat_s: silence after which a lease is lost.
+    """
+
+    def __init__(self, dsn: str, *, concurrency: int, heartbeat_s: float) -> None:
+        self._dsn = dsn
+        self._concurrency = concurrency
+        self._heartbeat = timedelta(seconds=heartbeat_s)
+        self._stopped = asyncio.Event()
+        self._manager: QueueManager | None = None
+
+    async def enqueue(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+        """As the port says."""
+        if not entries:
+            return
+        raw: Any = await (await session.connection()).get_raw_connection()
+        queries = _make_queries(AsyncpgDriver(raw.driver_connection))
+        count = len(entries)
+        await queries.enqueue(
+            [ENTRYPOINT] * count,
+            [entry.model_dump_json().encode() for entry in entries],
+            [0] * count,
+            dedupe_key=[str(entry.execution_id) for entry in entries],
+            on_conflict="skip",
+        )
+
+    async def work(self, perform: Perform) -> None:
+        """As the port says.
+
+        Raises:
+            DatabaseAway: the database went away while stopping.
+        """
+        # PgQueuer wants room for two batches; a worker of one holds its second entry at the door
+        room = max(2 * BATCH, self._concurrency)
+        door = asyncio.Semaphore(self._concurrency)
+        async with ReconnectingDriver(self._dsn, "stagedoor-queue", self._stopped) as driver:
+            queries = _make_queries(driver)
+            self._manager = QueueManager(queries, channel=queries.qbe.settings.channel)
+            queries.holder = self._manager.queue_manager_id
+
+            async def dispatch(job: Job) -> None:
+                async with door:
+                    await _perform(job, perform, self._stopped)
+
+            self._manager.entrypoint(ENTRYPOINT, accepts_context=False)(dispatch)
+            if self._stopped.is_set():
+                return
+            await self._manager.run(
+                dequeue_timeout=timedelta(seconds=DEQUEUE_TIMEOUT_S),
+                batch_size=BATCH,
+                max_concurrent_tasks=room,
+                heartbeat_timeout=self._heartbeat,
+                log_aggregation_interval=timedelta(0),  # its statistics table is not read by anybody
+            )
+
+    def stop(self) -> None:
+        """As the port says."""
+        self._stopped.set()
+        if self._manager is not None:
+            self._manager.shutdown.set()
+
+    async def measure(self, session: AsyncSession) -> QueueFigures:
+        """As the port says."""
+        row = (await (await session.connection()).execute(_MEASURE)).one()
+        return QueueFigures(queued=row.queued, picked=row.picked, lag_s=float(row.lag_s))
+
+    async def prune(self, session: AsyncSession, before: datetime) -> int:
+        """As the port says."""
+        done = await (await session.connection()).execute(_PRUNE, {"before": before})
+        return int(done.rowcount)
+
+
+_MEASURE = text(f"""
+    SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
+           count(*) FILTER (WHERE status = 'picked') AS picked,
+           coalesce(extract(epoch FROM now() - min(execute_after) FILTER (
+               WHERE status = 'queued' AND execute_after <= now())), 0) AS lag_s
+    FROM {SCHEMA}.pgqueuer
+""")  # noqa: S608 — constants
+_PRUNE = text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < :before")  # noqa: S608
+
+
+async def install_queue(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Create or bring up to date PgQueuer's tables; the caller holds the migration lock and is runtime_owner."""
+    queries = _make_queries(AsyncpgDriver(connection))
+    plan = await queries.plan_upgrade()
+    for statement in plan.statements:
+        await connection.execute(statement)
+    if plan.statements:
+        for statement in _GRANTS:
+            await connection.execute(statement)
+
+
+# Whoever serves requests may put an entry in and see whether it is there, not read or change what others put in.
+_GRANTS = (
+    f"REVOKE ALL ON {SCHEMA}.pgqueuer, {SCHEMA}.pgqueuer_log FROM runtime_app",
+    f"REVOKE ALL ON {SCHEMA}.pgqueuer_statistics, {SCHEMA}.pgqueuer_schedules FROM runtime_app",
+    f"GRANT INSERT, SELECT (id, entrypoint, priority, dedupe_key, status) ON {SCHEMA}.pgqueuer TO runtime_app",
+    f"GRANT INSERT ON {SCHEMA}.pgqueuer_log TO runtime_app",
+)
+
+
+async def _perform(job: Job, perform: Perform, stopped: asyncio.Event) -> None:
+    """Perform one entry. Returning removes it; RetryRequested keeps it for later."""
+    if stopped.is_set():
+        raise RetryRequested(timedelta(0))
+    try:
+        await perform(Entry.model_validate_json(job.payload or b""))
+    except HandBack as back:
+        raise RetryRequested(timedelta(seconds=back.delay_s)) from None
+    except Exception as error:
+        delay_s = min(MAX_RETRY_DELAY_S, 2.0 ** min(job.attempts, 10))
+        log.exception("an entry of the queue could not be performed", job_id=job.id, again_in_s=delay_s)
+        raise RetryRequested(timedelta(seconds=delay_s)) from error
+
+
+class _Names(DBSettings):
+    """PgQueuer's names without its habit of reading the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 — the base class's signature
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the code says."""
+        return (init_settings,)
+
+
+_NAMES = _Names(db_schema=SCHEMA, channel="stagedoor_runtime_queue")
+_BUILDER = QueryQueueBuilder(_NAMES)
+_ENVIRONMENT = QueryBuilderEnvironment(_NAMES)
+_HELD = f"SELECT id FROM {SCHEMA}.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"  # noqa: S608
+_BEAT = (
+    f"UPDATE {SCHEMA}.pgqueuer SET heartbeat = now() "  # noqa: S608
+    "WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"
+)
+
+
+class _FencedQueries(Queries):
+    """Writes only to entries that this process still holds."""
+
+    holder: QueueManagerId | None = None
+
+    async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
+        """End entries: those that somebody else holds now are left to them."""
+        held = await self._held([job.id for job, _, _ in job_status])
+        mine = [ended for ended in job_status if ended[0].id in held]
+        if mine:
+            await super().log_jobs(mine)
+
+    async def retry_job(self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None) -> None:
+        """Put an entry back, unless somebody else holds it now."""
+        if job.id in await self._held([job.id]):
+            await super().retry_job(job, delay, traceback_record)
+
+    async def update_heartbeat(self, job_ids: list[JobId]) -> None:
+        """Renew leases; a lost one stays lost."""
+        await self.driver.execute(_BEAT, list(set(job_ids)), self.holder)
+
+    async def _held(self, job_ids: list[JobId]) -> set[object]:
+        rows = await self.driver.fetch(_HELD, job_ids, self.holder)
+        return {row["id"] for row in rows}
+
+
+def _make_queries(driver: Any) -> _FencedQueries:
+    return _FencedQueries(driver, qbe=_ENVIRONMENT, qbq=_BUILDER)
+
+
+def entry_of(tenant_id: UUID, execution_id: UUID) -> Entry:
+    """The entry of an execution."""
+    return Entry(tenant_id=TenantId(tenant_id), execution_id=ExecutionId(execution_id))

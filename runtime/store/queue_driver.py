@@ -1,0 +1,114 @@
+"""PgQueuer's way to PostgreSQL, made to survive a restart of it: one connection that comes back with its listeners."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeVar
+
+import asyncpg
+from pgqueuer.adapters.drivers.asyncpg import Relay
+from pgqueuer.core.tm import TaskManager
+from pgqueuer.ports.driver import Driver, NotifyCallback
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+
+from runtime.store.db import DatabaseAway, connect, is_away
+
+ResultT = TypeVar("ResultT")
+MAX_PAUSE_S = 1.0
+"""Between attempts to get the connection back."""
+_CLOSE_S = 2.0
+
+
+class ReconnectingDriver(Driver):
+    """Repeats whatever a lost connection interrupted, until it works or `stopped` is set.
+
+    Everything PgQueuer sends through here may happen twice: ending and renewing go by id, and a lease whose answer got
+    lost simply expires.
+    """
+
+    def __init__(self, dsn: str, name: str, stopped: asyncio.Event) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._stopped = stopped
+        self._lock = asyncio.Lock()
+        self._listeners: list[tuple[str, NotifyCallback]] = []
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        """Rows as dictionaries."""
+
+        async def run(connection: "asyncpg.Connection[asyncpg.Record]") -> list[dict[str, object]]:
+            return [dict(row) for row in await connection.fetch(query, *args)]
+
+        return await self._repeat(run)
+
+    async def execute(self, query: str, *args: object) -> str:
+        """The command's tag."""
+
+        async def run(connection: "asyncpg.Connection[asyncpg.Record]") -> str:
+            return await connection.execute(query, *args)
+
+        return await self._repeat(run)
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Send a NOTIFY."""
+        await self.execute("SELECT pg_notify($1, $2)", channel, payload)
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        """Call `callback` for each NOTIFY on `channel`, also after a reconnect."""
+        self._listeners.append((channel, callback))
+
+        async def run(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+            await connection.add_listener(channel, Relay(callback))  # asyncpg keeps equal ones once
+
+        await self._repeat(run)
+
+    @property
+    def shutdown(self) -> asyncio.Event:
+        """Set when no new work is wanted."""
+        return self._stopped
+
+    @property
+    def tm(self) -> TaskManager:
+        """PgQueuer's, unused here: there are no background tasks."""
+        return TaskManager()
+
+    async def __aenter__(self) -> Self:
+        """PgQueuer enters the driver too; connecting happens with the first query."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close; whoever leaves last finds it closed already."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=_CLOSE_S)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+
+    async def _repeat(self, run: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[ResultT]]) -> ResultT:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_is_lost),
+            wait=wait_random_exponential(multiplier=0.05, max=MAX_PAUSE_S),
+            stop=self._is_stopped,
+            reraise=True,
+        ):
+            with attempt:
+                async with self._lock:
+                    return await run(await self._connected())
+        raise AssertionError("tenacity returns or raises")
+
+    async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
+        if self._connection is None or self._connection.is_closed():
+            connection = await connect(self._dsn, self._name)
+            for channel, callback in self._listeners:
+                await connection.add_listener(channel, Relay(callback))
+            self._connection = connection
+        return self._connection
+
+    def _is_stopped(self, _: RetryCallState) -> bool:
+        return self._stopped.is_set()
+
+
+def _is_lost(error: BaseException) -> bool:
+    return isinstance(error, DatabaseAway) or is_away(error)

@@ -1,0 +1,232 @@
+"""Tables of schema `runtime`. What they promise beyond their columns (policies, grants) stands in the migrations.
+
+    tenants ─┬─ workflows ── workflow_versions      versions never change
+             └─ executions ─┬─ runs                 one per lease; its number is the fence
+                            ├─ steps                one per attempt at a node
+                            ├─ events               seq 1, 2, 3 … without gaps
+                            └─ artifacts            metadata; bytes lie in the artifact folder
+
+PgQueuer's own tables lie in the same schema; store/queue.py is the only module that knows them.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Integer, MetaData, Numeric, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlmodel import Field, SQLModel
+
+from contracts.execution import ArtifactKind, ExecutionStatus, StepStatus
+from contracts.workflow import WorkflowStatus
+
+SCHEMA = "runtime"
+metadata = MetaData(schema=SCHEMA)
+
+
+class Row(SQLModel):
+    """A row of schema `runtime`."""
+
+    metadata = metadata
+
+
+def _required(kind: Any, default: str | None = None) -> Any:
+    return Field(sa_column=Column(kind, nullable=False, server_default=default))
+
+
+def _optional(kind: Any) -> Any:
+    return Field(default=None, sa_column=Column(kind, nullable=True))
+
+
+def _key(kind: Any, *references: Any) -> Any:
+    return Field(sa_column=Column(kind, *references, primary_key=True))
+
+
+def _owner() -> Any:
+    return Field(sa_column=Column(Uuid, ForeignKey(f"{SCHEMA}.tenants.tenant_id"), nullable=False))
+
+
+def _of_execution(*, key: bool = False) -> Any:
+    parent = ForeignKey(f"{SCHEMA}.executions.execution_id", ondelete="CASCADE")
+    return Field(sa_column=Column(Uuid, parent, primary_key=key, nullable=False))
+
+
+_INSTANT = DateTime(timezone=True)
+
+
+class TenantRow(Row, table=True):
+    """A tenant as far as Runtime must know it; the row is also the lock under which executions are admitted."""
+
+    __tablename__ = "tenants"
+
+    tenant_id: UUID = _key(Uuid)
+    suspended: bool = _required(Boolean, "false")
+    max_concurrent_executions: int | None = _optional(Integer)
+    max_workflows: int | None = _optional(Integer)
+    retention_days: int | None = _optional(Integer)
+    created_at: datetime = _required(_INSTANT, "now()")
+    updated_at: datetime = _required(_INSTANT, "now()")
+
+
+class WorkflowRow(Row, table=True):
+    """A workflow; what it does stands in its versions."""
+
+    __tablename__ = "workflows"
+
+    workflow_id: UUID = _key(Uuid)
+    tenant_id: UUID = _owner()
+    name: str = _required(Text)
+    description: str = _required(Text)
+    status: WorkflowStatus = _required(Text)
+    version: int = _required(Integer)
+    """The latest version."""
+    created_by: UUID | None = _optional(Uuid)
+    created_at: datetime = _required(_INSTANT, "now()")
+    updated_at: datetime = _required(_INSTANT, "now()")
+    deleted_at: datetime | None = _optional(_INSTANT)
+    """Deleted ones keep their versions as long as executions show them."""
+
+
+class WorkflowVersionRow(Row, table=True):
+    """An immutable version: document, what is wrong with it, and the plan when nothing is."""
+
+    __tablename__ = "workflow_versions"
+
+    workflow_id: UUID = _key(Uuid, ForeignKey(f"{SCHEMA}.workflows.workflow_id", ondelete="CASCADE"))
+    version: int = _key(Integer)
+    tenant_id: UUID = _owner()
+    etag: str = _required(Text)
+    content_hash: str = _required(Text)
+    document: dict[str, Any] = _required(JSONB)
+    nodes: int = _required(Integer)
+    faults: list[Any] = _required(JSONB)
+    plan: dict[str, Any] | None = _optional(JSONB)
+    """Null while the document has faults."""
+    created_by: UUID | None = _optional(Uuid)
+    created_at: datetime = _required(_INSTANT, "now()")
+
+
+class ExecutionRow(Row, table=True):
+    """One execution: what was asked for, where it stands, who may write to it."""
+
+    __tablename__ = "executions"
+
+    execution_id: UUID = _key(Uuid)
+    tenant_id: UUID = _owner()
+    intent_id: UUID = _required(Uuid)
+    session_id: UUID | None = _optional(Uuid)
+    user_id: UUID | None = _optional(Uuid)
+    realm: str = _required(Text)
+    intent: str = _required(Text)
+    name: str = _required(Text)
+    parameters: dict[str, Any] = _required(JSONB)
+    workflow_id: UUID | None = _optional(Uuid)
+    workflow_version: int | None = _optional(Integer)
+    document: dict[str, Any] | None = _optional(JSONB)
+    """One-off workflows only: they have no version elsewhere."""
+    plan: dict[str, Any] | None = _optional(JSONB)
+    trigger: dict[str, Any] = _required(JSONB)
+    workflow_concurrency: int | None = _optional(Integer)
+    timeout_s: float = _required(Double)
+
+    status: ExecutionStatus = _required(Text)
+    admitted_at: datetime | None = _optional(_INSTANT)
+    """When the tenant's limit let it into the queue."""
+    epoch: int = _required(Integer, "0")
+    """Number of the last run: the fence of every write by a worker."""
+    losses: int = _required(Integer, "0")
+    """Runs whose worker vanished; handed back ones don't count."""
+    head_seq: int = _required(BigInteger, "0")
+    log_id: UUID = _required(Uuid)
+    last_write: UUID | None = _optional(Uuid)
+    """The worker's last transaction: tells a lost commit from a lost answer."""
+
+    progress: float = _required(Double, "0")
+    current_node: str | None = _optional(Text)
+    result: dict[str, Any] | None = _optional(JSON)
+    error: dict[str, Any] | None = _optional(JSON)
+    credits: int = _required(Integer, "0")
+    usd: Decimal = _required(Numeric, "0")
+    cancel_requested_at: datetime | None = _optional(_INSTANT)
+    cancel_reason: str | None = _optional(Text)
+    created_at: datetime = _required(_INSTANT)
+    started_at: datetime | None = _optional(_INSTANT)
+    finished_at: datetime | None = _optional(_INSTANT)
+
+
+class RunRow(Row, table=True):
+    """One leased attempt at an execution."""
+
+    __tablename__ = "runs"
+
+    execution_id: UUID = _of_execution(key=True)
+    epoch: int = _key(Integer)
+    tenant_id: UUID = _owner()
+    worker: str = _required(Text)
+    started_at: datetime = _required(_INSTANT, "now()")
+    ended_at: datetime | None = _optional(_INSTANT)
+    """Null: going on, or its worker vanished."""
+    outcome: str | None = _optional(Text)
+    """finished | handed_back | lost"""
+
+
+class StepRow(Row, table=True):
+    """One attempt at a node, unique by (execution, node, path, attempt); repeated by a later run it takes its epoch."""
+
+    __tablename__ = "steps"
+
+    step_id: UUID = _key(Uuid)
+    execution_id: UUID = _of_execution()
+    tenant_id: UUID = _owner()
+    node_id: str = _required(Text)
+    path: str = _required(Text, "")
+    """Iteration path inside loops; empty outside."""
+    attempt: int = _required(Integer)
+    epoch: int = _required(Integer)
+    node_type: str = _required(Text)
+    phase: int = _required(Integer)
+    status: StepStatus = _required(Text)
+    outputs: dict[str, Any] | None = _optional(JSON)
+    error: dict[str, Any] | None = _optional(JSON)
+    started_at: datetime | None = _optional(_INSTANT)
+    finished_at: datetime | None = _optional(_INSTANT)
+    duration_ms: int | None = _optional(Integer)
+    credits: int = _required(Integer, "0")
+    ordinal: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """The execution's head when it was first recorded: the order in which attempts began."""
+
+
+class EventRow(Row, table=True):
+    """One event; `body` is the very JSON that readers get."""
+
+    __tablename__ = "events"
+
+    execution_id: UUID = _of_execution(key=True)
+    seq: int = _key(BigInteger)
+    tenant_id: UUID = _required(Uuid)
+    type: str = _required(Text)
+    body: str = _required(Text)
+    recorded_at: datetime = _required(_INSTANT, "now()")
+
+
+class ArtifactRow(Row, table=True):
+    """What is known of a stored blob."""
+
+    __tablename__ = "artifacts"
+
+    artifact_id: UUID = _key(Uuid)
+    execution_id: UUID = _of_execution()
+    tenant_id: UUID = _owner()
+    node_id: str | None = _optional(Text)
+    kind: ArtifactKind = _required(Text)
+    name: str = _required(Text)
+    media_type: str = _required(Text)
+    size: int = _required(BigInteger)
+    sha256: str = _required(Text)
+    width: int | None = _optional(Integer)
+    height: int | None = _optional(Integer)
+    page_url: str | None = _optional(Text)
+    path: str = _required(Text)
+    """Relative to the artifact folder."""
+    created_at: datetime = _required(_INSTANT)

@@ -1,0 +1,42 @@
+"""A migrated database per test process, and doors into it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from contracts.model import TenantId
+from runtime.store.db import Database as TenantDatabase
+from runtime.store.db import SystemDatabase
+from runtime.store.schema import migrate
+from tests.support.postgres import Database
+
+
+@pytest.fixture(scope="session")
+def migrated(database: Database) -> Database:
+    """The session's database with schema `runtime` in place."""
+    asyncio.run(migrate(database.dsn("runtime_owner")))
+    return database
+
+
+@pytest.fixture
+async def db(migrated: Database) -> AsyncIterator[TenantDatabase]:
+    """Role runtime_app."""
+    door = TenantDatabase(migrated.dsn("runtime_app"))
+    yield door
+    await door.close()
+
+
+@pytest.fixture
+async def system(migrated: Database) -> AsyncIterator[SystemDatabase]:
+    """Role runtime_system."""
+    door = SystemDatabase(migrated.dsn("runtime_system"))
+    yield door
+    await door.close()
+
+
+@pytest.fixture
+def tenant_id() -> TenantId:
+    """A tenant of this test alone."""
+    return TenantId(uuid7())
