@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from contracts.execution import Artifact, ExecutionStatus, StepStatus
-from contracts.model import Contract, ExecutionId, Seq, StepId, UnixInstant, WorkflowId
+from contracts.model import Contract, ExecutionId, LogId, Seq, StepId, UnixInstant, WorkflowId
 from contracts.workflow import JsonObject
 
 
@@ -179,6 +179,8 @@ class EventPage(Contract):
     """Part of a log. `head_seq` is the last number written so far; `terminal` says that nothing will follow it."""
 
     execution_id: ExecutionId
+    log_id: LogId | None = None
+    """Identity of this log, as in the stream's hello; null while Runtime has not heard of the execution."""
     events: list[Event]
     head_seq: Seq
     terminal: bool

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from contracts.events import Event
+from contracts.events import CompletionResult, Event, LogEntry
 from contracts.execution import Execution, ExecutionStatus
-from contracts.model import Contract, ExecutionId, LogId, Seq, TenantId
+from contracts.model import Contract, ExecutionId, LogId, Seq, TenantId, UnixInstant
+from contracts.workflow import JsonObject
 
 # --- public execution stream -------------------------------------------------------------------------------------
 
@@ -143,6 +144,62 @@ _COME_BACK = frozenset(
         Close.RATE_LIMITED,
     }
 )
+
+# --- the API guide's dialect of the same log -------------------------------------------------------------------------
+
+GuideState = Literal["pending", "running", "completed", "failed"]
+"""All that this dialect's clients see of an execution or a node; `data.state` says more of an execution."""
+
+
+class _GuideMessage(Contract):
+    execution_id: ExecutionId
+    timestamp: UnixInstant
+
+
+class GuideStatus(_GuideMessage):
+    type: Literal["status"] = "status"
+    status: GuideState
+    data: JsonObject
+    """`progress` and `current_node`; for paused and waiting executions also `state`, and `reason` where there is one."""
+
+
+class GuideNodeState(Contract):
+    status: GuideState
+    output: JsonObject | None
+    error: str | None
+    started_at: UnixInstant | None
+    completed_at: UnixInstant | None
+
+
+class GuideNodeUpdate(_GuideMessage):
+    type: Literal["node_update"] = "node_update"
+    node_id: str
+    node_state: GuideNodeState
+
+
+class GuideLog(_GuideMessage):
+    type: Literal["log"] = "log"
+    log: LogEntry
+
+
+class GuideCompletion(_GuideMessage):
+    """The last message of an execution that went well."""
+
+    type: Literal["completion"] = "completion"
+    result: CompletionResult
+
+
+class GuideError(_GuideMessage):
+    """The last message of every other one."""
+
+    type: Literal["error"] = "error"
+    error: str
+
+
+GuideFrame = Annotated[
+    GuideStatus | GuideNodeUpdate | GuideLog | GuideCompletion | GuideError | Pong,
+    Field(discriminator="type"),
+]
 
 # --- internal channel: one multiplexed WebSocket between an Experience and a Runtime process -------------------------
 

@@ -26,7 +26,7 @@ from contracts.execution import (
     Steps,
     SubmitIntent,
 )
-from contracts.frames import ClientFrame, OpenGuideStream, OpenStream, ServerFrame
+from contracts.frames import ClientFrame, GuideFrame, OpenGuideStream, OpenStream, ServerFrame
 from contracts.identity import Scope
 from contracts.model import Nothing, Page
 from contracts.workflow import (
@@ -180,10 +180,10 @@ class ExecutionApi:
         tag="execution",
         closes=(1000, 1001, 1009, 1011, 1012, 1013, 4400, 4401, 4403, 4404, 4408, 4429),
     )
-    guide_stream: Channel[OpenGuideStream, Event, ClientFrame] = Channel(
+    guide_stream: Channel[OpenGuideStream, GuideFrame, ClientFrame] = Channel(
         path="/api/ws/executions/{execution_id}",
         open=OpenGuideStream,
-        sends=Event,
+        sends=GuideFrame,
         receives=ClientFrame,
         summary="The same log in the API guide's message shapes: status, node_update, log, completion, error, pong.",
         scope=Scope.EXECUTION_READ,
