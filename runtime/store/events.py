@@ -1,0 +1,139 @@
+"""The event log of an execution: appended inside the transaction that records the fact, read by number.
+
+Invariants: `seq` runs 1, 2, 3 … per execution, because whoever appends has taken the numbers from the counter on the
+execution's row and holds that row until commit; readers never tail a global order, whose commits come out of order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from contracts.errors import ApiError, Code
+from contracts.events import EVENT, Event, EventPage
+from contracts.execution import ExecutionStatus
+from contracts.model import ExecutionId, LogId, TenantId
+from runtime.store.db import Database
+from runtime.store.tables import SCHEMA, EventRow
+
+CHANNEL = "stagedoor_events"
+"""NOTIFY here, with the execution's id, is a wake-up and nothing more: whoever hears it reads the log."""
+PAGE_BYTES = 4 * 1_048_576
+"""A page ends before it grows past this, whatever its limit allows (one event always fits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """Part of a log as it is stored: each body is the JSON text of one event."""
+
+    log_id: LogId
+    status: ExecutionStatus
+    head_seq: int
+    """The last number written so far."""
+    last_seq: int
+    """The number of the last body; where there is none, the number that was asked after."""
+    bodies: list[str]
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing will follow the last body."""
+        return self.status.final and self.last_seq >= self.head_seq
+
+
+class EventLog:
+    """Reads logs. Appending belongs to the transaction that has something to say."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def read_raw_after(self, tenant_id: TenantId, execution_id: ExecutionId, after: int, limit: int) -> LogPart:
+        """At most `limit` events after number `after`, oldest first, as JSON text: nothing is parsed.
+
+        Raises:
+            ApiError: NOT_FOUND when the tenant has no such execution.
+            DatabaseAway: the database can't be reached.
+        """
+        values = {"execution_id": execution_id, "after": after, "limit": limit, "bytes": PAGE_BYTES}
+        async with self._db.read(tenant_id) as session:
+            rows = (await (await session.connection()).execute(_READ, values)).all()
+        if not rows:
+            raise unknown_execution()
+        first = rows[0]
+        bodies = [row.body for row in rows if row.body is not None]
+        return LogPart(
+            log_id=LogId(first.log_id),
+            status=ExecutionStatus(first.status),
+            head_seq=first.head_seq,
+            last_seq=rows[-1].seq if bodies else after,
+            bodies=bodies,
+        )
+
+    async def read_after(self, tenant_id: TenantId, execution_id: ExecutionId, after: int, limit: int) -> EventPage:
+        """As `read_raw_after`, with the events as models."""
+        part = await self.read_raw_after(tenant_id, execution_id, after, limit)
+        return EventPage(
+            execution_id=execution_id,
+            events=[EVENT.validate_json(body) for body in part.bodies],
+            head_seq=part.head_seq,
+            terminal=part.terminal,
+        )
+
+
+# One statement, hence one snapshot: head, status and events fit each other.
+_READ = text(f"""
+    SELECT e.head_seq, e.status, e.log_id, part.seq, part.body
+    FROM {SCHEMA}.executions e
+    LEFT JOIN LATERAL (
+        SELECT page.seq, page.body
+        FROM (
+            SELECT seq, body, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
+            FROM (
+                SELECT seq, body FROM {SCHEMA}.events
+                WHERE execution_id = e.execution_id AND seq > :after ORDER BY seq LIMIT :limit
+            ) wanted
+        ) page
+        WHERE page.before < :bytes
+    ) part ON true
+    WHERE e.execution_id = :execution_id
+    ORDER BY part.seq
+""")  # noqa: S608 — constants
+_NOTIFY = text("SELECT pg_notify(:channel, :execution_id)")
+
+
+async def append(session: AsyncSession, tenant_id: TenantId, drafts: Sequence[Event], head_seq: int) -> None:
+    """Write events whose numbers end at `head_seq`, and wake readers when the transaction commits.
+
+    Args:
+        session: of the transaction that moved the execution's counter to `head_seq`.
+        drafts: in order; their own `seq` is replaced.
+    """
+    if not drafts:
+        return
+    first = head_seq - len(drafts) + 1
+    rows = [_row(tenant_id, draft, first + place) for place, draft in enumerate(drafts)]
+    await session.exec(insert(EventRow), params=rows)
+    await wake_readers(session, drafts[0].execution_id)
+
+
+async def wake_readers(session: AsyncSession, execution_id: UUID) -> None:
+    """NOTIFY at commit; several in one transaction are one."""
+    await (await session.connection()).execute(_NOTIFY, {"channel": CHANNEL, "execution_id": str(execution_id)})
+
+
+def unknown_execution() -> ApiError:
+    """What another tenant's execution answers, too."""
+    return ApiError(Code.NOT_FOUND, "No such execution.")
+
+
+def _row(tenant_id: TenantId, draft: Event, seq: int) -> dict[str, Any]:
+    body = draft.model_copy(update={"seq": seq}).model_dump_json()
+    return {
+        "execution_id": draft.execution_id,
+        "seq": seq,
+        "tenant_id": tenant_id,
+        "type": draft.type,
+        "body": body,
+    }
