@@ -160,7 +160,7 @@ class GuideStatus(_GuideMessage):
     type: Literal["status"] = "status"
     status: GuideState
     data: JsonObject
-    """`progress` and `current_node`; paused and waiting executions also have `state`, and `reason` where there is one."""
+    """`progress` and `current_node`; while paused or waiting also `state`, and `reason` where there is one."""
 
 
 class GuideNodeState(Contract):
