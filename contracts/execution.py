@@ -85,6 +85,8 @@ class FailureCode(StrEnum):
     NOT_FOUND = "not_found"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     """The execution's own time limit."""
+    STOPPED = "stopped"
+    """Ended before it was done, because the execution ended: by a cancel, its time limit or another node's failure."""
     WORKER_LOST = "worker_lost"
     INTERRUPTED_UNSAFE = "interrupted_unsafe"
     """A worker was lost inside a node that must not run twice without a person's word."""
