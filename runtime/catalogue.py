@@ -1,0 +1,108 @@
+"""Node types and realms as data, derived from the classes that runtime.app chose."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from contracts.execution import IntentType, Realm, Realms
+from contracts.workflow import JsonObject, NodeType, NodeTypes
+from runtime.node import Node
+
+
+class Catalogue:
+    """What workflows of this Runtime can be drawn from, and what it can be asked to do."""
+
+    def __init__(self, nodes: Iterable[type[Node[Any, Any]]]) -> None:
+        classes: dict[str, Node[Any, Any]] = {}
+        for cls in nodes:
+            if cls.type_id in classes:
+                raise TypeError(f"node type {cls.type_id} is chosen twice")
+            classes[cls.type_id] = cls()
+        self._nodes = classes
+        self.types: Mapping[str, NodeType] = MappingProxyType({name: node.describe() for name, node in classes.items()})
+        """For the validator and the planner."""
+
+    def node(self, type_: str) -> Node[Any, Any]:
+        """The node type that runs. Raises KeyError for an unknown one, which the validator has refused before."""
+        return self._nodes[type_]
+
+    def list_types(self) -> NodeTypes:
+        """The catalogue as the editor reads it, by group and title."""
+        return NodeTypes(items=sorted(self.types.values(), key=lambda one: (one.group, one.title)))
+
+
+def list_realms() -> Realms:
+    """What Runtime can be asked to do, each with the JSON Schema of its parameters."""
+    return Realms(realms=[_BROWSER, _WORKFLOW])
+
+
+def _intent(intent: str, title: str, description: str, parameters: JsonObject, example: JsonObject) -> IntentType:
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", **parameters}
+    return IntentType(intent=intent, title=title, description=description, parameters=schema, example=example)
+
+
+_BROWSER = Realm(
+    realm="browser",
+    title="Browser",
+    intents=[
+        _intent(
+            "visit",
+            "Visit a page",
+            "Open a page in a real browser, and bring back a screenshot, a text, or both.",
+            {
+                "properties": {
+                    "url": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 4_000,
+                        "pattern": "^https?://",
+                        "description": "Where to go: an http or https address of an allowed host.",
+                    },
+                    "screenshot": {
+                        "type": "boolean",
+                        "default": True,
+                        "description": "Keep a picture of the page.",
+                    },
+                    "selector": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 2_000,
+                        "description": "CSS: the text of what matches is the result.",
+                    },
+                },
+                "required": ["url"],
+                "additionalProperties": False,
+            },
+            {"url": "https://shop.example/products", "screenshot": True, "selector": "h1"},
+        )
+    ],
+)
+_WORKFLOW = Realm(
+    realm="workflow",
+    title="Workflows",
+    intents=[
+        _intent(
+            "run",
+            "Run a workflow",
+            "Start an execution of a stored workflow.",
+            {
+                "properties": {
+                    "workflow_id": {"type": "string", "format": "uuid", "description": "Which workflow."},
+                    "version": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "description": "Which version; by default the latest.",
+                    },
+                    "inputs": {
+                        "type": "object",
+                        "default": {},
+                        "description": "Readable in the workflow as `trigger.inputs`.",
+                    },
+                },
+                "required": ["workflow_id"],
+                "additionalProperties": False,
+            },
+            {"workflow_id": "01890a5d-ac96-774b-bcce-b302099a8057", "inputs": {}},
+        )
+    ],
+)

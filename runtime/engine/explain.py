@@ -1,0 +1,44 @@
+"""The failures that the machine itself finds, in words for a person."""
+
+from contracts.execution import Failure, FailureCode
+from runtime.engine.plan import PlannedNode
+
+
+def explain_lost_attempt(node: PlannedNode) -> Failure:
+    """An attempt that was in flight when its worker was lost, and that may run again."""
+    return Failure(
+        code=FailureCode.WORKER_LOST,
+        message=f"The worker was lost while “{node.name}” ran.",
+        hint="Nothing to do: the node may run twice, so it runs again.",
+        node_id=node.id,
+    )
+
+
+def explain_interruption(node: PlannedNode) -> Failure:
+    """An attempt that was in flight when its worker was lost, and that must not run twice."""
+    return Failure(
+        code=FailureCode.INTERRUPTED_UNSAFE,
+        message=f"The worker was lost while “{node.name}” ran, and it is not known whether it happened.",
+        hint="Look whether it happened, then start the workflow again from where it makes sense.",
+        node_id=node.id,
+    )
+
+
+def explain_lost_page(node: PlannedNode, blocker: PlannedNode) -> Failure:
+    """A page that can't be brought back, because a node on the way to it must not run twice."""
+    return Failure(
+        code=FailureCode.INTERRUPTED_UNSAFE,
+        message=f"The page for “{node.name}” was lost, and “{blocker.name}”, which led to it, must not run twice.",
+        hint="Look at what was done so far, then start the workflow again from where it makes sense.",
+        node_id=node.id,
+    )
+
+
+def explain_nothing(node: PlannedNode) -> Failure:
+    """A failure that was recorded without its reason."""
+    return Failure(
+        code=FailureCode.INTERNAL,
+        message=f"“{node.name}” failed, and why was not recorded.",
+        hint="Start the workflow again.",
+        node_id=node.id,
+    )

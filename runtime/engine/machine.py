@@ -1,0 +1,301 @@
+"""The state machine of one execution: outcomes in, commands out. No I/O, no clock, no chance.
+
+Invariants, each held to by a property test:
+- every node ends exactly once: success, failed or skipped;
+- a node starts only when all its predecessors have ended, and phase k+1 only when phase k has;
+- at most `max_parallel` nodes run at once, and never two that hold the same page; those run in canonical order;
+- there is exactly one Finish, it is the last command, and nothing runs when it comes.
+
+A page lives in one browser process while nodes are recorded in the database. When a page is lost (a new worker, a
+crashed Chromium), the nodes that made it what it was run once more, in order, before the next that needs it; their
+recorded outputs stand. Where one of them must not run twice, the execution ends and a person is asked (spec W7).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
+from contracts.workflow import JsonObject, OnError
+from runtime.engine.commands import (
+    GRACE_S,
+    Command,
+    EndAttempt,
+    FinalStatus,
+    Finish,
+    Recorded,
+    SkipNode,
+    SkipReason,
+    StartNode,
+    StopRunning,
+)
+from runtime.engine.explain import explain_interruption, explain_lost_attempt, explain_lost_page, explain_nothing
+from runtime.engine.plan import Plan, PlannedNode
+from runtime.engine.progress import Progress, State
+from runtime.engine.resolve import collect_results, find_pages, pass_failure_on, resolve_inputs
+from runtime.engine.retry import delay_before
+
+_PAGE_LOST = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
+_WITHOUT_EFFECT = frozenset(
+    {
+        FailureCode.INVALID_INPUT,
+        FailureCode.INVALID_SELECTOR,
+        FailureCode.ELEMENT_NOT_FOUND,
+        FailureCode.HOST_REFUSED,
+    }
+)
+"""A node that failed so has left its page as it was."""
+
+
+class Machine:
+    """One execution. Call `start` once, then report every StartNode's outcome once; obey what comes back, in order."""
+
+    def __init__(self, plan: Plan, trigger: JsonObject) -> None:
+        self._plan = plan
+        self._trigger = trigger  # what expressions will read as `trigger`
+        self._order = plan.nodes
+        self._at = {node.id: Progress(node) for node in plan.nodes}
+        self._pages: set[str] = set()
+        self._ending: Finish | None = None
+        """How it will end once nothing runs any more; counts and output are filled in then."""
+        self._grace_s = math.inf
+        self._finished = False
+        self._lost: list[Command] = []
+        """Attempts that were in flight when their worker was lost."""
+
+    @classmethod
+    def recover(cls, plan: Plan, trigger: JsonObject, recorded: Sequence[Recorded]) -> "Machine":
+        """Go on where another worker was lost: finished nodes are reused, nodes in flight run again if they may."""
+        machine = cls(plan, trigger)
+        rows: dict[str, list[Recorded]] = {}
+        for row in sorted(recorded, key=lambda row: row.attempt):
+            rows.setdefault(row.node_id, []).append(row)
+        for node in machine._order:
+            if node.id in rows:
+                machine._restore(machine._at[node.id], rows[node.id])
+        return machine
+
+    @property
+    def progress(self) -> float:
+        """Share of nodes that have ended, 0 to 1."""
+        ended = sum(one.has_ended for one in self._at.values())
+        return ended / len(self._order) if self._order else 1.0
+
+    @property
+    def current_node(self) -> str | None:
+        """The first running node in canonical order."""
+        return next((node.id for node in self._order if self._at[node.id].state is State.RUNNING), None)
+
+    @property
+    def running(self) -> list[str]:
+        """Nodes whose outcome is awaited, in canonical order."""
+        return [node.id for node in self._order if self._at[node.id].state is State.RUNNING]
+
+    def start(self) -> list[Command]:
+        """The first commands, of a new execution or of one that goes on."""
+        lost, self._lost = self._lost, []
+        return [*lost, *self._advance()]
+
+    def on_succeeded(self, node_id: str, outputs: JsonObject) -> list[Command]:
+        """A node succeeded; `outputs` holds its live outputs by display name."""
+        one = self._take(node_id)
+        pages = [outputs[handle] for handle in one.node.page_outputs if handle in outputs]
+        one.succeed(outputs, pages)
+        self._pages.update(pages)
+        return self._advance()
+
+    def on_failed(self, node_id: str, failure: Failure, *, retryable: bool, jitter: float = 0.0) -> list[Command]:
+        """An attempt failed. `jitter` in [0, 1) spreads the delay before the next one."""
+        one = self._take(node_id)
+        one.failures += 1
+        if failure.code in _PAGE_LOST:
+            self._pages -= one.pages
+        if self._may_retry(one, retryable=retryable):
+            return self._retry(one, failure, jitter)
+        attempt = EndAttempt(node_id, one.attempt, one.node.phase, StepStatus.FAILED, failure)
+        policy = OnError.STOP if one.replaying else one.node.on_error
+        one.fail(failure, {} if policy is OnError.STOP else pass_failure_on(one.node, one.inputs, failure))
+        if policy is OnError.STOP:
+            return [attempt, *self._stop(ExecutionStatus.FAILED, failure, GRACE_S)]
+        return [attempt, *self._advance()]
+
+    def on_cancel(self, reason: str) -> list[Command]:
+        """A person asked for the end. A failure that came first stays the reason of the end."""
+        return self._stop(ExecutionStatus.CANCELLED, None, 0.0, reason)
+
+    def on_deadline(self) -> list[Command]:
+        """The execution's time is up."""
+        failure = Failure(
+            code=FailureCode.DEADLINE_EXCEEDED,
+            message=f"The execution took longer than the {self._plan.timeout_s:g} s it may take.",
+            hint="Raise settings.timeout_s of the workflow, or let it do less at once.",
+            node_id=self.current_node,
+        )
+        return self._stop(ExecutionStatus.FAILED, failure, 0.0)
+
+    # --- what is known of a run before
+
+    def _restore(self, one: Progress, rows: list[Recorded]) -> None:
+        node, last = one.node, rows[-1]
+        inputs = resolve_inputs(node, self._at) or {}
+        one.attempt = last.attempt
+        if last.status in (StepStatus.RUNNING, StepStatus.QUEUED):
+            self._restore_in_flight(one, last)
+        success = next((row for row in rows if row.status is StepStatus.SUCCESS), None)
+        if success is not None:  # also while it was running again for the sake of its page
+            one.state, one.outputs = State.SUCCESS, success.outputs or {}
+            one.pages = find_pages(node, inputs) | {
+                one.outputs[handle] for handle in node.page_outputs if handle in one.outputs
+            }
+        elif last.status is StepStatus.FAILED:
+            failure = last.failure or explain_nothing(node)
+            one.state, one.failure, one.pages = State.FAILED, failure, find_pages(node, inputs)
+            one.outputs = pass_failure_on(node, inputs, failure)
+            if node.on_error is OnError.STOP:
+                self._ending = self._ending or Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
+        elif last.status is StepStatus.SKIPPED:
+            one.state = State.SKIPPED
+        elif last.status is StepStatus.RETRYING:
+            one.failures, one.delay_s = last.attempt, delay_before(last.attempt + 1, 0.0)
+
+    def _restore_in_flight(self, one: Progress, row: Recorded) -> None:
+        """An attempt whose worker was lost: run it again if it may, else end and let a person say what happened."""
+        node = one.node
+        if node.safe or row.status is StepStatus.QUEUED:
+            one.failures = row.attempt - 1
+            failure = explain_lost_attempt(node)
+            self._lost.append(EndAttempt(node.id, row.attempt, node.phase, StepStatus.RETRYING, failure))
+            return
+        failure = explain_interruption(node)
+        one.state, one.failure = State.FAILED, failure
+        self._lost.append(EndAttempt(node.id, row.attempt, node.phase, StepStatus.FAILED, failure))
+        self._ending = self._ending or Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
+
+    # --- outcomes
+
+    def _take(self, node_id: str) -> Progress:
+        if self._finished:
+            raise ValueError(f"node {node_id} was reported after the end")
+        one = self._at[node_id]
+        if one.state is not State.RUNNING:
+            raise ValueError(f"node {node_id} was reported, but it is {one.state}, not running")
+        return one
+
+    def _may_retry(self, one: Progress, *, retryable: bool) -> bool:
+        if not retryable or self._ending is not None or one.failures >= one.node.attempts:
+            return False
+        return not any(self._find_blocker(page) for page in one.pages - self._pages)
+
+    def _retry(self, one: Progress, failure: Failure, jitter: float) -> list[Command]:
+        attempt = EndAttempt(one.node.id, one.attempt, one.node.phase, StepStatus.RETRYING, failure)
+        one.await_retry(delay_before(one.failures + 1, jitter))
+        return [attempt, *self._advance()]
+
+    def _stop(self, status: FinalStatus, failure: Failure | None, grace_s: float, reason: str = "") -> list[Command]:
+        if self._finished:
+            return []
+        if self._ending is None:
+            self._ending = Finish(status, {}, failure, 0, 0, reason)
+        if not self.running:
+            return self._finish(self._ending)
+        if grace_s >= self._grace_s:
+            return []
+        self._grace_s = grace_s
+        return [StopRunning(grace_s)]
+
+    # --- going on
+
+    def _advance(self) -> list[Command]:
+        commands: list[Command] = []
+        while self._ending is None and (phase := self._current_phase()) is not None:
+            found = self._advance_phase(phase)
+            if found is None:
+                return commands
+            commands += found
+        if self._ending is None:
+            self._ending = Finish(ExecutionStatus.COMPLETED, {}, None, 0, 0)
+        if not self._finished and not self.running:
+            commands += self._finish(self._ending)
+        return commands
+
+    def _current_phase(self) -> int | None:
+        """The earliest phase that has not ended."""
+        open_states = (State.PENDING, State.RUNNING)
+        return next((node.phase for node in self._order if self._at[node.id].state in open_states), None)
+
+    def _advance_phase(self, phase: int) -> list[Command] | None:
+        """Start and skip what can be started and skipped in a phase; None when nothing can be done for now."""
+        running = [self._at[node_id] for node_id in self.running]
+        held = frozenset[str]().union(*(one.pages for one in running))
+        free = self._plan.max_parallel - len(running)
+        commands: list[Command] = []
+        waiting = [self._at[node.id] for node in self._order if node.phase == phase]
+        for one in (one for one in waiting if one.state is State.PENDING):
+            inputs = resolve_inputs(one.node, self._at)
+            if inputs is None:
+                one.skip()
+                commands.append(SkipNode(one.node.id, phase, SkipReason.NOT_REACHED))
+                continue
+            pages = find_pages(one.node, inputs)
+            if free > 0 and not pages & held:
+                if lost := self._find_lost(pages):
+                    return [*commands, *self._bring_back(one, lost)]
+                commands.append(self._begin(one, inputs, pages))
+                free -= 1
+            held |= pages  # also while it waits: nodes of one page keep their canonical order
+        return commands or None
+
+    def _begin(self, one: Progress, inputs: JsonObject, pages: frozenset[str]) -> StartNode:
+        delay_s = one.delay_s
+        one.begin(inputs, pages)
+        return StartNode(one.node.id, one.attempt, one.node.phase, inputs, delay_s, one.replaying)
+
+    def _finish(self, ending: Finish) -> list[Command]:
+        commands: list[Command] = []
+        for node in self._order:
+            one = self._at[node.id]
+            if one.state is State.PENDING and one.replaying:
+                one.drop_replay()
+            elif one.state is State.PENDING:
+                one.skip()
+                commands.append(SkipNode(node.id, node.phase, SkipReason.STOPPED))
+        self._finished = True
+        states = [one.state for one in self._at.values()]
+        done = replace(
+            ending,
+            output=collect_results(self._order, self._at),
+            nodes_completed=states.count(State.SUCCESS),
+            nodes_failed=states.count(State.FAILED),
+        )
+        return [*commands, done]
+
+    # --- pages that were lost
+
+    def _find_lost(self, pages: frozenset[str]) -> frozenset[str]:
+        """Those of the pages that have to be brought back and that finished nodes can bring back."""
+        lost = pages - self._pages
+        return frozenset(page for page in lost if any(self._find_holders(page)))
+
+    def _find_holders(self, page: str) -> Iterator[Progress]:
+        """Ended nodes that have changed the page, or may have."""
+        for node in self._order:
+            one = self._at[node.id]
+            changed = one.state is State.SUCCESS or (
+                one.state is State.FAILED and one.failure is not None and one.failure.code not in _WITHOUT_EFFECT
+            )
+            if changed and page in one.pages:
+                yield one
+
+    def _find_blocker(self, page: str) -> PlannedNode | None:
+        """The first node that would have to run again for the page and must not."""
+        return next((one.node for one in self._find_holders(page) if not one.node.safe), None)
+
+    def _bring_back(self, needed_by: Progress, pages: frozenset[str]) -> list[Command]:
+        for page in sorted(pages):
+            if blocker := self._find_blocker(page):
+                return self._stop(ExecutionStatus.FAILED, explain_lost_page(needed_by.node, blocker), GRACE_S)
+            for one in list(self._find_holders(page)):
+                if one.state is State.SUCCESS:
+                    one.replay()
+            self._pages.add(page)
+        return []

@@ -1,0 +1,171 @@
+"""A valid document becomes a plan: phases, canonical order, and per node all that running it needs (spec W4).
+
+A plan is stored with its workflow version and never changes, so that a run resumed elsewhere sees the same graph.
+"""
+
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from typing import Any, Literal
+
+from contracts.model import Contract
+from contracts.workflow import DataType, Edge, JsonObject, Node, NodeType, OnError, Port, WorkflowDocument
+from runtime.engine.casts import Cast, choose_cast
+from runtime.engine.document import normalize_document
+from runtime.engine.retry import default_attempts
+
+Join = Literal["any", "all", "first"]
+ERROR_HANDLE = "Error"
+"""The output that a node with `on_error: route` gains: {code, message, hint} of its failure."""
+
+
+class Incoming(Contract):
+    """An edge as its target sees it."""
+
+    source: str
+    source_handle: str
+    handle: str
+    cast: Cast | None = None
+
+
+class PlannedNode(Contract):
+    """One node, ready to be run by whoever holds the plan."""
+
+    id: str
+    type: str
+    name: str
+    phase: int
+    """1 plus the longest path from a start node."""
+    literals: JsonObject
+    incoming: list[Incoming]
+    """In the document's edge order."""
+    required: list[str]
+    merging: list[str]
+    """Inputs that take several edges at once."""
+    conditions: list[str]
+    """Inputs of type CONDITIONAL: when any of them is connected, one must be live for the node to run."""
+    page_inputs: list[str]
+    page_outputs: list[str]
+    outputs: list[str]
+    """Data outputs, pages and conditions apart."""
+    safe: bool
+    attempts: int
+    timeout_s: float
+    """Of one attempt."""
+    on_error: OnError
+    defaults: JsonObject
+    """Outputs in place of a failure, with `on_error: use_default`."""
+    join: Join
+    credits: int
+
+
+class Plan(Contract):
+    """`nodes` are in canonical order: by phase, then as the document lists them."""
+
+    nodes: list[PlannedNode]
+    max_parallel: int
+    timeout_s: float
+    """Of the whole execution, waits not counted."""
+
+    @property
+    def phases(self) -> list[list[str]]:
+        """Node ids by phase, in canonical order."""
+        phases: list[list[str]] = []
+        for node in self.nodes:
+            if node.phase > len(phases):
+                phases.append([])
+            phases[-1].append(node.id)
+        return phases
+
+
+def compute_phases(document: WorkflowDocument) -> dict[str, int]:
+    """Phase of each node; raises graphlib.CycleError (its second argument is the path) when there is a cycle."""
+    predecessors: dict[str, list[str]] = {node.id: [] for node in document.nodes}
+    for edge in document.edges:
+        predecessors[edge.target].append(edge.source)
+    phases: dict[str, int] = {}
+    for node_id in TopologicalSorter(predecessors).static_order():
+        phases[node_id] = 1 + max((phases[source] for source in predecessors[node_id]), default=0)
+    return phases
+
+
+def make_plan(document: WorkflowDocument, catalogue: Mapping[str, NodeType]) -> Plan:
+    """Plan a document that `check_document` found no fault in; anything else may raise KeyError or CycleError."""
+    document = normalize_document(document, catalogue)
+    phases = compute_phases(document)
+    types = {node.id: catalogue[node.type] for node in document.nodes}
+    incoming: dict[str, list[Edge]] = {node.id: [] for node in document.nodes}
+    for edge in document.edges:
+        incoming[edge.target].append(edge)
+    nodes = [
+        _plan_node(node, phases[node.id], types, incoming[node.id], document)
+        for node in sorted(document.nodes, key=lambda node: phases[node.id])
+    ]
+    settings = document.settings
+    return Plan(nodes=nodes, max_parallel=settings.max_parallel, timeout_s=settings.timeout_s)
+
+
+def _plan_node(
+    node: Node, phase: int, types: Mapping[str, NodeType], edges: list[Edge], document: WorkflowDocument
+) -> PlannedNode:
+    kind, settings = types[node.id], node.data.settings
+    return PlannedNode(
+        id=node.id,
+        type=node.type,
+        name=node.name or kind.title,
+        phase=phase,
+        literals={
+            port.name: node.data.inputs[port.name]
+            for port in kind.inputs
+            if port.name in node.data.inputs and is_given(node.data.inputs[port.name], port)
+        },
+        incoming=[_plan_edge(edge, types) for edge in edges],
+        required=[port.name for port in kind.inputs if port.required],
+        merging=[port.name for port in kind.inputs if port.mergeable],
+        conditions=_names(kind.inputs, DataType.CONDITIONAL),
+        page_inputs=_names(kind.inputs, DataType.BROWSER_INSTANCE),
+        page_outputs=_names(kind.outputs, DataType.BROWSER_INSTANCE),
+        outputs=[
+            port.name for port in kind.outputs if port.type not in (DataType.BROWSER_INSTANCE, DataType.CONDITIONAL)
+        ],
+        safe=kind.safe,
+        attempts=int(settings.get("attempts", default_attempts(safe=kind.safe))),
+        timeout_s=float(settings.get("timeout_s", document.settings.node_timeout_s)),
+        on_error=choose_on_error(node, document.settings.on_error),
+        defaults=dict(settings.get("default", {})),
+        join=settings.get("join", "any"),
+        credits=kind.credits,
+    )
+
+
+def choose_on_error(node: Node, fallback: OnError) -> OnError:
+    """A node's own `on_error`, else `continue` where it is marked `critical: false`, else the workflow's."""
+    settings = node.data.settings
+    if "on_error" in settings:
+        return OnError(settings["on_error"])
+    return OnError.CONTINUE if settings.get("critical") is False else fallback
+
+
+def is_given(value: Any, port: Port) -> bool:
+    """Whether a literal counts as a value: editors send null and "" for fields nobody filled in.
+
+    An empty text is a value only where the port may be empty, such as the text to fill into a field.
+    """
+    if value == "" and isinstance(value, str):
+        return port.type is DataType.STRING and port.value_schema.get("minLength", 0) == 0
+    return value is not None
+
+
+def _plan_edge(edge: Edge, types: Mapping[str, NodeType]) -> Incoming:
+    source = find_port(types[edge.source].outputs, edge.sourceHandle)
+    target = find_port(types[edge.target].inputs, edge.targetHandle)
+    cast = choose_cast(source.type, target.type) if source and target else None
+    return Incoming(source=edge.source, source_handle=edge.sourceHandle, handle=edge.targetHandle, cast=cast)
+
+
+def find_port(ports: list[Port], name: str) -> Port | None:
+    """The port of that display name."""
+    return next((port for port in ports if port.name == name), None)
+
+
+def _names(ports: list[Port], type_: DataType) -> list[str]:
+    return [port.name for port in ports if port.type is type_]

@@ -1,0 +1,169 @@
+"""What a node type is, and what the worker lends it while it runs.
+
+A node type is one class: typed inputs and outputs, a few facts about it, and `run`. The catalogue, the validator, the
+editor's palette and the documents all derive from it.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
+
+from pydantic import ValidationError
+
+from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
+from contracts.workflow import JsonObject, NodeType
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.page import Page
+from runtime.handles import PageRef, Values, derive_ports
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class NodeFailure(Exception):  # noqa: N818 — a failure is what it is called everywhere
+    """Why an attempt at a node failed, for the machine to decide by and for a person to act on."""
+
+    def __init__(
+        self, code: FailureCode, message: str, hint: str, *, retryable: bool = False, page_url: str | None = None
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+        """Whether the same attempt may succeed a little later, by itself."""
+        self.page_url = page_url
+
+    def describe(self, node_id: str) -> Failure:
+        """The failure as it is recorded and shown."""
+        return Failure(code=self.code, message=self.message, hint=self.hint, node_id=node_id, page_url=self.page_url)
+
+
+class Stage(Protocol):
+    """What the worker lends a node for one attempt."""
+
+    @property
+    def node_id(self) -> str:
+        """The node that runs."""
+        ...
+
+    @property
+    def seconds_left(self) -> float:
+        """Until this attempt's deadline; never negative."""
+        ...
+
+    async def open_page(self) -> PageRef:
+        """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
+        ...
+
+    def page(self, ref: PageRef) -> Page:
+        """The page behind a handle. Raises BrowserFailure (page_closed) when this run has no such page."""
+        ...
+
+    async def store_artifact(
+        self,
+        kind: ArtifactKind,
+        name: str,
+        media_type: str,
+        data: bytes,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        page_url: str | None = None,
+    ) -> Artifact:
+        """Store a blob and record it with the execution. Raises NodeFailure (artifact_store, output_too_large)."""
+        ...
+
+    async def log(self, level: Level, message: str) -> None:
+        """Write a line to the execution's log."""
+        ...
+
+
+InT = TypeVar("InT", bound=Values)
+OutT = TypeVar("OutT", bound=Values)
+
+
+class Node(ABC, Generic[InT, OutT]):
+    """A node type. Instances hold no state: one may serve every execution at once."""
+
+    type_id: ClassVar[str]
+    """Stable id, as documents name it."""
+    title: ClassVar[str]
+    group: ClassVar[str]
+    icon: ClassVar[str]
+    """Name of a Lucide icon."""
+    description: ClassVar[str]
+    credits: ClassVar[int] = 1
+    can_be_start_node: ClassVar[bool] = False
+    safe: ClassVar[bool] = True
+    """Whether running it twice does no harm."""
+    _inputs: ClassVar[type[Values]]
+    _outputs: ClassVar[type[Values]]
+
+    def __init_subclass__(cls) -> None:
+        """Read the input and output models off `Node[Inputs, Outputs]`, and refuse a class that lacks a fact."""
+        super().__init_subclass__()
+        cls._inputs, cls._outputs = _read_models(cls)
+        missing = [fact for fact in ("type_id", "title", "group", "icon", "description") if not hasattr(cls, fact)]
+        if missing:
+            raise TypeError(f"node type {cls.__name__} lacks {', '.join(missing)}")
+
+    @abstractmethod
+    async def run(self, inputs: InT, stage: Stage) -> OutT:
+        """Do the work. Raises NodeFailure or BrowserFailure; anything else is a fault of the node type itself."""
+
+    @classmethod
+    def describe(cls) -> NodeType:
+        """The node type as data."""
+        return NodeType(
+            type=cls.type_id,
+            title=cls.title,
+            group=cls.group,
+            icon=cls.icon,
+            description=cls.description,
+            inputs=derive_ports(cls._inputs, inputs=True),
+            outputs=derive_ports(cls._outputs, inputs=False),
+            credits=cls.credits,
+            can_be_start_node=cls.can_be_start_node,
+            safe=cls.safe,
+        )
+
+    async def perform(self, values: JsonObject, stage: Stage) -> JsonObject:
+        """Run with resolved inputs and answer the live outputs, both by display name and in JSON's types.
+
+        Raises NodeFailure only: inputs that don't fit and failures of the browser are mapped here.
+        """
+        inputs = self._read(values)
+        try:
+            outputs: Values = await self.run(inputs, stage)
+        except BrowserFailure as failure:
+            raise NodeFailure(
+                failure.code,
+                failure.message,
+                failure.hint,
+                retryable=failure.retryable,
+                page_url=failure.page_url,
+            ) from failure
+        return outputs.model_dump(mode="json", exclude_unset=True)
+
+    def _read(self, values: JsonObject) -> Any:
+        try:
+            return self._inputs.model_validate(values)
+        except ValidationError as error:
+            raise NodeFailure(
+                FailureCode.INVALID_INPUT, _explain(error), "Check what the node was given, and where it came from."
+            ) from error
+
+
+def _read_models(cls: type[Any]) -> tuple[type[Values], type[Values]]:
+    for parent in getattr(cls, "__orig_bases__", ()):
+        if get_origin(parent) is Node:
+            inputs, outputs = get_args(parent)
+            return inputs, outputs
+    raise TypeError(f"{cls.__name__} must say Node[Inputs, Outputs]")
+
+
+def _explain(error: ValidationError) -> str:
+    """Handles and rules without the values: a value may be a secret."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    )
