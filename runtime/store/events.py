@@ -76,6 +76,7 @@ class EventLog:
         part = await self.read_raw_after(tenant_id, execution_id, after, limit)
         return EventPage(
             execution_id=execution_id,
+            log_id=part.log_id,
             events=[EVENT.validate_json(body) for body in part.bodies],
             head_seq=part.head_seq,
             terminal=part.terminal,
