@@ -1,0 +1,90 @@
+"""The way into Runtime: every call vouches for one tenant, carries the request's id and has a deadline."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+import structlog
+
+from contracts.declare import Endpoint
+from contracts.errors import ApiError, Code
+from contracts.model import Contract, TenantId, UserId
+from contracts.wiring.client import Downloaded, RuntimeClient
+from contracts.wiring.internal import InternalSigner
+from contracts.wiring.shared import SharedCalls
+
+ReqT = TypeVar("ReqT", bound=Contract)
+ResT = TypeVar("ResT")
+
+TIMEOUT_S = 10.0
+"""Deadline of a call that somebody waits for, all attempts together."""
+NOBODY = TenantId(UUID(int=0))
+"""The tenant of calls that concern none: the catalogues."""
+AWAY = frozenset({Code.UNAVAILABLE, Code.TIMEOUT})
+"""Runtime did not answer; whether it has heard the question is not known."""
+
+log = structlog.get_logger()
+
+
+class RuntimeCalls:
+    """Makes clients of Runtime that speak for one tenant; `shared` is for equal calls at the same moment.
+
+    Args:
+        http: carries Runtime's address and the connections.
+        signer: signs the internal tokens.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, signer: InternalSigner) -> None:
+        self._http = http
+        self._signer = signer
+        self.shared = SharedCalls()
+
+    def speak_for(
+        self, tenant_id: TenantId, user_id: UserId | None, request_id: str, *, timeout_s: float = TIMEOUT_S
+    ) -> "TenantClient":
+        """A client whose every attempt carries a fresh token; `timeout_s` bounds each of its calls."""
+
+        def headers() -> dict[str, str]:
+            token = self._signer.token(tenant_id=tenant_id, user_id=user_id, request_id=request_id)
+            return {"authorization": f"Bearer {token}", "x-request-id": request_id}
+
+        return TenantClient(self._http, headers, timeout_s)
+
+
+class TenantClient(RuntimeClient):
+    """Runtime as seen by one tenant: what it answers is passed on, what is wrong between the tiers is put in words."""
+
+    async def call(self, endpoint: Endpoint[ReqT, ResT], request: ReqT) -> ResT:
+        """As `Client.call`."""
+        try:
+            return await super().call(endpoint, request)
+        except ApiError as error:
+            raise _seen_from_outside(error, endpoint) from error
+
+    @asynccontextmanager
+    async def download(self, endpoint: Endpoint[ReqT, Any], request: ReqT) -> AsyncIterator[Downloaded]:
+        """As `Client.download`."""
+        try:
+            async with super().download(endpoint, request) as downloaded:
+                yield downloaded
+        except ApiError as error:
+            raise _seen_from_outside(error, endpoint) from error
+
+
+def _seen_from_outside(error: ApiError, endpoint: Endpoint[Any, Any]) -> ApiError:
+    match error.code:
+        case Code.UNAVAILABLE | Code.TIMEOUT:
+            log.warning("runtime is away", endpoint=endpoint.path, code=error.code, detail=error.detail)
+            detail = "The part of this installation that runs things does not answer right now."
+            hint = "What was submitted is kept and runs once it is back. Try again in a moment."
+            return ApiError(error.code, detail, hint, retry_after=error.retry_after or 2)
+        case Code.UNAUTHENTICATED:
+            # our own signature was refused: nothing that the caller could mend by signing in again
+            log.error("runtime refuses the internal token", endpoint=endpoint.path)
+            detail = "The parts of this installation don't trust each other."
+            hint = "Ask whoever runs it to check that Experience's key and Runtime's public key belong together."
+            return ApiError(Code.UNAVAILABLE, detail, hint)
+        case _:
+            return error

@@ -1,0 +1,166 @@
+"""Intents, and the outbox that hands them to Runtime.
+
+The outbox is the rows with `next_attempt_at`: something of them has not reached Runtime yet, the submit or a cancel
+after it. Whoever delivers one moves that time ahead first, so that for a while nobody else does; when it then dies,
+the time passes and the row is anybody's again. Delivering twice does no harm, because Runtime knows an execution by
+its id; delivering never can't happen, because only a confirmed delivery takes the time away.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Update, case, update
+from sqlmodel import col, select
+
+from contracts.model import ExecutionId, IntentId, SessionId, TenantId
+from experience.store.db import SystemSession, TenantSession
+from experience.store.tables import IntentRow
+
+
+async def add_intent(session: TenantSession, row: IntentRow) -> None:
+    """Store an intent of the session's tenant."""
+    session.add(row)
+    await session.flush()
+
+
+async def find_intent(session: TenantSession, intent_id: IntentId) -> IntentRow | None:
+    """The intent, if the tenant has it."""
+    found = select(IntentRow).where(IntentRow.tenant_id == session.tenant_id, IntentRow.intent_id == intent_id)
+    return (await session.exec(found)).first()
+
+
+async def find_intent_of(session: TenantSession, execution_id: ExecutionId) -> IntentRow | None:
+    """The intent that an execution was started by, if the tenant has it."""
+    found = select(IntentRow).where(IntentRow.tenant_id == session.tenant_id, IntentRow.execution_id == execution_id)
+    return (await session.exec(found)).first()
+
+
+async def list_undelivered(session: TenantSession, before: UUID | None, limit: int) -> list[IntentRow]:
+    """Intents that wait for Runtime, newest first, older than `before`, one more than `limit` when there are."""
+    found = select(IntentRow).where(IntentRow.tenant_id == session.tenant_id, IntentRow.status == "pending")
+    if before is not None:
+        found = found.where(col(IntentRow.intent_id) < before)
+    return list((await session.exec(found.order_by(col(IntentRow.intent_id).desc()).limit(limit + 1))).all())
+
+
+async def list_started(session: TenantSession, session_id: SessionId, limit: int) -> list[ExecutionId]:
+    """Executions that a session has started, newest first."""
+    found = (
+        select(IntentRow.execution_id)
+        .where(IntentRow.tenant_id == session.tenant_id, IntentRow.session_id == session_id)
+        .order_by(col(IntentRow.intent_id).desc())
+        .limit(limit)
+    )
+    return [ExecutionId(execution_id) for execution_id in (await session.exec(found)).all()]
+
+
+async def request_cancel(
+    session: TenantSession, intent_id: IntentId, reason: str, *, attempt_until: datetime
+) -> IntentRow | None:
+    """Note that an intent shall end, and answer it as it is then; None when it is unknown or was refused.
+
+    Of an intent that Runtime has, the cancel is the caller's to deliver until `attempt_until` and the outbox's from
+    then on. One that Runtime has not heard of stays in the outbox, where the submit comes first.
+    """
+    wanted = (
+        update(IntentRow)
+        .where(
+            col(IntentRow.tenant_id) == session.tenant_id,
+            col(IntentRow.intent_id) == intent_id,
+            col(IntentRow.status) != "refused",
+        )
+        .values(
+            cancel_requested=True,
+            cancel_reason=reason,
+            next_attempt_at=case((col(IntentRow.status) == "pending", IntentRow.next_attempt_at), else_=attempt_until),
+        )
+        .returning(IntentRow)
+    )
+    return (await session.exec(wanted)).scalar_one_or_none()
+
+
+async def withdraw_cancel(session: TenantSession, intent_id: IntentId) -> None:
+    """Forget a wish to cancel that came too late."""
+    await session.exec(
+        _of(session.tenant_id, intent_id).values(cancel_requested=False, cancel_reason="", next_attempt_at=None)
+    )
+
+
+async def mark_delivered(session: TenantSession, intent_id: IntentId, *, now: datetime) -> bool:
+    """Runtime has it. Answers whether a cancel is to follow: then the row stays in the outbox, due at once."""
+    owes_cancel = col(IntentRow.cancel_requested) & col(IntentRow.cancel_delivered_at).is_(None)
+    marked = (
+        _of(session.tenant_id, intent_id)
+        .values(
+            status="delivered",
+            delivered_at=now,
+            last_error=None,
+            next_attempt_at=case((owes_cancel, now), else_=None),
+        )
+        .where(col(IntentRow.status) == "pending")
+        .returning(col(IntentRow.next_attempt_at).is_not(None))
+    )
+    return bool((await session.exec(marked)).scalar_one_or_none())
+
+
+async def mark_cancel_delivered(session: TenantSession, intent_id: IntentId, *, now: datetime) -> None:
+    """Runtime knows that the execution shall end."""
+    await session.exec(
+        _of(session.tenant_id, intent_id).values(cancel_delivered_at=now, last_error=None, next_attempt_at=None)
+    )
+
+
+async def mark_refused(session: TenantSession, intent_id: IntentId, error: str) -> None:
+    """Runtime will never run it."""
+    await session.exec(
+        _of(session.tenant_id, intent_id)
+        .values(status="refused", error=error, last_error=None, next_attempt_at=None)
+        .where(col(IntentRow.status) == "pending")
+    )
+
+
+async def postpone(session: TenantSession, intent_id: IntentId, error: str, *, until: datetime) -> None:
+    """A delivery failed: leave it to the outbox, from `until` on. The caller is told that it will run: no way back."""
+    await session.exec(
+        _of(session.tenant_id, intent_id)
+        .values(
+            deferred=True,
+            attempts=IntentRow.attempts + 1,
+            last_error=error,
+            next_attempt_at=until,
+        )
+        .where(col(IntentRow.next_attempt_at).is_not(None))  # else somebody has delivered it meanwhile
+    )
+
+
+async def claim_due(session: SystemSession, limit: int, *, now: datetime, until: datetime) -> list[IntentRow]:
+    """Take up to `limit` rows whose time has come, of all tenants, for oneself until `until`; never another's."""
+    due = (
+        select(IntentRow.intent_id)
+        .where(col(IntentRow.next_attempt_at) <= now)
+        .order_by(col(IntentRow.next_attempt_at))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    claimed = (
+        update(IntentRow)
+        .where(col(IntentRow.intent_id).in_(due))
+        .values(next_attempt_at=until, deferred=True)
+        .returning(IntentRow)
+    )
+    return list((await session.exec(claimed)).scalars().all())
+
+
+async def hurry(session: SystemSession, tenant_id: TenantId, *, now: datetime) -> int:
+    """Make everything that a tenant has in the outbox due at once, and answer how much that is."""
+    hurried = (
+        update(IntentRow)
+        .where(col(IntentRow.tenant_id) == tenant_id, col(IntentRow.next_attempt_at).is_not(None))
+        .values(next_attempt_at=now)
+        .returning(col(IntentRow.intent_id))
+    )
+    return len((await session.exec(hurried)).all())
+
+
+def _of(tenant_id: TenantId, intent_id: IntentId) -> Update:
+    return update(IntentRow).where(col(IntentRow.tenant_id) == tenant_id, col(IntentRow.intent_id) == intent_id)
