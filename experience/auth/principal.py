@@ -7,6 +7,8 @@ from uuid import UUID
 
 from contracts.identity import ROLE_SCOPES, Role, Scope
 from contracts.model import TenantId, UserId
+from contracts.wiring.server import Envelope
+from experience.audit import Actor
 
 Via = Literal["login", "token", "key", "session"]
 """Which credential spoke: login cookie, access token, API key, a guest's session token."""
@@ -37,3 +39,8 @@ def grant_scopes(role: Role, *, operator: bool, suspended: bool) -> frozenset[Sc
     """What a role may do here and now."""
     scopes = ROLE_SCOPES[role] | ({Scope.INSTALLATION} if operator else frozenset())
     return scopes - STARTS_WORK if suspended else scopes
+
+
+def actor_of(envelope: Envelope, caller: Principal | None) -> Actor:
+    """Who goes into the audit trail for a call."""
+    return Actor(None if caller is None else caller.user_id, envelope.address, envelope.request_id)
