@@ -1,0 +1,68 @@
+"""uvicorn's WebSocket protocol with our manners: how it says goodbye, and what it does about peers that are dead.
+
+Three things can't be reached from inside an ASGI application, and matter to long-lived streams:
+- on SIGTERM uvicorn closes with 1012 and no reason, and waits for a stalled peer to read it until the drain time ends;
+- a peer without pongs is closed with 1011, and one that also stopped reading is never let go, because a transport only
+  closes once its buffer is empty;
+- interval and timeout of the protocol's ping are the server's, not the channel's.
+"""
+
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from contracts.frames import Close
+from contracts.wiring.channel import get_keepalive
+from contracts.wiring.outlet import close_reason
+
+MESSAGE_LIMIT = 1_048_576
+"""Bytes of a message that are read at all; beyond it the server closes with 1009."""
+_LAST_WORDS_S = 0.8
+"""Time a peer gets to take the close frame before its connection is cut."""
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """Give it to uvicorn as `ws=SocketProtocol`; see `uvicorn_settings`."""
+
+    def start_keepalive(self) -> None:
+        """Ping as the channel asked for."""
+        asked = get_keepalive(self.scope)
+        if asked is not None:
+            self.ping_interval, self.ping_timeout = asked
+        super().start_keepalive()
+
+    def keepalive_timeout(self) -> None:
+        """Close with 4408 and let go, whether the peer can still read that or not."""
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        if not self.close_sent and not self.transport.is_closing():
+            self._leave(Close.DEAD_PEER)
+
+    def shutdown(self) -> None:
+        """Close with 1012; the peer comes back to another process or to the next one."""
+        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
+            self.stop_keepalive()
+            self._leave(Close.RESTARTING)
+        else:
+            super().shutdown()
+
+    def _leave(self, close: Close) -> None:
+        reason = close_reason(close)
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": int(close), "reason": reason})
+        self.conn.send_close(int(close), reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.close()
+        self.loop.call_later(_LAST_WORDS_S, self.transport.abort)
+
+
+def uvicorn_settings(*, ping_interval_s: float = 20.0, ping_timeout_s: float = 20.0) -> dict[str, Any]:
+    """What a server of channels passes to `uvicorn.Config` besides its own settings."""
+    return {
+        "ws": SocketProtocol,
+        "ws_max_size": MESSAGE_LIMIT,
+        "ws_ping_interval": ping_interval_s,
+        "ws_ping_timeout": ping_timeout_s,
+        # deflate costs 2.5 times the memory and CPU per socket, and events are small
+        "ws_per_message_deflate": False,
+    }
