@@ -12,11 +12,18 @@ PORTS_TRIED = 50
 LSOF_TIMEOUT_S = 5
 
 
+def find_free_ports(count: int) -> list[int]:
+    """Ports that are free on the loopback address now; somebody else may take one before it is used."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
 def find_free_port() -> int:
-    """Any port that is free on the loopback address now; somebody else may take it before it is used."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """One such port."""
+    return find_free_ports(1)[0]
 
 
 def is_free(port: int) -> bool:

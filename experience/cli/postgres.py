@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -35,6 +34,9 @@ ACCOUNT = "daemon"
 SHARED = Path("/var/lib/stagedoor")
 SUPERUSER = "postgres"
 DATABASE = "stagedoor"
+LOCK_FILE_LINES = 8
+"""Of postmaster.pid: the process first, its state last (miscadmin.h)."""
+
 PSQL_TIMEOUT_S = 60
 INITDB_TIMEOUT_S = 180
 
@@ -69,7 +71,13 @@ class Cluster:
 
         SIGINT stops it fast and clean, SIGQUIT at once.
         """
-        fixed = ("listen_addresses=", f"unix_socket_directories={self.sockets}", "timezone=UTC", "log_checkpoints=off")
+        fixed = (
+            "listen_addresses=",
+            f"unix_socket_directories={self.sockets}",
+            "timezone=UTC",
+            "log_checkpoints=off",
+            "log_line_prefix=%m ",
+        )
         options = [part for setting in (*fixed, *settings) for part in ("-c", setting)]
         return [str(self.binaries / "postgres"), "-D", str(self.data), *options]
 
@@ -77,20 +85,27 @@ class Cluster:
         """Where `role` finds `database`, as a URL that asyncpg and libpq read."""
         return f"postgresql://{role}@/{database}?host={quote(str(self.sockets), safe='/')}"
 
-    def is_accepting(self) -> bool:
-        """Whether the server answers on its socket now."""
-        asked = [str(self.binaries / "pg_isready"), "-q", "-h", str(self.sockets), "-U", SUPERUSER, "-t", "3"]
-        return subprocess.run(asked, check=False, timeout=5, capture_output=True).returncode == 0
+    def wait_until_accepting(self, process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
+        """Return when `process` answers on its socket; raise StackError when it ended or `timeout_s` passed.
 
-    def wait_until_accepting(self, timeout_s: float, has_ended: Callable[[], bool]) -> None:
-        """Return when the server answers; raise StackError when it ended or `timeout_s` passed."""
+        The server says so in its lock file, as pg_ctl reads it; asking it by connecting would put a FATAL into its log
+        for each time too early.
+        """
         deadline = time.monotonic() + timeout_s
-        while not self.is_accepting():
-            if has_ended():
+        while not self._says_ready(process.pid):
+            if process.poll() is not None:
                 raise StackError("PostgreSQL ended while it was starting", "Its own last lines say why.")
             if time.monotonic() > deadline:
                 raise StackError(f"PostgreSQL did not answer within {timeout_s:.0f} s", "Its own last lines say why.")
-            time.sleep(0.03)
+            time.sleep(0.02)
+
+    def _says_ready(self, pid: int) -> bool:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        # A file left behind by a server that was killed has another process's number.
+        return len(lines) >= LOCK_FILE_LINES and lines[0] == str(pid) and lines[-1].strip() == "ready"
 
     def run_sql(self, sql: str, database: str = DATABASE, *, in_transaction: bool = True) -> str:
         """Run `sql` as the superuser and return what it selected, one row a line; raise StackError with its error."""
@@ -116,7 +131,7 @@ def prepare_cluster(wanted: Path, *, sync: bool = True) -> Cluster:
     data = _place_data(wanted, account)
     if not (data / "PG_VERSION").exists():
         _initialise(binaries, data, account, sync=sync)
-    return Cluster(binaries=binaries, data=data, sockets=_make_socket_dir(data, account), account=account)
+    return Cluster(binaries=binaries, data=data, sockets=_make_private(find_socket_dir(data), account), account=account)
 
 
 def find_account() -> Account | None:
@@ -133,6 +148,11 @@ def find_roles_sql() -> Path:
     if installed.exists():
         return installed
     return Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
+
+
+def find_socket_dir(data: Path) -> Path:
+    """Where the server of `data` listens: a short path, as the kernel allows 107 bytes and `data` may lie deep."""
+    return Path("/tmp") / f"stagedoor-{hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:10]}"  # noqa: S108
 
 
 def _place_binaries(account: Account | None) -> Path:
@@ -201,14 +221,7 @@ def _initialise(binaries: Path, data: Path, account: Account | None, *, sync: bo
     unfinished.rename(data)
 
 
-def _make_socket_dir(data: Path, account: Account | None) -> Path:
-    """A short path of its own: the kernel allows 107 bytes for a socket's name, and a data directory may lie deep."""
-    sockets = Path("/tmp") / f"stagedoor-{hashlib.sha256(os.fsencode(data)).hexdigest()[:10]}"  # noqa: S108
-    _make_private(sockets, account)
-    return sockets
-
-
-def _make_private(folder: Path, account: Account | None) -> None:
+def _make_private(folder: Path, account: Account | None) -> Path:
     """`folder`, mode 0700, owned by `account`; refused where somebody else already made it."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
@@ -218,6 +231,7 @@ def _make_private(folder: Path, account: Account | None) -> None:
     folder.chmod(0o700)
     if account is not None:
         os.chown(folder, account.uid, account.gid)
+    return folder
 
 
 def run_as(account: Account | None) -> Identity:

@@ -79,7 +79,7 @@ def run_postgres() -> Iterator[Postgres]:
                 **run_as(cluster.account),
             )
         try:
-            cluster.wait_until_accepting(START_TIMEOUT_S, lambda: process.poll() is not None)
+            cluster.wait_until_accepting(process, START_TIMEOUT_S)
             yield Postgres(cluster, process)
         finally:
             process.send_signal(signal.SIGINT)

@@ -1,0 +1,231 @@
+"""`stagedoor up`: the whole product as real processes on one port, from start to end."""
+
+import asyncio
+import contextlib
+import http
+import http.client
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from experience.cli.console import Console
+from experience.cli.data_dir import DataDir
+from experience.cli.failure import StackError
+from experience.cli.ports import LOOPBACK, find_free_ports, find_holder, find_next_free, is_free
+from experience.cli.postgres import find_socket_dir, prepare_cluster
+from experience.cli.services import Plan, Ports, Programs
+from experience.cli.supervisor import Supervisor
+from traefik.configuration import Profile
+from traefik.files import write_local
+from traefik.routes import Tier
+
+if TYPE_CHECKING:
+    from experience.cli.first_visit import Visit
+
+DEFAULT_PORT = 8080
+POSTGRES_TIMEOUT_S = 60.0
+MIGRATION_TIMEOUT_S = 300.0
+READY_TIMEOUT_S = 120.0
+PROBE_TIMEOUT_S = 5.0
+PATIENCE_S = 8.0
+"""After this a person is told what is being waited for."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What was asked for on the command line."""
+
+    port: int | None
+    """None means the default one, or the next that is free."""
+    data: Path
+    with_demo: bool = True
+    profile: Profile = Profile.DEFAULT
+    programs: Programs = field(default_factory=Programs)
+
+
+class StopRequested(BaseException):
+    """Ctrl-C, a signal, or a terminal that went away: no error, and nothing for an `except Exception`."""
+
+
+def run_stack(wish: Wish, console: Console) -> int:
+    """Bring the stack up, keep it until it is asked to stop, end all of it. Returns the exit status.
+
+    0 when it ended because somebody wanted it to, 1 when it could not start or a process of it ended by itself.
+    """
+    data = DataDir(wish.data.resolve())
+    try:
+        data.make()
+        with data.lock() as lock, _supervise(data, console) as supervisor:
+            _run(wish, data, lock, supervisor, console)
+    except StopRequested:
+        console.say("Stopped.")
+    except StackError as failure:
+        console.complain(failure.problem, failure.way_out)
+        return 1
+    return 0
+
+
+@contextmanager
+def _supervise(data: DataDir, console: Console) -> Iterator[Supervisor]:
+    """A supervisor whose processes all end with the block. A second signal ends them without patience."""
+    supervisor = Supervisor(console, data.logs)
+    stopping = False
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        if stopping:
+            supervisor.in_hurry = True
+        else:
+            raise StopRequested
+
+    before = {number: signal.signal(number, hear) for number in STOP_SIGNALS}
+    try:
+        yield supervisor
+    except StopRequested:
+        console.say("Stopping …")
+        raise
+    finally:
+        stopping = True
+        supervisor.stop()
+        with contextlib.suppress(OSError):  # not empty when the server had to be killed; the next start takes it over
+            find_socket_dir(data.postgres).rmdir()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(wish: Wish, data: DataDir, lock: int, supervisor: Supervisor, console: Console) -> None:
+    started = time.monotonic()
+    ports = _choose_ports(wish, data, console)
+    admin = data.ensure_admin(os.environ)
+    if not data.postgres.exists():
+        console.say("First start: making the database …")
+    cluster = prepare_cluster(data.postgres)
+    plan = Plan(data=data, cluster=cluster, ports=ports, keys=data.ensure_keys(), admin=admin, programs=wish.programs)
+    _start(plan, wish.profile, lock, supervisor)
+    _wait_until_ready(ports, supervisor, console)
+    _announce(plan, time.monotonic() - started, console)
+    while not console.closed:
+        supervisor.check()
+        time.sleep(0.2)
+    raise StopRequested
+
+
+def _start(plan: Plan, profile: Profile, lock: int, supervisor: Supervisor) -> None:
+    """The database first; what does not need it comes up beside the migrations, the tiers after them."""
+    postgres = supervisor.start(plan.plan_postgres(lock))
+    servers = {
+        Tier.EXPERIENCE: (f"http://{LOOPBACK}:{plan.ports.experience}",),
+        Tier.RUNTIME: (f"http://{LOOPBACK}:{plan.ports.runtime}",),
+    }
+    address = f"{LOOPBACK}:{plan.ports.web}"
+    supervisor.start(plan.plan_traefik(write_local(plan.data.traefik, address, profile, servers)))
+    shop = plan.plan_shop()
+    if shop:
+        supervisor.start(shop)
+    try:
+        plan.cluster.wait_until_accepting(postgres.process, POSTGRES_TIMEOUT_S)
+    except StackError:
+        supervisor.check()  # says the same with its last lines
+        raise
+    plan.cluster.ensure_database()
+    supervisor.run_jobs(plan.plan_migrations(), MIGRATION_TIMEOUT_S)
+    for service in plan.plan_tiers():
+        supervisor.start(service)
+
+
+def _choose_ports(wish: Wish, data: DataDir, console: Console) -> Ports:
+    web = _choose_web_port(wish.port, console)
+    experience, runtime, other = find_free_ports(3)
+    shop = data.read_ports().get("shop", other)
+    if not is_free(shop):
+        shop = other
+    data.write_ports({"shop": shop})  # the same again, so that workflows made for the shop go on working
+    return Ports(web=web, experience=experience, runtime=runtime, shop=shop if wish.with_demo else None)
+
+
+def _choose_web_port(wanted: int | None, console: Console) -> int:
+    port = wanted or DEFAULT_PORT
+    if is_free(port):
+        return port
+    holder = find_holder(port) or "another program"
+    if wanted is not None:
+        raise StackError(f"Port {port} is used by {holder}", "Stop that, or choose another port with --port.")
+    free = find_next_free(port + 1)
+    if free is None:
+        raise StackError(f"Port {port} is used by {holder}, and so are those after it", "Choose one with --port.")
+    console.say(f"Port {port} is used by {holder}; taking {free}.")
+    return free
+
+
+def _wait_until_ready(ports: Ports, supervisor: Supervisor, console: Console) -> None:
+    """Ask through the front door: Traefik listens before it has routes, and its own /ping knows nothing of them."""
+    started = time.monotonic()
+    told = False
+    while (missing := probe_readiness(ports.web)) is not None:
+        supervisor.check()
+        if console.closed:
+            raise StopRequested
+        waited = time.monotonic() - started
+        if waited > READY_TIMEOUT_S:
+            raise StackError(f"Not ready after {waited:.0f} s: {missing}", "The lines above say more.")
+        if waited > PATIENCE_S and not told:
+            console.say(f"Still waiting: {missing}")
+            told = True
+        time.sleep(0.05)
+
+
+def probe_readiness(port: int) -> str | None:
+    """What the stack behind `port` still lacks; None when it is ready."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", "/ready", headers={"Host": f"localhost:{port}"})
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return "the front door does not answer"
+    finally:
+        connection.close()
+    if answer.status == http.HTTPStatus.OK:
+        return None
+    with contextlib.suppress(ValueError, AttributeError):
+        checks = json.loads(body).get("checks", {})
+        return ", ".join(f"{name}: {reason}" for name, reason in checks.items() if reason != "ok")
+    return "Experience does not answer"
+
+
+def _announce(plan: Plan, took_s: float, console: Console) -> None:
+    # Imported late: this takes 0.5 s, while the processes of the stack come up.
+    from contracts.errors import ApiError  # noqa: PLC0415
+    from experience.cli.first_visit import Visit, prepare_visit  # noqa: PLC0415
+
+    shop_url = f"http://{plan.ports.shop_host}" if plan.ports.shop_host else None
+    try:
+        visit = asyncio.run(prepare_visit(plan.ports.public_url, plan.admin, shop_url))
+    except ApiError as failure:
+        visit = Visit(plan.ports.public_url, problem=failure.detail)
+    if visit.problem:
+        console.complain(visit.problem)
+    console.announce(describe_visit(visit, plan, took_s))
+
+
+def describe_visit(visit: "Visit", plan: Plan, took_s: float) -> str:
+    """The lines that a person should see when the stack is ready."""
+    password = f"**{plan.admin.password}** (kept in {plan.data.admin_file})"
+    password = password if plan.admin.generated else f"in {plan.data.admin_file}"
+    rows = [
+        ("Sign in", f"{plan.ports.public_url}/sign-in as {plan.admin.email}, password {password}"),
+        ("Shop", f"http://{plan.ports.shop_host}, where the demo buys" if plan.ports.shop_host else ""),
+        ("Data", f"{plan.data.root}, logs in {plan.data.logs}"),
+        ("Stop", "Ctrl-C; everything is kept for the next start"),
+    ]
+    what = "it signs you in" + (" and shows the demo at work" if visit.shows_demo else "")
+    once = f"Open this link within {visit.valid_s // 60} minutes; {what}. It works once." if visit.valid_s else "Open:"
+    lines = ["", f"**Stagedoor is ready** after {took_s:.1f} s. {once}", "", f"    **{visit.url}**", ""]
+    return "\n".join([*lines, *(f"    {name:<8} {text}" for name, text in rows if text), ""])
