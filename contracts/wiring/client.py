@@ -161,3 +161,13 @@ def _query_text(value: Any) -> Any:
 @lru_cache(maxsize=256)
 def _adapter(result: Any) -> TypeAdapter[Any]:
     return TypeAdapter(result)
+
+
+@asynccontextmanager
+async def connect_public(base_url: str, headers: HeaderSource | None = None) -> AsyncIterator[PublicClient]:
+    """A client of the installation at `base_url` with a connection pool of its own.
+
+    Proxies of the environment are left aside: they are for the way out, and most installations stand nearby.
+    """
+    async with httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, trust_env=False) as http:
+        yield PublicClient(http, headers)
