@@ -11,10 +11,25 @@ PgQueuer's own tables lie in the same schema; store/queue.py is the only module 
 
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Integer, MetaData, Numeric, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Numeric,
+    Text,
+    TypeDecorator,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field, SQLModel
 
@@ -23,6 +38,21 @@ from contracts.workflow import WorkflowStatus
 
 SCHEMA = "runtime"
 metadata = MetaData(schema=SCHEMA)
+
+
+class _OneOf(TypeDecorator[StrEnum]):
+    """A member of an enum, stored as its text; the migrations hold the column to the same list."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
+        """The member, so that `is` and `match` work on rows."""
+        return None if value is None else self.kind(value)
 
 
 class Row(SQLModel):
@@ -53,6 +83,9 @@ def _of_execution(*, key: bool = False) -> Any:
 
 
 _INSTANT = DateTime(timezone=True)
+_JSON = JSON(none_as_null=True)
+"""For what pages and nodes said: keeps what jsonb refuses, and nobody searches in it."""
+_JSONB = JSONB(none_as_null=True)
 
 
 class TenantRow(Row, table=True):
@@ -78,7 +111,7 @@ class WorkflowRow(Row, table=True):
     tenant_id: UUID = _owner()
     name: str = _required(Text)
     description: str = _required(Text)
-    status: WorkflowStatus = _required(Text)
+    status: WorkflowStatus = _required(_OneOf(WorkflowStatus))
     version: int = _required(Integer)
     """The latest version."""
     created_by: UUID | None = _optional(Uuid)
@@ -98,10 +131,10 @@ class WorkflowVersionRow(Row, table=True):
     tenant_id: UUID = _owner()
     etag: str = _required(Text)
     content_hash: str = _required(Text)
-    document: dict[str, Any] = _required(JSONB)
+    document: dict[str, Any] = _required(_JSONB)
     nodes: int = _required(Integer)
-    faults: list[Any] = _required(JSONB)
-    plan: dict[str, Any] | None = _optional(JSONB)
+    faults: list[Any] = _required(_JSONB)
+    plan: dict[str, Any] | None = _optional(_JSONB)
     """Null while the document has faults."""
     created_by: UUID | None = _optional(Uuid)
     created_at: datetime = _required(_INSTANT, "now()")
@@ -120,17 +153,17 @@ class ExecutionRow(Row, table=True):
     realm: str = _required(Text)
     intent: str = _required(Text)
     name: str = _required(Text)
-    parameters: dict[str, Any] = _required(JSONB)
+    parameters: dict[str, Any] = _required(_JSONB)
     workflow_id: UUID | None = _optional(Uuid)
     workflow_version: int | None = _optional(Integer)
-    document: dict[str, Any] | None = _optional(JSONB)
+    document: dict[str, Any] | None = _optional(_JSONB)
     """One-off workflows only: they have no version elsewhere."""
-    plan: dict[str, Any] | None = _optional(JSONB)
-    trigger: dict[str, Any] = _required(JSONB)
+    plan: dict[str, Any] | None = _optional(_JSONB)
+    trigger: dict[str, Any] = _required(_JSONB)
     workflow_concurrency: int | None = _optional(Integer)
     timeout_s: float = _required(Double)
 
-    status: ExecutionStatus = _required(Text)
+    status: ExecutionStatus = _required(_OneOf(ExecutionStatus))
     admitted_at: datetime | None = _optional(_INSTANT)
     """When the tenant's limit let it into the queue."""
     epoch: int = _required(Integer, "0")
@@ -144,8 +177,8 @@ class ExecutionRow(Row, table=True):
 
     progress: float = _required(Double, "0")
     current_node: str | None = _optional(Text)
-    result: dict[str, Any] | None = _optional(JSON)
-    error: dict[str, Any] | None = _optional(JSON)
+    result: dict[str, Any] | None = _optional(_JSON)
+    error: dict[str, Any] | None = _optional(_JSON)
     credits: int = _required(Integer, "0")
     usd: Decimal = _required(Numeric, "0")
     cancel_requested_at: datetime | None = _optional(_INSTANT)
@@ -186,9 +219,9 @@ class StepRow(Row, table=True):
     epoch: int = _required(Integer)
     node_type: str = _required(Text)
     phase: int = _required(Integer)
-    status: StepStatus = _required(Text)
-    outputs: dict[str, Any] | None = _optional(JSON)
-    error: dict[str, Any] | None = _optional(JSON)
+    status: StepStatus = _required(_OneOf(StepStatus))
+    outputs: dict[str, Any] | None = _optional(_JSON)
+    error: dict[str, Any] | None = _optional(_JSON)
     started_at: datetime | None = _optional(_INSTANT)
     finished_at: datetime | None = _optional(_INSTANT)
     duration_ms: int | None = _optional(Integer)
@@ -219,7 +252,7 @@ class ArtifactRow(Row, table=True):
     execution_id: UUID = _of_execution()
     tenant_id: UUID = _owner()
     node_id: str | None = _optional(Text)
-    kind: ArtifactKind = _required(Text)
+    kind: ArtifactKind = _required(_OneOf(ArtifactKind))
     name: str = _required(Text)
     media_type: str = _required(Text)
     size: int = _required(BigInteger)

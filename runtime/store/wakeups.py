@@ -92,7 +92,7 @@ class Wakeups:
             failures = 0 if self._listening else failures + 1
             self._listening = False
             low, high = _RECONNECT_S
-            await asyncio.sleep(min(high, low * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311 — jitter
+            await asyncio.sleep(min(high, low * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311 — jitter
 
     async def _listen(self) -> None:
         connection = await connect(self._dsn, "stagedoor-wakeups")

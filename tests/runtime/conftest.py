@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -40,3 +41,11 @@ async def system(migrated: Database) -> AsyncIterator[SystemDatabase]:
 def tenant_id() -> TenantId:
     """A tenant of this test alone."""
     return TenantId(uuid7())
+
+
+@pytest.fixture
+async def migrated_app(migrated: Database) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A bare connection of role runtime_app, with no tenant set."""
+    connection = await asyncpg.connect(migrated.dsn("runtime_app"))
+    yield connection
+    await connection.close()

@@ -1,0 +1,379 @@
+"""What a worker writes. A run is one lease of an execution; its number, the epoch, fences every write.
+
+Whoever claims an execution next raises the epoch, and from then on nothing that an earlier holder sends changes a row:
+not after a freeze, not after a network that came back. Each write moves the log's counter on the execution's row, and
+puts steps, events and artifacts beside it in the same transaction.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from uuid_utils.compat import uuid7
+
+from contracts.events import Event, LogEntry, Logged, StatusChanged, StatusData
+from contracts.execution import Artifact, ExecutionStatus, Failure, StepStatus
+from contracts.model import ExecutionId, StepId, TenantId
+from contracts.workflow import JsonObject
+from runtime.store.admission import admit_waiting, lock_tenant
+from runtime.store.db import Database, DatabaseAway
+from runtime.store.events import append
+from runtime.store.queue import Queue
+from runtime.store.states import IllegalMove, check_execution_move, check_step_move
+from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, RunRow, StepRow, WorkflowVersionRow
+
+MAX_LOSSES = 3
+"""Leases that may be lost to vanished workers; with the next one the execution fails (spec E10)."""
+PATIENCE_S = 60.0
+"""How long a write waits for a database that went away before the run gives up."""
+
+
+class Fenced(Exception):  # noqa: N818 — what happened to the writer
+    """Another run has claimed the execution, or it has ended: this run may not write any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to an execution, as long as nobody has claimed it again."""
+
+    tenant_id: TenantId
+    execution_id: ExecutionId
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """An attempt at a node as it stands."""
+
+    step_id: StepId
+    node_id: str
+    node_type: str
+    phase: int
+    attempt: int
+    status: StepStatus
+    path: str = ""
+    outputs: JsonObject | None = None
+    error: Failure | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    credits: int = 0
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """An artifact and where its bytes lie in the artifact folder."""
+
+    artifact: Artifact
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What one transaction records; the events in order, their `seq` given on writing."""
+
+    events: Sequence[Event] = ()
+    steps: Sequence[StepRecord] = ()
+    blobs: Sequence[StoredBlob] = ()
+    progress: float | None = None
+    current_node: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How an execution ends."""
+
+    status: ExecutionStatus
+    result: JsonObject | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """An execution as its new run finds it."""
+
+    lease: Lease
+    name: str
+    plan: JsonObject | None
+    trigger: JsonObject
+    timeout_s: float
+    started_at: datetime
+    """Of the first run."""
+    steps: Sequence[StepRow]
+    """Every attempt recorded so far, in the order they began."""
+    credits: int
+    losses: int
+    cancel_reason: str | None
+    """Set when somebody has asked for the end."""
+
+    @property
+    def lost_too_often(self) -> bool:
+        """Whether the execution takes its workers down with it."""
+        return self.losses > MAX_LOSSES
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a run should know between its writes."""
+
+    held: bool
+    """False: another run has taken over."""
+    cancel_reason: str | None
+
+
+class Runs:
+    """Claims executions and records what their runs do."""
+
+    def __init__(self, db: Database, queue: Queue, *, patience_s: float = PATIENCE_S) -> None:
+        self._db = db
+        self._queue = queue
+        self._patience_s = patience_s
+
+    async def claim(self, tenant_id: TenantId, execution_id: ExecutionId, worker: str) -> Claimed | None:
+        """Open the next run and fence all earlier ones; None when there is nothing to do any more.
+
+        An earlier run that was never closed counts as a loss.
+        """
+        async with self._db.write(tenant_id) as session:
+            row = await session.get(ExecutionRow, execution_id, with_for_update={"key_share": True})
+            if row is None or row.status not in (ExecutionStatus.PENDING, ExecutionStatus.RUNNING):
+                return None
+            row.losses += await _close_lost(session, row)
+            row.epoch += 1
+            events = _opening_events(row)
+            if row.status is ExecutionStatus.PENDING:
+                check_execution_move(row.status, ExecutionStatus.RUNNING)
+                row.status = ExecutionStatus.RUNNING
+                row.started_at = datetime.now(UTC)
+            row.head_seq += len(events)
+            session.add(RunRow(execution_id=execution_id, epoch=row.epoch, tenant_id=tenant_id, worker=worker))
+            await session.flush()
+            await append(session, tenant_id, events, row.head_seq)
+            return await _claimed(session, row)
+
+    async def record(self, lease: Lease, change: Change) -> None:
+        """Write steps, events and artifacts together, once, however often the connection breaks.
+
+        Raises:
+            Fenced: another run has taken over.
+            IllegalMove: a step was to go where it can't.
+            DatabaseAway: the database stayed away longer than the run's patience.
+        """
+
+        async def write(session: AsyncSession, write_id: UUID) -> None:
+            await self._apply(session, lease, change, {"last_write": write_id})
+
+        await self._persist(lease, write)
+
+    async def finish(self, lease: Lease, change: Change, end: End) -> None:
+        """Write the last change with the end itself, close the run, and admit what waited for its place.
+
+        Raises: as `record`.
+        """
+        check_execution_move(ExecutionStatus.RUNNING, end.status)
+        values = {
+            "status": end.status,
+            "result": end.result,
+            "error": end.failure.model_dump(mode="json") if end.failure else None,
+            "finished_at": datetime.now(UTC),
+        }
+
+        async def write(session: AsyncSession, write_id: UUID) -> None:
+            tenant = await lock_tenant(session, lease.tenant_id)  # before the execution's row, see admission.py
+            await self._apply(session, lease, change, {"last_write": write_id, **values})
+            await _close(session, lease, "finished")
+            await admit_waiting(session, self._queue, tenant)
+
+        await self._persist(lease, write)
+
+    async def hand_back(self, lease: Lease) -> None:
+        """Close the run without an end: the next one goes on from the last finished step, and nothing was lost."""
+        async with self._db.write(lease.tenant_id) as session:
+            await _close(session, lease, "handed_back")
+
+    async def check(self, lease: Lease) -> Signal:
+        """Whether the lease still holds, and whether the end was asked for."""
+        async with self._db.read(lease.tenant_id) as session:
+            row = (await (await session.connection()).execute(_CHECK, {"id": lease.execution_id})).one_or_none()
+        held = row is not None and row.epoch == lease.epoch and row.status == ExecutionStatus.RUNNING
+        asked = row is not None and row.cancel_requested_at is not None
+        return Signal(held=held, cancel_reason=(row.cancel_reason or "") if row is not None and asked else None)
+
+    async def _persist(self, lease: Lease, write: Callable[[AsyncSession, UUID], Awaitable[None]]) -> None:
+        """Run one transaction to its commit, once.
+
+        After a broken connection nobody knows whether the commit happened, so each write leaves its id on the
+        execution's row, and a repetition looks for it first.
+        """
+        write_id = uuid7()
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(DatabaseAway),
+            wait=wait_random_exponential(multiplier=0.05, max=1.0),
+            stop=stop_after_delay(self._patience_s),
+            reraise=True,
+        ):
+            with attempt:
+                async with self._db.write(lease.tenant_id) as session:
+                    again = attempt.retry_state.attempt_number > 1
+                    if again and await _is_written(session, lease, write_id):
+                        return
+                    await write(session, write_id)
+
+    async def _apply(self, session: AsyncSession, lease: Lease, change: Change, values: dict[str, Any]) -> None:
+        head_seq = await _advance(session, lease, change, values)
+        for step in change.steps:
+            await _put_step(session, lease, step, head_seq)
+        if change.blobs:
+            await session.exec(insert(ArtifactRow), params=[_blob_values(lease, blob) for blob in change.blobs])
+        await append(session, lease.tenant_id, change.events, head_seq)
+
+
+_CHECK = text(f"""
+    SELECT epoch, status, cancel_requested_at, cancel_reason FROM {SCHEMA}.executions WHERE execution_id = :id
+""")  # noqa: S608 — constants
+
+
+async def _close_lost(session: AsyncSession, row: ExecutionRow) -> int:
+    lost = (
+        update(RunRow)
+        .where(col(RunRow.execution_id) == row.execution_id, col(RunRow.ended_at).is_(None))
+        .values(ended_at=datetime.now(UTC), outcome="lost")
+    )
+    return int((await session.exec(lost)).rowcount)
+
+
+def _opening_events(row: ExecutionRow) -> list[Event]:
+    execution_id, now = ExecutionId(row.execution_id), datetime.now(UTC)
+    if row.status is ExecutionStatus.PENDING:
+        data = StatusData(progress=row.progress, current_node=row.current_node)
+        return [
+            StatusChanged(execution_id=execution_id, seq=0, timestamp=now, status=ExecutionStatus.RUNNING, data=data)
+        ]
+    message = f"Run {row.epoch} goes on from the last finished step."
+    entry = LogEntry(level="warning", message=message, node_id=None, timestamp=now)
+    return [Logged(execution_id=execution_id, seq=0, timestamp=now, log=entry)]
+
+
+async def _claimed(session: AsyncSession, row: ExecutionRow) -> Claimed:
+    steps = select(StepRow).where(col(StepRow.execution_id) == row.execution_id)
+    return Claimed(
+        lease=Lease(TenantId(row.tenant_id), ExecutionId(row.execution_id), row.epoch),
+        name=row.name,
+        plan=row.plan if row.plan is not None else await _plan_of_version(session, row),
+        trigger=row.trigger,
+        timeout_s=row.timeout_s,
+        started_at=row.started_at or datetime.now(UTC),
+        steps=(await session.exec(steps.order_by(col(StepRow.ordinal), col(StepRow.attempt)))).all(),
+        credits=row.credits,
+        losses=row.losses,
+        cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
+    )
+
+
+async def _plan_of_version(session: AsyncSession, row: ExecutionRow) -> JsonObject | None:
+    if row.workflow_id is None:
+        return None
+    version = await session.get(WorkflowVersionRow, (row.workflow_id, row.workflow_version))
+    return version.plan if version is not None else None
+
+
+async def _is_written(session: AsyncSession, lease: Lease, write_id: UUID) -> bool:
+    query = select(ExecutionRow.last_write).where(
+        col(ExecutionRow.execution_id) == lease.execution_id, col(ExecutionRow.epoch) == lease.epoch
+    )
+    return (await session.exec(query)).one_or_none() == write_id
+
+
+async def _advance(session: AsyncSession, lease: Lease, change: Change, values: dict[str, Any]) -> int:
+    """Take the event numbers, under the fence; returns the last of them."""
+    values["head_seq"] = col(ExecutionRow.head_seq) + len(change.events)
+    if spent := sum(step.credits for step in change.steps):
+        values["credits"] = col(ExecutionRow.credits) + spent
+    if change.progress is not None:
+        values["progress"] = change.progress
+        values["current_node"] = change.current_node
+    moved = (
+        update(ExecutionRow)
+        .where(
+            col(ExecutionRow.execution_id) == lease.execution_id,
+            col(ExecutionRow.epoch) == lease.epoch,
+            col(ExecutionRow.status) == ExecutionStatus.RUNNING,
+        )
+        .values(**values)
+        .returning(col(ExecutionRow.head_seq))
+        .execution_options(synchronize_session=False)
+    )
+    head_seq = (await session.exec(moved)).scalar_one_or_none()
+    if head_seq is None:
+        raise Fenced(f"run {lease.epoch} of {lease.execution_id} has lost its lease")
+    return int(head_seq)
+
+
+async def _put_step(session: AsyncSession, lease: Lease, step: StepRecord, head_seq: int) -> None:
+    values = _step_values(lease, step)
+    unfinished = [status for status in StepStatus if _may_follow(status, step.status)]
+    put = (
+        insert(StepRow)
+        .values(**values, ordinal=head_seq)
+        .on_conflict_do_update(
+            index_elements=["execution_id", "node_id", "path", "attempt"],
+            set_={name: value for name, value in values.items() if name != "step_id"},
+            where=col(StepRow.status).in_(unfinished),
+        )
+        .returning(col(StepRow.step_id))
+    )
+    if (await session.exec(put)).scalar_one_or_none() is None:
+        raise IllegalMove(f"attempt {step.attempt} at {step.node_id}", "its recorded end", step.status)
+
+
+def _may_follow(before: StepStatus, after: StepStatus) -> bool:
+    try:
+        check_step_move(before, after)
+    except IllegalMove:
+        return False
+    return True
+
+
+def _step_values(lease: Lease, step: StepRecord) -> dict[str, Any]:
+    return {
+        "step_id": step.step_id,
+        "execution_id": lease.execution_id,
+        "tenant_id": lease.tenant_id,
+        "node_id": step.node_id,
+        "path": step.path,
+        "attempt": step.attempt,
+        "epoch": lease.epoch,
+        "node_type": step.node_type,
+        "phase": step.phase,
+        "status": step.status,
+        "outputs": step.outputs,
+        "error": step.error.model_dump(mode="json") if step.error else None,
+        "started_at": step.started_at,
+        "finished_at": step.finished_at,
+        "duration_ms": step.duration_ms,
+        "credits": step.credits,
+    }
+
+
+def _blob_values(lease: Lease, blob: StoredBlob) -> dict[str, Any]:
+    return {**blob.artifact.model_dump(), "tenant_id": lease.tenant_id, "path": blob.path}
+
+
+async def _close(session: AsyncSession, lease: Lease, outcome: str) -> None:
+    close = (
+        update(RunRow)
+        .where(
+            col(RunRow.execution_id) == lease.execution_id,
+            col(RunRow.epoch) == lease.epoch,
+            col(RunRow.ended_at).is_(None),
+        )
+        .values(ended_at=datetime.now(UTC), outcome=outcome)
+    )
+    await session.exec(close)

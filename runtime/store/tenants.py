@@ -1,0 +1,127 @@
+"""Tenants as Runtime knows them: limits, moving a guest's work to the user it became, export, deletion."""
+
+from typing import Any
+
+from sqlalchemy import delete, func, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from contracts.errors import ApiError, Code
+from contracts.execution import RuntimeExport, TenantState
+from contracts.model import TenantId
+from contracts.workflow import JsonObject
+from runtime.store.admission import admit_waiting, lock_tenant
+from runtime.store.db import Database, SystemDatabase
+from runtime.store.queue import Queue
+from runtime.store.tables import (
+    SCHEMA,
+    ArtifactRow,
+    EventRow,
+    ExecutionRow,
+    Row,
+    RunRow,
+    StepRow,
+    TenantRow,
+    WorkflowRow,
+    WorkflowVersionRow,
+)
+from runtime.store.workflows import UNFINISHED
+
+_MOVED: tuple[type[Row], ...] = (WorkflowRow, WorkflowVersionRow, RunRow, StepRow, EventRow, ArtifactRow)
+
+
+class Tenants:
+    """Adopting is the only work here across two tenants, hence the second door."""
+
+    def __init__(self, db: Database, system: SystemDatabase, queue: Queue) -> None:
+        self._db = db
+        self._system = system
+        self._queue = queue
+
+    async def put(self, state: TenantState) -> None:
+        """Make a tenant known or change what it may do; raised limits let waiting executions in at once."""
+        values = state.model_dump(exclude={"tenant_id"})
+        async with self._db.write(state.tenant_id) as session:
+            put = insert(TenantRow).values(tenant_id=state.tenant_id, **values)
+            put = put.on_conflict_do_update(index_elements=["tenant_id"], set_={**values, "updated_at": func.now()})
+            await session.exec(put)
+            await admit_waiting(session, self._queue, await lock_tenant(session, state.tenant_id))
+
+    async def adopt(self, tenant_id: TenantId, guest_id: TenantId) -> int:
+        """Give all that a guest's tenant owns to `tenant_id`; returns how many executions. Again moves nothing more.
+
+        Raises:
+            ApiError: CONFLICT while an execution of the guest has not ended: its worker writes as the guest.
+        """
+        if guest_id == tenant_id:
+            return 0
+        async with self._system.write() as session:
+            for one in sorted((tenant_id, guest_id)):  # two that adopt each other must not wait for each other
+                await lock_tenant(session, one)
+            await _refuse_unfinished(session, guest_id)
+            for table in _MOVED:
+                await session.exec(_move(table, guest_id, tenant_id))
+            moved = int((await session.exec(_move(ExecutionRow, guest_id, tenant_id))).rowcount)
+            await session.exec(delete(TenantRow).where(col(TenantRow.tenant_id) == guest_id))
+            return moved
+
+    async def export(self, tenant_id: TenantId) -> RuntimeExport:
+        """Workflows with every version, executions with their steps, artifacts' metadata; logs stay where they are."""
+        async with self._db.read(tenant_id) as session:
+            return RuntimeExport(
+                workflows=await _select_json(session, _WORKFLOWS),
+                executions=await _select_json(session, _EXECUTIONS),
+                artifacts=await _select_json(session, _ARTIFACTS),
+            )
+
+    async def delete(self, tenant_id: TenantId) -> list[str]:
+        """Delete every row of the tenant; returns the artifact folders that nothing refers to any more.
+
+        Raises:
+            ApiError: CONFLICT while an execution has not ended.
+        """
+        async with self._db.write(tenant_id) as session:
+            await lock_tenant(session, tenant_id)
+            await _refuse_unfinished(session, tenant_id)
+            folders = [row.folder for row in await (await session.connection()).execute(_FOLDERS)]
+            for table in (ExecutionRow, WorkflowRow, TenantRow):  # the rest hangs on them
+                await session.exec(delete(table).where(col(table.tenant_id) == tenant_id))
+            return folders
+
+
+def _move(table: type[Row], guest_id: TenantId, tenant_id: TenantId) -> Any:
+    owner = col(table.tenant_id)  # type: ignore[attr-defined]  # each table in _MOVED has one
+    return update(table).where(owner == guest_id).values(tenant_id=tenant_id)
+
+
+async def _refuse_unfinished(session: AsyncSession, tenant_id: TenantId) -> None:
+    query = select(func.count()).where(
+        col(ExecutionRow.tenant_id) == tenant_id, col(ExecutionRow.status).in_(UNFINISHED)
+    )
+    unfinished = (await session.exec(query)).one()
+    if unfinished:
+        detail = f"{unfinished} executions have not ended."
+        raise ApiError(Code.CONFLICT, detail, "Wait for them or cancel them, then try again.")
+
+
+async def _select_json(session: AsyncSession, query: Any) -> list[JsonObject]:
+    return [row.item for row in await (await session.connection()).execute(query)]
+
+
+_FOLDERS = text(f"""
+    SELECT DISTINCT regexp_replace(path, '/[^/]*$', '') AS folder FROM {SCHEMA}.artifacts
+""")  # noqa: S608 — constants, as below; row-level security picks the tenant
+_WORKFLOWS = text(f"""
+    SELECT to_jsonb(w) || jsonb_build_object('versions', (
+        SELECT jsonb_agg(to_jsonb(v) - 'plan' ORDER BY v.version) FROM {SCHEMA}.workflow_versions v
+        WHERE v.workflow_id = w.workflow_id)) AS item
+    FROM {SCHEMA}.workflows w ORDER BY w.created_at
+""")  # noqa: S608
+_EXECUTIONS = text(f"""
+    SELECT to_jsonb(e) - 'plan' - 'last_write' || jsonb_build_object('steps', (
+        SELECT coalesce(jsonb_agg(to_jsonb(s) ORDER BY s.ordinal, s.attempt), '[]') FROM {SCHEMA}.steps s
+        WHERE s.execution_id = e.execution_id)) AS item
+    FROM {SCHEMA}.executions e ORDER BY e.created_at
+""")  # noqa: S608
+_ARTIFACTS = text(f"SELECT to_jsonb(a) AS item FROM {SCHEMA}.artifacts a ORDER BY a.created_at")  # noqa: S608
