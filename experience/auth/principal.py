@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from contracts.errors import ApiError, Code
 from contracts.identity import ROLE_SCOPES, Role, Scope
 from contracts.model import TenantId, UserId
-from contracts.wiring.server import Envelope
+from contracts.wiring.server import Call, Envelope
 from experience.audit import Actor
 
 Via = Literal["login", "token", "key", "session"]
@@ -44,3 +45,21 @@ def grant_scopes(role: Role, *, operator: bool, suspended: bool) -> frozenset[Sc
 def actor_of(envelope: Envelope, caller: Principal | None) -> Actor:
     """Who goes into the audit trail for a call."""
     return Actor(None if caller is None else caller.user_id, envelope.address, envelope.request_id)
+
+
+def caller_of(call: Call[Principal | None]) -> Principal:
+    """The caller of an endpoint that the guard lets nobody into without credentials."""
+    if call.caller is None:
+        raise ApiError(Code.UNAUTHENTICATED, "This needs a login, a token or an API key.")
+    return call.caller
+
+
+def principal_of(call: "Call[Principal | None]") -> Principal:
+    """The caller of an endpoint that has a scope, where the guard lets nobody in without a credential.
+
+    Raises:
+        ApiError: UNAUTHENTICATED, for the handler of an endpoint without scope that needs to know all the same.
+    """
+    if call.caller is None:
+        raise ApiError(Code.UNAUTHENTICATED, "This needs a login, a token or an API key.")
+    return call.caller
