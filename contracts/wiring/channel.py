@@ -54,49 +54,6 @@ class Opening(Envelope):
 
 
 Guard = Callable[[Opening, Channel[Any, Any, Any]], Awaitable[CallerT]]
-Handler = Callable[["Socket[CallerT]", OpenT], Awaitable[None]]
-
-
-class Channels(Generic[CallerT]):
-    """Binds handlers to the WebSockets of one API class.
-
-    Args:
-        api: where they are declared.
-        guard: who opens it; raises ApiError, CROSS_SITE for a page of another origin.
-        private: refuse over HTTP whatever is wrong, since no browser is meant to come here.
-    """
-
-    def __init__(self, api: type[Any], guard: Guard[CallerT], *, private: bool = False) -> None:
-        self._api = api
-        self._guard = guard
-        self._private = private
-        self._bound: dict[int, tuple[Channel[Any, Any, Any], BaseRoute]] = {}
-
-    def on(self, channel: Channel[OpenT, Any, Any], handler: Handler[CallerT, OpenT]) -> None:
-        """Serve `channel` with `handler`; the type checker holds the handler to the declaration.
-
-        Raises:
-            TypeError: the channel is served already.
-        """
-        if id(channel) in self._bound:
-            raise TypeError(f"{channel.path} is served twice")
-        entry = _Entry(channel, self._guard, cast("Handler[CallerT, Contract]", handler), private=self._private)
-        # an ASGI callable and not a function: Starlette would wrap that in a session of its own
-        self._bound[id(channel)] = (channel, WebSocketRoute(channel.path, cast("Callable[..., Any]", entry)))
-
-    def routes(self) -> list[BaseRoute]:
-        """One route per channel; public ones also say over plain HTTP that they are WebSockets.
-
-        Raises:
-            TypeError: a declared channel has no handler, or a handler serves what the API does not declare.
-        """
-        declared = {id(channel): name for name, channel in channels(self._api)}
-        unserved = [name for key, name in declared.items() if key not in self._bound]
-        foreign = [channel.path for key, (channel, _) in self._bound.items() if key not in declared]
-        if unserved or foreign:
-            raise TypeError(f"{self._api.__name__}: unserved {unserved}, not declared {foreign}")
-        spoken = [route for _, route in self._bound.values()]
-        return spoken if self._private else [*spoken, *(_plain_route(channel) for channel, _ in self._bound.values())]
 
 
 class Socket(Generic[CallerT]):
@@ -142,6 +99,51 @@ class Socket(Generic[CallerT]):
             await self._send({"type": "websocket.send", "text": text})
         except PEER_AWAY as error:
             raise Gone from error
+
+
+Handler = Callable[[Socket[CallerT], OpenT], Awaitable[None]]
+
+
+class Channels(Generic[CallerT]):
+    """Binds handlers to the WebSockets of one API class.
+
+    Args:
+        api: where they are declared.
+        guard: who opens it; raises ApiError, CROSS_SITE for a page of another origin.
+        private: refuse over HTTP whatever is wrong, since no browser is meant to come here.
+    """
+
+    def __init__(self, api: type[Any], guard: Guard[CallerT], *, private: bool = False) -> None:
+        self._api = api
+        self._guard = guard
+        self._private = private
+        self._bound: dict[int, tuple[Channel[Any, Any, Any], BaseRoute]] = {}
+
+    def on(self, channel: Channel[OpenT, Any, Any], handler: Handler[CallerT, OpenT]) -> None:
+        """Serve `channel` with `handler`; the type checker holds the handler to the declaration.
+
+        Raises:
+            TypeError: the channel is served already.
+        """
+        if id(channel) in self._bound:
+            raise TypeError(f"{channel.path} is served twice")
+        entry = _Entry(channel, self._guard, cast("Handler[CallerT, Contract]", handler), private=self._private)
+        # an ASGI callable and not a function: Starlette would wrap that in a session of its own
+        self._bound[id(channel)] = (channel, WebSocketRoute(channel.path, cast("Callable[..., Any]", entry)))
+
+    def routes(self) -> list[BaseRoute]:
+        """One route per channel; public ones also say over plain HTTP that they are WebSockets.
+
+        Raises:
+            TypeError: a declared channel has no handler, or a handler serves what the API does not declare.
+        """
+        declared = {id(channel): name for name, channel in channels(self._api)}
+        unserved = [name for key, name in declared.items() if key not in self._bound]
+        foreign = [channel.path for key, (channel, _) in self._bound.items() if key not in declared]
+        if unserved or foreign:
+            raise TypeError(f"{self._api.__name__}: unserved {unserved}, not declared {foreign}")
+        spoken = [route for _, route in self._bound.values()]
+        return spoken if self._private else [*spoken, *(_plain_route(channel) for channel, _ in self._bound.values())]
 
 
 class _Over(Exception):  # noqa: N818 — the documented way to end a task group with its tasks

@@ -7,6 +7,7 @@ Three things can't be reached from inside an ASGI application, and matter to lon
 - interval and timeout of the protocol's ping are the server's, not the channel's.
 """
 
+from asyncio import BaseTransport
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -23,6 +24,11 @@ _LAST_WORDS_S = 0.8
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """Give it to uvicorn as `ws=SocketProtocol`; see `uvicorn_settings`."""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Keep handshakes out of the log at any level: they carry cookies and tokens."""
+        self.conn.debug = False
+        super().connection_made(transport)
 
     def start_keepalive(self) -> None:
         """Ping as the channel asked for."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +76,9 @@ async def read_frame(client: ClientConnection, timeout_s: float = WAIT_S) -> Any
 async def read_close(client: ClientConnection, timeout_s: float = WAIT_S) -> tuple[int, Any, list[Any]]:
     """Read until the server closes: the code, the reason as JSON, and the frames before it."""
     frames: list[Any] = []
-    try:
+    with suppress(ConnectionClosed):
         async with asyncio.timeout(timeout_s):
             while True:
                 frames.append(json.loads(await client.recv()))
-    except ConnectionClosed as closed:
-        assert closed.rcvd is not None, "cut without a close frame"
-        return closed.rcvd.code, json.loads(closed.rcvd.reason or "null"), frames
+    assert client.close_code not in (None, 1006), "cut without a close frame"
+    return int(client.close_code or 0), json.loads(client.close_reason or "null"), frames
