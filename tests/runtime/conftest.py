@@ -49,3 +49,29 @@ async def migrated_app(migrated: Database) -> AsyncIterator["asyncpg.Connection[
     connection = await asyncpg.connect(migrated.dsn("runtime_app"))
     yield connection
     await connection.close()
+
+
+class Killer:
+    """Does to connections what a failing network or an administrator does."""
+
+    def __init__(self, database: Database) -> None:
+        self._dsn = database.superuser_dsn
+
+    async def terminate_backends(self, role: str) -> int:
+        """Terminate every connection of a role to this database."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            rows = await connection.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE usename = $1 AND datname = current_database()",
+                role,
+            )
+        finally:
+            await connection.close()
+        return len(rows)
+
+
+@pytest.fixture
+def superuser(migrated: Database) -> Killer:
+    """Power over the session's database."""
+    return Killer(migrated)

@@ -1,0 +1,185 @@
+"""The queue: in our own transaction, once per execution, handed back, left to whoever holds it, surviving restarts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+
+from contracts.model import ExecutionId, TenantId
+from runtime.store.db import Database as TenantDatabase
+from runtime.store.db import SystemDatabase
+from runtime.store.queue import Entry, HandBack, Perform, PgQueue
+from runtime.store.schema import migrate
+from tests.runtime.conftest import Killer
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+async def fresh(make_database: Callable[..., Database], migrated: Database) -> Database:
+    """A database of its own: nothing of other tests lies in its queue."""
+    database = make_database()
+    await migrate(database.dsn("runtime_owner"))
+    return database
+
+
+@pytest.fixture
+async def app(fresh: Database) -> AsyncIterator[TenantDatabase]:
+    door = TenantDatabase(fresh.dsn("runtime_app"))
+    yield door
+    await door.close()
+
+
+@pytest.fixture
+async def back(fresh: Database) -> AsyncIterator[SystemDatabase]:
+    door = SystemDatabase(fresh.dsn("runtime_system"))
+    yield door
+    await door.close()
+
+
+def make_entry() -> Entry:
+    return Entry(tenant_id=TenantId(uuid7()), execution_id=ExecutionId(uuid7()))
+
+
+async def put(app: TenantDatabase, *entries: Entry) -> None:
+    async with app.write(entries[0].tenant_id) as session:
+        await PgQueue("", concurrency=1, heartbeat_s=15).enqueue(session, entries)
+
+
+@asynccontextmanager
+async def working(queue: PgQueue, perform: Perform) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(queue.work(perform))
+        try:
+            async with asyncio.timeout(20):
+                yield
+        finally:
+            queue.stop()
+
+
+def make_queue(fresh: Database, heartbeat_s: float = 15) -> PgQueue:
+    return PgQueue(fresh.dsn("runtime_system"), concurrency=2, heartbeat_s=heartbeat_s)
+
+
+async def test_what_is_rolled_back_was_never_queued(app: TenantDatabase, back: SystemDatabase) -> None:
+    entry = make_entry()
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 — the block is the transaction
+        async with app.write(entry.tenant_id) as session:
+            await PgQueue("", concurrency=1, heartbeat_s=15).enqueue(session, [entry])
+            raise ZeroDivisionError
+    assert await depth(back) == (0, 0)
+
+
+async def test_an_entry_is_performed_once_however_often_it_is_put_in(fresh: Database, app: TenantDatabase) -> None:
+    entry = make_entry()
+    performed: asyncio.Queue[Entry] = asyncio.Queue()
+    await put(app, entry)
+    await put(app, entry)
+    async with working(make_queue(fresh), performed.put):
+        assert await performed.get() == entry
+        other = make_entry()
+        await put(app, other)
+        assert await performed.get() == other
+    assert performed.empty()
+
+
+async def test_a_handed_back_entry_comes_again(fresh: Database, app: TenantDatabase, back: SystemDatabase) -> None:
+    calls = 0
+    done = asyncio.Event()
+
+    async def perform(_: Entry) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise HandBack
+        if calls == 2:
+            raise ValueError("a fault of ours: tried again, later")
+        done.set()
+
+    await put(app, make_entry())
+    async with working(make_queue(fresh), perform):
+        await done.wait()
+    assert calls == 3
+    assert await depth(back) == (0, 0)
+
+
+async def test_whoever_lost_the_lease_can_not_end_it(
+    fresh: Database, app: TenantDatabase, back: SystemDatabase
+) -> None:
+    """The first holder freezes past its heartbeat; when it thaws and returns, the second one still holds the entry."""
+    frozen, taken, release = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def freeze(_: Entry) -> None:
+        frozen.set()
+        await release.wait()
+
+    async def take(_: Entry) -> None:
+        taken.set()
+        await asyncio.sleep(0.5)
+
+    await put(app, make_entry())
+    async with working(make_queue(fresh, heartbeat_s=60), freeze):
+        await frozen.wait()
+        async with back.write() as session:
+            stale = text("UPDATE runtime.pgqueuer SET heartbeat = now() - interval '1 hour'")
+            await (await session.connection()).execute(stale)
+        async with working(make_queue(fresh, heartbeat_s=10), take):
+            await taken.wait()
+            release.set()
+            await asyncio.sleep(0.3)
+            assert await depth(back) == (0, 1)
+    assert await depth(back) == (0, 0)
+
+
+async def test_it_survives_its_connection(fresh: Database, app: TenantDatabase) -> None:
+    performed: asyncio.Queue[Entry] = asyncio.Queue()
+    killer = Killer(fresh)
+    async with working(make_queue(fresh), performed.put):
+        await asyncio.sleep(0.3)
+        for _ in range(3):
+            await killer.terminate_backends("runtime_system")
+            entry = make_entry()
+            await put(app, entry)
+            assert await performed.get() == entry
+
+
+async def test_stopping_leases_nothing_more_and_waits_for_what_runs(fresh: Database, app: TenantDatabase) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def perform(_: Entry) -> None:
+        began.set()
+        await asyncio.sleep(0.3)
+        ended.set()
+
+    queue = make_queue(fresh)
+    await put(app, make_entry())
+    async with working(queue, perform):
+        await began.wait()
+        queue.stop()
+        await put(app, make_entry())
+    assert ended.is_set()
+
+
+async def test_its_history_is_pruned(app: TenantDatabase, back: SystemDatabase) -> None:
+    await put(app, make_entry())
+    queue = PgQueue("", concurrency=1, heartbeat_s=15)
+    async with back.write() as session:
+        assert await queue.prune(session, datetime.now(UTC) - timedelta(days=1)) == 0
+        assert await queue.prune(session, datetime.now(UTC) + timedelta(days=1)) == 1
+
+
+async def test_who_serves_requests_can_not_read_what_others_put_in(app: TenantDatabase) -> None:
+    await put(app, make_entry())
+    for statement in ("SELECT payload FROM runtime.pgqueuer", "DELETE FROM runtime.pgqueuer"):
+        with pytest.raises(Exception, match="permission denied"):
+            async with app.write(TenantId(uuid7())) as session:
+                await (await session.connection()).execute(text(statement))
+
+
+async def depth(back: SystemDatabase) -> tuple[int, int]:
+    async with back.write() as session:
+        figures = await PgQueue("", concurrency=1, heartbeat_s=15).measure(session)
+    return figures.queued, figures.picked

@@ -1,0 +1,221 @@
+"""A worker's writes: numbered without gaps, fenced by the epoch, repeated safely, never against the state machine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
+
+from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, Failure, FailureCode, StepStatus
+from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
+from runtime.store.artifacts import Records
+from runtime.store.db import Database, DatabaseAway
+from runtime.store.events import EventLog
+from runtime.store.executions import Executions
+from runtime.store.runs import Change, Claimed, End, Fenced, Runs, StoredBlob
+from runtime.store.states import IllegalMove
+from tests.runtime.conftest import Killer
+from tests.runtime.made import make_execution, make_log, make_step
+
+FAILURE = Failure(code=FailureCode.TIMEOUT, message="Too slow.", hint="Wait longer.")
+
+
+async def start(executions: Executions, runs: Runs, tenant_id: TenantId) -> Claimed:
+    row = await executions.submit(tenant_id, make_execution())
+    claimed = await runs.claim(tenant_id, ExecutionId(row.execution_id), "worker-1")
+    assert claimed is not None
+    return claimed
+
+
+async def test_many_writers_leave_no_gap(
+    executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+
+    async def write(number: int) -> None:
+        drafts = [make_log(lease.execution_id, f"{number}.{place}") for place in range(number % 3 + 1)]
+        await runs.record(lease, Change(events=drafts))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(40):
+            group.create_task(write(number))
+    page = await events.read_after(tenant_id, lease.execution_id, 0, 1_000)
+    assert [event.seq for event in page.events] == list(range(1, page.head_seq + 1))
+    assert page.head_seq == 2 + sum(number % 3 + 1 for number in range(40))
+
+
+async def test_a_reader_gets_pages_in_order_and_the_end_only_with_the_last(
+    executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    await runs.record(lease, Change(events=[make_log(lease.execution_id, str(n)) for n in range(5)]))
+    await runs.finish(
+        lease, Change(events=[make_log(lease.execution_id, "end")]), End(status=ExecutionStatus.COMPLETED)
+    )
+    first = await events.read_raw_after(tenant_id, lease.execution_id, 0, 3)
+    assert (first.last_seq, first.head_seq, first.terminal) == (3, 8, False)
+    rest = await events.read_raw_after(tenant_id, lease.execution_id, first.last_seq, 100)
+    assert (rest.last_seq, len(rest.bodies), rest.terminal) == (8, 5, True)
+    beyond = await events.read_raw_after(tenant_id, lease.execution_id, 99, 10)
+    assert (beyond.last_seq, beyond.bodies, beyond.terminal) == (99, [], True)
+
+
+async def test_a_page_is_bounded_in_bytes_but_never_empty(
+    executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.store.events.PAGE_BYTES", 1)
+    lease = (await start(executions, runs, tenant_id)).lease
+    page = await events.read_raw_after(tenant_id, lease.execution_id, 0, 10)
+    assert (page.last_seq, len(page.bodies)) == (1, 1)
+
+
+async def test_a_fenced_run_writes_nothing(
+    executions: Executions, runs: Runs, events: EventLog, db: Database, tenant_id: TenantId
+) -> None:
+    old = (await start(executions, runs, tenant_id)).lease
+    new = await runs.claim(tenant_id, old.execution_id, "worker-2")
+    assert new is not None
+    assert (new.lease.epoch, new.losses) == (2, 1)
+    before = await events.read_raw_after(tenant_id, old.execution_id, 0, 100)
+    change = Change(
+        events=[make_log(old.execution_id, "ghost")],
+        steps=[make_step("a", StepStatus.RUNNING)],
+        blobs=[StoredBlob(make_artifact(old.execution_id), "x/y")],
+    )
+    for attempt in (
+        runs.record(old, change),
+        runs.finish(old, change, End(status=ExecutionStatus.FAILED, failure=FAILURE)),
+    ):
+        with pytest.raises(Fenced):
+            await attempt
+    await runs.hand_back(old)
+    assert await events.read_raw_after(tenant_id, old.execution_id, 0, 100) == before
+    assert await Records(db).list_steps(tenant_id, old.execution_id) == []
+    assert await Records(db).list_artifacts(tenant_id, old.execution_id) == []
+    assert (await runs.check(old)).held is False
+    assert (await runs.check(new.lease)).held is True
+
+
+async def test_a_run_that_was_handed_back_was_not_lost(executions: Executions, runs: Runs, tenant_id: TenantId) -> None:
+    claimed = await start(executions, runs, tenant_id)
+    for _ in range(5):
+        await runs.hand_back(claimed.lease)
+        again = await runs.claim(tenant_id, claimed.lease.execution_id, "worker-2")
+        assert again is not None
+        claimed = again
+    assert (claimed.losses, claimed.lost_too_often) == (0, False)
+
+
+async def test_the_fourth_loss_is_too_many(executions: Executions, runs: Runs, tenant_id: TenantId) -> None:
+    claimed: Claimed | None = await start(executions, runs, tenant_id)
+    verdicts = []
+    for _ in range(4):
+        assert claimed is not None
+        claimed = await runs.claim(tenant_id, claimed.lease.execution_id, "worker-2")
+        assert claimed is not None
+        verdicts.append(claimed.lost_too_often)
+    assert verdicts == [False, False, False, True]
+
+
+async def test_a_step_is_one_row_per_attempt_and_its_end_is_final(
+    executions: Executions, runs: Runs, db: Database, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    step_id = StepId(uuid7())
+    await runs.record(lease, Change(steps=[make_step("a", StepStatus.RUNNING, step_id=step_id)]))
+    done = make_step("a", StepStatus.SUCCESS, step_id=step_id, outputs={"Text": "nul \u0000 kept"}, credits=3)
+    await runs.record(lease, Change(steps=[done]))
+    with pytest.raises(IllegalMove, match="attempt 1 at a can't go from its recorded end to running"):
+        await runs.record(lease, Change(steps=[make_step("a", StepStatus.RUNNING, step_id=step_id)]))
+    steps = await Records(db).list_steps(tenant_id, lease.execution_id)
+    assert [(step.step_id, step.status, step.outputs) for step in steps] == [
+        (step_id, StepStatus.SUCCESS, {"Text": "nul \u0000 kept"})
+    ]
+    assert (await executions.get(tenant_id, lease.execution_id)).credits == 3
+
+
+async def test_the_next_run_gets_what_was_recorded(executions: Executions, runs: Runs, tenant_id: TenantId) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    await runs.record(lease, Change(steps=[make_step("a", StepStatus.SUCCESS), make_step("b", StepStatus.RUNNING)]))
+    claimed = await runs.claim(tenant_id, lease.execution_id, "worker-2")
+    assert claimed is not None
+    assert [(step.node_id, step.status) for step in claimed.steps] == [
+        ("a", StepStatus.SUCCESS),
+        ("b", StepStatus.RUNNING),
+    ]
+
+
+async def test_an_end_follows_only_what_it_may(executions: Executions, runs: Runs, tenant_id: TenantId) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    with pytest.raises(IllegalMove, match="execution can't go from running to pending"):
+        await runs.finish(lease, Change(), End(status=ExecutionStatus.PENDING))
+    await runs.finish(lease, Change(), End(status=ExecutionStatus.COMPLETED, result={"a": 1}))
+    with pytest.raises(Fenced):
+        await runs.finish(lease, Change(), End(status=ExecutionStatus.FAILED))
+    row = await executions.get(tenant_id, lease.execution_id)
+    assert (row.status, row.result, row.error) == (ExecutionStatus.COMPLETED, {"a": 1}, None)
+
+
+async def test_a_lost_commit_is_repeated_and_a_lost_answer_is_not(
+    executions: Executions, runs: Runs, events: EventLog, db: Database, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    for when in ("before the commit", "after the commit"):
+        flaky = FlakyDatabase(db, when)
+        await Runs(flaky, runs._queue, patience_s=5).record(lease, Change(events=[make_log(lease.execution_id, when)]))
+        assert flaky.attempts == 2
+    page = await events.read_after(tenant_id, lease.execution_id, 2, 100)
+    assert [event.log.message for event in page.events if event.type == "log"] == [
+        "before the commit",
+        "after the commit",
+    ]
+
+
+async def test_backends_terminated_in_the_middle_lose_nothing(
+    executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId, superuser: Killer
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    async with asyncio.TaskGroup() as group:
+        for number in range(10):
+            change = Change(events=[make_log(lease.execution_id, str(number))])
+            group.create_task(runs.record(lease, change))
+            await superuser.terminate_backends("runtime_app")
+            await asyncio.sleep(0.02)
+    page = await events.read_after(tenant_id, lease.execution_id, 2, 100)
+    assert sorted(event.log.message for event in page.events if event.type == "log") == [str(n) for n in range(10)]
+
+
+class FlakyDatabase(Database):
+    """Loses its connection once, at the moment asked for."""
+
+    def __init__(self, inner: Database, when: str) -> None:
+        self._inner = inner
+        self._when = when
+        self.attempts = 0
+
+    @asynccontextmanager
+    async def write(self, tenant_id: TenantId) -> AsyncIterator[AsyncSession]:
+        self.attempts += 1
+        async with self._inner.write(tenant_id) as session:
+            yield session
+            if self.attempts == 1 and self._when == "before the commit":
+                raise DatabaseAway("test")
+        if self.attempts == 1:
+            raise DatabaseAway("test")
+
+
+def make_artifact(execution_id: ExecutionId) -> Artifact:
+    return Artifact(
+        artifact_id=ArtifactId(uuid7()),
+        execution_id=execution_id,
+        node_id="a",
+        kind=ArtifactKind.FILE,
+        name="x.txt",
+        media_type="text/plain",
+        size=1,
+        sha256="0" * 64,
+        created_at=datetime.now(UTC),
+    )
