@@ -8,13 +8,14 @@ They share the work through the rows' `next_attempt_at` (see store/intents).
 import asyncio
 import random
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from contracts.errors import ApiError, Code
 from contracts.execution import CancelExecution, Execution, ExecutionSummary, SubmitExecution
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId
+from experience.audit import Clock
 from experience.runtime_calls import AWAY, RuntimeCalls
 from experience.store.db import SystemDatabase, TenantDatabase, TenantSession
 from experience.store.intents import claim_due, mark_cancel_delivered, mark_delivered, mark_refused, postpone
@@ -64,10 +65,11 @@ Outcome = Delivered | Refused | Undelivered
 class Outbox:
     """Delivers submits and cancels, each until Runtime has answered it."""
 
-    def __init__(self, tenants: TenantDatabase, system: SystemDatabase, runtime: RuntimeCalls) -> None:
+    def __init__(self, tenants: TenantDatabase, system: SystemDatabase, runtime: RuntimeCalls, clock: Clock) -> None:
         self._tenants = tenants
         self._system = system
         self._runtime = runtime
+        self._clock = clock
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -88,7 +90,7 @@ class Outbox:
 
     async def record(self, session: TenantSession, row: IntentRow, outcome: Outcome) -> None:
         """Write down how a delivery of `row` ended; what is still owed stays in the outbox."""
-        now, intent_id = datetime.now(UTC), IntentId(row.intent_id)
+        now, intent_id = self._clock(), IntentId(row.intent_id)
         match outcome:
             case Undelivered(error):
                 until = now + timedelta(seconds=_delay(row.attempts))
@@ -125,7 +127,7 @@ class Outbox:
             return
 
     async def _deliver_due(self) -> bool:
-        now = datetime.now(UTC)
+        now = self._clock()
         async with self._system.transaction() as session:
             rows = await claim_due(session, _BATCH, now=now, until=now + _LEASE)
         async with asyncio.TaskGroup() as deliveries:

@@ -52,14 +52,3 @@ def caller_of(call: Call[Principal | None]) -> Principal:
     if call.caller is None:
         raise ApiError(Code.UNAUTHENTICATED, "This needs a login, a token or an API key.")
     return call.caller
-
-
-def principal_of(call: "Call[Principal | None]") -> Principal:
-    """The caller of an endpoint that has a scope, where the guard lets nobody in without a credential.
-
-    Raises:
-        ApiError: UNAUTHENTICATED, for the handler of an endpoint without scope that needs to know all the same.
-    """
-    if call.caller is None:
-        raise ApiError(Code.UNAUTHENTICATED, "This needs a login, a token or an API key.")
-    return call.caller

@@ -12,7 +12,6 @@ from sqlalchemy import case, delete, func, literal, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import col, select
 
-from contracts.model import IntentId
 from experience.store.db import SystemSession, TenantSession
 from experience.store.tables import IdempotencyRow
 
@@ -25,33 +24,13 @@ async def find_record(session: TenantSession, endpoint: str, key: str) -> Idempo
     return (await session.exec(found)).first()
 
 
-async def take_key(
-    session: TenantSession,
-    endpoint: str,
-    key: str,
-    request_hash: bytes,
-    intent_id: IntentId,
-    *,
-    now: datetime,
-    expires_at: datetime,
-) -> IdempotencyRow | None:
-    """Take the key for this transaction's request; when somebody has it already, change nothing and answer theirs.
+async def take_key(session: TenantSession, row: IdempotencyRow) -> bool:
+    """Take a key for this transaction's request; False, with nothing changed, when somebody has it already.
 
     While another transaction is about to take it, this one waits for how that ends.
     """
-    row = {
-        "tenant_id": session.tenant_id,
-        "endpoint": endpoint,
-        "key": key,
-        "request_hash": request_hash,
-        "intent_id": intent_id,
-        "created_at": now,
-        "expires_at": expires_at,
-    }
-    taken = insert(IdempotencyRow).values(row).on_conflict_do_nothing().returning(col(IdempotencyRow.key))
-    if (await session.exec(taken)).first() is not None:
-        return None
-    return await find_record(session, endpoint, key)
+    taken = insert(IdempotencyRow).values(row.model_dump()).on_conflict_do_nothing()
+    return (await session.exec(taken.returning(col(IdempotencyRow.key)))).first() is not None
 
 
 async def settle_answer(
