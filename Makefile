@@ -1,0 +1,72 @@
+# Everything a person does here begins with `make`. It needs Python 3.11 or newer and installs the rest into the project:
+# uv into .uv/ (unless one is on PATH), packages into .venv/. Stamps in .make/ remember what is done.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+STAMPS := .make
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+# Options for the command behind a target: make run ARGS="--port 9000", make test ARGS="-k traefik".
+ARGS ?=
+
+.PHONY: help run test check mend bench e2e chaos contracts doctor clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the whole product on this machine and print the link that signs you in
+	@exec $(BIN)/stagedoor up $(ARGS)
+
+doctor: $(STAMPS)/synced  ## Say what is missing on this machine, and how to mend it
+	@$(BIN)/stagedoor doctor $(ARGS)
+
+test: $(STAMPS)/synced $(STAMPS)/chromium  ## Run every test but the benchmarks and the chaos
+	$(PYTEST) -n auto --dist loadfile --ignore tests/bench --ignore tests/chaos $(ARGS)
+
+e2e: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the tests that drive the whole stack with a real browser
+	$(PYTEST) tests/e2e $(ARGS)
+
+bench: $(STAMPS)/synced $(STAMPS)/chromium  ## Measure (what is under tests/bench)
+	@$(call run_if_there,tests/bench,benchmarks)
+
+chaos: $(STAMPS)/synced $(STAMPS)/chromium  ## Break things on purpose (what is under tests/chaos)
+	@$(call run_if_there,tests/chaos,chaos tests)
+
+check: $(STAMPS)/synced  ## Check format, lint, import contracts, types and generated files, in under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/python -m contracts.wiring.documents --check
+	$(BIN)/python -m traefik --check
+
+mend: $(STAMPS)/synced  ## Format, and mend what the linter can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+contracts: $(STAMPS)/synced  ## Write the generated files anew: OpenAPI, AsyncAPI, Traefik's configuration
+	$(BIN)/python -m contracts.wiring.documents
+	$(BIN)/python -m traefik
+
+clean:  ## Remove what make has installed and built; the data of `make run` stays in .stagedoor
+	rm -rf .venv .uv $(STAMPS) dist experience/web/dist experience/web/node_modules
+
+# A shell line that runs the tests of a folder, or says that there are none yet and fails.
+define run_if_there
+if [ -d $(1) ]; then exec $(PYTEST) $(1) $(ARGS); else echo "There are no $(2) yet: $(1) does not exist."; exit 1; fi
+endef
+
+$(STAMPS)/uv: deploy/local/find-uv
+	@mkdir -p $(STAMPS)
+	@sh deploy/local/find-uv > $@
+
+$(STAMPS)/synced: pyproject.toml uv.lock $(STAMPS)/uv
+	@"$$(cat $(STAMPS)/uv)" sync --quiet --locked --extra local
+	@touch $@
+
+$(STAMPS)/chromium: deploy/local/find-chromium $(STAMPS)/synced
+	@sh deploy/local/find-chromium
+	@touch $@
