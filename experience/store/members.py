@@ -131,7 +131,7 @@ def make_invitation(
     email: str,
     role: Role,
     token_hash: bytes,
-    invited_by: UserId,
+    invited_by: UserId | None,
     now: datetime,
     until: datetime,
 ) -> InvitationRow:

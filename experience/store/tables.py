@@ -46,7 +46,7 @@ class Moment(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002  # SQLAlchemy's signature
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # SQLAlchemy's signature
         """Refuse a time that nobody could place."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a time without zone")
@@ -132,7 +132,7 @@ class InvitationRow(Row, table=True):
     email: str = Field(sa_type=Text)
     role: str = Field(sa_type=Text)
     token_hash: bytes = Field(sa_type=LargeBinary, unique=True)
-    invited_by: UUID
+    invited_by: UUID | None
     created_at: datetime = Field(sa_type=Moment)
     expires_at: datetime = Field(sa_type=Moment)
 

@@ -56,7 +56,7 @@ TABLES = (
         email TEXT NOT NULL,
         role TEXT NOT NULL,
         token_hash BYTEA NOT NULL,
-        invited_by UUID NOT NULL,
+        invited_by UUID,
         created_at TIMESTAMP WITH TIME ZONE NOT NULL,
         expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
         CONSTRAINT invitations_pkey PRIMARY KEY (invitation_id),
