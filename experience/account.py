@@ -43,7 +43,6 @@ Caller = Principal | None
 TICKET_LIFETIME = timedelta(seconds=30)
 MOST_KEYS = 50
 """Per user and tenant."""
-_PREFIX_CHARS = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +130,7 @@ class Account:
             tenant_id=caller.tenant_id,
             user_id=user_id,
             name=request.name,
-            # the end of the id: the beginning of a UUIDv7 is the time, and alike for all keys of a day
-            prefix=f"sd_…{key_id.hex[-_PREFIX_CHARS:]}",
+            prefix=text.partition(".")[0],
             secret_hash=digest(secret),
             scopes=sorted(scope.value for scope in scopes),
             created_at=now,

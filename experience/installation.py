@@ -36,7 +36,7 @@ from experience.settings import Settings
 from experience.store.db import SystemDatabase, SystemSession, TenantDatabase
 from experience.store.members import insert_invitation_for, insert_membership, list_members, make_invitation
 from experience.store.paging import cut, read_uuid_cursor
-from experience.store.tables import AuditRow, IntentRow, SessionRow, SessionTurnRow, TenantRow
+from experience.store.tables import AuditRow, IntentRow, SessionRow, SessionTurnRow, TenantRow, UserRow
 from experience.store.tenants import (
     confirm_state,
     delete_tenant,
@@ -241,28 +241,42 @@ class Installation:
 async def ensure_operator(
     settings: Settings, system: SystemDatabase, hasher: PasswordHasher, audit: Audit, clock: Clock
 ) -> None:
-    """Make the operator that the settings name, when this installation has none yet; several replicas may try."""
+    """Make the operator that the settings name, when this installation has none yet; several replicas may try.
+
+    Raises:
+        ValueError: the address is registered already, with another password: whoever did that is not made operator.
+    """
     if settings.admin_email is None or settings.admin_password is None:
         return
+    email = settings.admin_email.strip().lower()
+    password = settings.admin_password.get_secret_value()
     async with system.transaction() as session:
         if await has_operator(session):
             return
-    email = settings.admin_email.strip().lower()
-    password_hash = await hasher.hash(settings.admin_password.get_secret_value())
-    now = clock()
+    password_hash = await hasher.hash(password)
     async with system.transaction() as session:
         user = await insert_user(
-            session, email=email, display_name="", password_hash=password_hash, operator=True, now=now
+            session, email=email, display_name="", password_hash=password_hash, operator=True, now=clock()
         )
-        if user is None:
-            known = await find_by_email(session, email)
-            if known is not None:
-                # registered before: keeps its password, which its owner knows and the environment may not
-                await make_operator(session, known.user_id)
+        if user is not None:
+            await _give_tenant(session, user, audit, clock)
+            log.info("first operator created", email=email)
             return
-        tenant = await insert_tenant(session, name=email.partition("@")[0], kind="team", limits=TenantLimits(), now=now)
-        tenant_id = TenantId(tenant.tenant_id)
-        await insert_membership(session, tenant_id, UserId(user.user_id), Role.OWNER, now)
-        by = Actor(None, "", "start")
-        await audit.record_for(session, tenant_id, AuditAct.REGISTERED, f"user:{user.user_id}", by, operator=True)
-    log.info("first operator created", email=email)
+    async with system.transaction() as session:
+        known = await find_by_email(session, email)
+        if known is None or not await hasher.verify(known.password_hash, password):
+            raise ValueError(
+                f"{email} is registered with another password than STAGEDOOR_ADMIN_PASSWORD; registering with somebody "
+                "else's address is easy, so give the right password or another address"
+            )
+        await make_operator(session, known.user_id)
+
+
+async def _give_tenant(session: SystemSession, user: UserRow, audit: Audit, clock: Clock) -> None:
+    now = clock()
+    name = user.email.partition("@")[0]
+    tenant = await insert_tenant(session, name=name, kind="team", limits=TenantLimits(), now=now)
+    tenant_id, user_id = TenantId(tenant.tenant_id), UserId(user.user_id)
+    await insert_membership(session, tenant_id, user_id, Role.OWNER, now)
+    by = Actor(user_id, "", "start")
+    await audit.record_for(session, tenant_id, AuditAct.REGISTERED, f"user:{user_id}", by, operator=True)

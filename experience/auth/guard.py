@@ -1,16 +1,17 @@
 """The one way into every endpoint and socket: credential, same-site rule, scope.
 
 Order of credentials: `Authorization: Bearer` (access token, API key `sd_…`, guest's session token `ss_…`), then the
-login cookie. Sockets take, besides these, a ticket as the subprotocol `stagedoor.ticket.<ticket>` and `?token=`.
+login cookie. Sockets also take a ticket as the subprotocol `stagedoor.ticket.<ticket>`, or `?token=`, before a cookie.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from contracts.api.account import AuthApi
-from contracts.declare import Endpoint, endpoints
+from contracts.declare import Channel, Endpoint, endpoints
 from contracts.errors import ApiError, Code
 from contracts.identity import AuditAct, Scope
+from contracts.wiring.channel import Opening
 from contracts.wiring.server import Envelope
 from experience.audit import Actor, Audit, Clock
 from experience.auth.cookies import LoginCookie
@@ -21,9 +22,8 @@ from experience.auth.principal import STARTS_WORK, Principal, Via
 from experience.store.db import SystemDatabase, TenantDatabase
 from experience.store.tokens import take_ticket
 
-SUBPROTOCOL = "stagedoor"
-"""What a server echoes to a client that offered a ticket: never the ticket itself."""
 TICKET_SUBPROTOCOL = "stagedoor.ticket."
+"""What a ticket is offered behind; offer `stagedoor` too, which is what the server then names."""
 
 # Here a stale credential is the very reason for the call; everywhere else it is better refused than overlooked.
 _ENTRANCES = frozenset(endpoint.path for _, endpoint in endpoints(AuthApi) if endpoint.scope is None)
@@ -67,36 +67,32 @@ class Guard:
             require(principal, endpoint.scope)
         return principal
 
-    async def admit_socket(
-        self,
-        headers: Mapping[str, str],
-        cookies: Mapping[str, str],
-        *,
-        query_token: str | None,
-        subprotocols: Sequence[str],
-        address: str,
-        request_id: str,
-    ) -> Principal:
+    async def admit(self, opening: Opening, channel: Channel[Any, Any, Any]) -> Principal:
         """Who opens a WebSocket.
 
         Raises:
-            ApiError: CROSS_SITE for a page of another origin (refuse the handshake with 403, before accept);
-                UNAUTHENTICATED otherwise (accept, then close with 4401, which a browser can read).
+            ApiError: CROSS_SITE for a page of another origin (the handshake is refused with 403, before accept);
+                UNAUTHENTICATED, FORBIDDEN otherwise (told by a close code, which a browser can read).
         """
-        bearer = _read_bearer(headers)
-        ticket = next((offer for offer in subprotocols if offer.startswith(TICKET_SUBPROTOCOL)), None)
-        cookie = cookies.get(self._cookie.name)
-        with_cookie = bearer is None and ticket is None and query_token is None and cookie is not None
-        if not self._origins.allow_socket(headers, with_cookie=with_cookie):
-            raise _cross_site(headers)
-        if bearer is None and ticket is not None:
-            return await self._redeem_ticket(ticket.removeprefix(TICKET_SUBPROTOCOL))
-        token = bearer or query_token
-        if token is None and cookie is None:
+        ticket = next((offer for offer in opening.subprotocols if offer.startswith(TICKET_SUBPROTOCOL)), None)
+        credential = self._read(opening.headers, opening.cookies)
+        if credential is None or (credential.kind == "cookie" and (ticket or opening.token)):
+            credential = Credential("bearer", opening.token) if opening.token and not ticket else None
+        with_cookie = credential is not None and credential.kind == "cookie"
+        if not self._origins.allow_socket(opening.headers, with_cookie=with_cookie):
+            raise _cross_site(opening.headers)
+        if credential is not None:
+            principal = await self._identities.identify(
+                credential, address=opening.address, request_id=opening.request_id
+            )
+        elif ticket is not None:
+            principal = await self._redeem_ticket(ticket.removeprefix(TICKET_SUBPROTOCOL))
+        else:
             detail = "This socket needs a login cookie, an Authorization header, a ticket or ?token=."
             raise ApiError(Code.UNAUTHENTICATED, detail)
-        credential = Credential("bearer", token) if token is not None else Credential("cookie", cookie or "")
-        return await self._identities.identify(credential, address=address, request_id=request_id)
+        if channel.scope is not None:
+            require(principal, channel.scope)
+        return principal
 
     async def renew(self, principal: Principal) -> Principal:
         """Ask again whether a socket's principal may stay; raises ApiError(UNAUTHENTICATED) when not."""

@@ -20,7 +20,7 @@ STARTS_WORK = frozenset({Scope.EXECUTION_WRITE, Scope.WORKFLOW_WRITE})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller. Valid at the moment it was made; long-lived sockets ask again (Authenticator.renew)."""
+    """The caller. Valid at the moment it was made; long-lived sockets ask again (Guard.renew)."""
 
     tenant_id: TenantId
     user_id: UserId | None
