@@ -24,6 +24,7 @@ from experience.auth.guard import require
 from experience.auth.principal import Principal, actor_of, caller_of
 from experience.outbox import INLINE_LEASE, Delivered, Outbox, Outcome, Refused
 from experience.realms import Catalogue
+from experience.sessions import owns_session
 from experience.store.db import TenantDatabase, TenantSession
 from experience.store.intents import (
     add_intent,
@@ -35,7 +36,7 @@ from experience.store.intents import (
 )
 from experience.store.paging import cut, read_uuid_cursor
 from experience.store.sessions import hold_session
-from experience.store.tables import IntentRow, SessionRow
+from experience.store.tables import IntentRow
 from experience.views import show_accepted, show_intent
 
 log = structlog.get_logger()
@@ -159,15 +160,15 @@ class Intents:
         Raises:
             ApiError: NOT_FOUND; CONFLICT when it is over already.
         """
-        now = self.clock()
+        attempt_until = self.clock() + INLINE_LEASE
         async with self.tenants.transaction(caller.tenant_id) as session:
-            found = await _find(session, intent_id)
-            row = await request_cancel(session, intent_id, reason, attempt_until=now + INLINE_LEASE)
+            row = await request_cancel(session, intent_id, reason, attempt_until=attempt_until)
             if row is None:
+                refused = await _find(session, intent_id)
                 detail = f"Intent {intent_id} was refused, so there is nothing to cancel."
-                raise ApiError(Code.CONFLICT, detail, f"It was refused with: {found.error}")
-            subject = f"execution:{row.execution_id}"
-            await self.audit.record(session, AuditAct.EXECUTION_CANCELLED, subject, by, reason=reason)
+                raise ApiError(Code.CONFLICT, detail, f"It was refused with: {refused.error}")
+            if row.status == "pending":
+                await self._note_cancel(session, row, by)
         if row.status == "pending":
             self.outbox.wake()
             return None
@@ -176,6 +177,7 @@ class Intents:
             if isinstance(outcome, Refused):
                 await withdraw_cancel(session, intent_id)
             else:
+                await self._note_cancel(session, row, by)
                 await self.outbox.record(session, row, outcome)
         match outcome:
             case Refused(error):
@@ -184,6 +186,10 @@ class Intents:
                 return execution
             case _:
                 return None
+
+    async def _note_cancel(self, session: TenantSession, row: IntentRow, by: Actor) -> None:
+        subject = f"execution:{row.execution_id}"
+        await self.audit.record(session, AuditAct.EXECUTION_CANCELLED, subject, by, reason=row.cancel_reason)
 
     async def find_by_execution(self, caller: Principal, execution_id: ExecutionId) -> IntentRow | None:
         """The caller's tenant's intent that an execution was started by."""
@@ -241,13 +247,6 @@ class Intents:
         if isinstance(answer, ApiError):
             raise answer
         return answer
-
-
-def owns_session(caller: Principal, row: SessionRow) -> bool:
-    """Whether a session of the caller's tenant is the caller's own."""
-    if caller.via == "session":
-        return row.session_id == caller.credential_id
-    return row.user_id is not None and row.user_id == caller.user_id
 
 
 async def _find(session: TenantSession, intent_id: IntentId) -> IntentRow:

@@ -6,6 +6,7 @@
 | an address, whatever it tries | 30 | 10 s, doubled each time, at most 15 min | 1 h after the last failure |
 | an account at an address that it has signed in from within 30 days | 5 | as an account | as an account |
 | registrations from an address (all count) | 20 | 60 s, doubled each time, at most 1 h | 1 h after the last one |
+| guests from an address (all count) | 60 | 30 s, doubled each time, at most 1 h | 1 h after the last one |
 
 The third row stands in place of the first two, so that strangers can't shut the owner out: their failures count under
 the account and under their addresses, and not where the owner signs in from. And no wait is longer than 60 s for an
@@ -47,6 +48,7 @@ class Limit:
 ACCOUNT = Limit(free=5, first_wait_s=2, longest_wait_s=60, forget_s=3_600)
 ADDRESS = Limit(free=30, first_wait_s=10, longest_wait_s=900, forget_s=3_600)
 REGISTRATION = Limit(free=20, first_wait_s=60, longest_wait_s=3_600, forget_s=3_600)
+VISIT = Limit(free=60, first_wait_s=30, longest_wait_s=3_600, forget_s=3_600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,10 @@ class Throttle:
     async def count_registration(self, address: str) -> None:
         """Count a registration; raises ApiError(RATE_LIMITED) when there were too many."""
         await self._count({f"register:{_place(address)}": REGISTRATION})
+
+    async def count_guest(self, address: str) -> None:
+        """Count a guest's session; raises ApiError(RATE_LIMITED) when there were too many."""
+        await self._count({f"guest:{_place(address)}": VISIT})
 
     async def _count(self, limits: dict[str, Limit]) -> None:
         now = self._clock()
