@@ -1,30 +1,39 @@
 """`python -m experience serve | migrate`: the public tier as a process."""
 
 import asyncio
+import math
 import sys
 
+import structlog
+import uvicorn
 from pydantic import ValidationError
 
 from contracts.wiring.logging import configure
+from contracts.wiring.uvicorn_socket import uvicorn_settings
+from experience.app import create_app, lay_ground
 from experience.settings import Settings, load_settings
 from experience.store.migrate import migrate
 
 USAGE = "usage: python -m experience serve | migrate"
+KEEP_ALIVE_S = 95
+"""Above the 90 s after which Traefik lets go of an idle connection: shorter, and some POSTs meet a closed one (502)."""
+
+log = structlog.get_logger()
 
 
 def main() -> int:
     """Read the environment, then do what was asked; a wrong setting ends with a message and code 2."""
     command = sys.argv[1:]
+    if command not in (["serve"], ["migrate"]):
+        return _refuse(USAGE)
     try:
         settings = load_settings()
-    except (ValidationError, ValueError) as error:
+    except ValidationError as error:
+        return _refuse("The settings don't work:\n" + "\n".join(_explain(error)))
+    except ValueError as error:
         return _refuse(f"The settings don't work: {error}")
     configure("experience", settings.log_format)
-    match command:
-        case ["migrate"]:
-            return _migrate(settings)
-        case _:
-            return _refuse(USAGE)
+    return _migrate(settings) if command == ["migrate"] else _serve(settings)
 
 
 def _migrate(settings: Settings) -> int:
@@ -33,6 +42,40 @@ def _migrate(settings: Settings) -> int:
     revision = asyncio.run(migrate(settings.migrate_database_url.get_secret_value()))
     sys.stdout.write(f"experience schema at {revision}\n")
     return 0
+
+
+def _serve(settings: Settings) -> int:
+    if settings.is_exposed:
+        log.warning("plain http beyond this machine: logins can be read on the way", public_url=settings.public_url)
+    try:
+        config = configure_server(settings)
+    except (OSError, ValueError) as error:
+        return _refuse(f"Experience can't start: {error}")
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+def configure_server(settings: Settings) -> uvicorn.Config:
+    """The server with the application; raises OSError or ValueError for key files that can't be used."""
+    return uvicorn.Config(
+        create_app(lay_ground(settings)),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.drain_s),
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
+        **uvicorn_settings(),
+    )
+
+
+def _explain(error: ValidationError) -> list[str]:
+    # without the values: some of them are secrets
+    return [f"  {'.'.join(map(str, one['loc'])) or 'all'}: {one['msg']}" for one in error.errors()]
 
 
 def _refuse(message: str) -> int:

@@ -1,0 +1,223 @@
+"""The composition root of the public tier: what there is, in the order in which it is built."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from contracts.api.public import PublicApi
+from contracts.wiring.internal import InternalSigner
+from contracts.wiring.server import Server, build_app
+from experience.account import Account
+from experience.admin import Admin
+from experience.answers import Answers
+from experience.audit import Audit, Clock
+from experience.auth.cookies import LoginCookie
+from experience.auth.guard import Guard
+from experience.auth.identities import Identities
+from experience.auth.keyring import Keyring
+from experience.auth.origin import Origins
+from experience.auth.passwords import PasswordHasher
+from experience.auth.principal import Principal
+from experience.auth.throttle import Throttle
+from experience.background import run_beside
+from experience.health import Check, health_routes
+from experience.installation import Installation, ensure_operator
+from experience.intents import Intents
+from experience.outbox import Outbox
+from experience.pruning import Pruning
+from experience.realms import Catalogue
+from experience.runtime_calls import RuntimeCalls
+from experience.sessions import Sessions
+from experience.settings import Settings
+from experience.sign_in import SignIn
+from experience.store.db import SystemDatabase, TenantDatabase
+
+Caller = Principal | None
+Work = dict[str, Callable[[], Awaitable[None]]]
+RUNTIME_CONNECTIONS = 100
+RUNTIME_KEEP_ALIVE_S = 60
+"""Below the 95 s after which Runtime closes an idle connection: the side that sends must be the one that lets go."""
+
+
+def read_clock() -> datetime:
+    """The time of this machine."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What everything else stands on."""
+
+    settings: Settings
+    clock: Clock
+    tenants: TenantDatabase
+    system: SystemDatabase
+    http: httpx.AsyncClient
+    runtime: RuntimeCalls
+    audit: Audit
+    keyring: Keyring
+    hasher: PasswordHasher
+    throttle: Throttle
+    cookie: LoginCookie
+    identities: Identities
+    guard: Guard
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+        self.hasher.close()
+        await self.http.aclose()
+        await self.tenants.close()
+        await self.system.close()
+
+
+def lay_ground(
+    settings: Settings, *, clock: Clock = read_clock, transport: httpx.AsyncBaseTransport | None = None
+) -> Ground:
+    """Build what everything stands on; opens no connection. `transport` leads to Runtime, by default over the net."""
+    tenants = TenantDatabase(settings.database_url.get_secret_value())
+    system = SystemDatabase(settings.system_database_url.get_secret_value())
+    limits = httpx.Limits(max_connections=RUNTIME_CONNECTIONS, keepalive_expiry=RUNTIME_KEEP_ALIVE_S)
+    http = httpx.AsyncClient(base_url=settings.runtime_url, limits=limits, transport=transport)
+    audit = Audit(clock)
+    keyring = Keyring(settings.token_key_file.read_bytes())
+    cookie = LoginCookie(settings)
+    identities = Identities(system, keyring, audit, clock)
+    guard = Guard(
+        identities=identities,
+        origins=Origins(settings.public_url),
+        cookie=cookie,
+        tenants=tenants,
+        system=system,
+        audit=audit,
+        clock=clock,
+    )
+    return Ground(
+        settings=settings,
+        clock=clock,
+        tenants=tenants,
+        system=system,
+        http=http,
+        runtime=RuntimeCalls(http, InternalSigner(settings.internal_key_file.read_bytes())),
+        audit=audit,
+        keyring=keyring,
+        hasher=PasswordHasher(),
+        throttle=Throttle(system, clock),
+        cookie=cookie,
+        identities=identities,
+        guard=guard,
+    )
+
+
+def create_app(ground: Ground) -> Starlette:
+    """The public tier. Refuses to be built while a declared endpoint has nobody to serve it."""
+    server: Server[Caller] = Server(PublicApi, ground.guard)
+    work = serve_identity(server, ground) | serve_work(server, ground)
+    return build_app([*server.routes(), *health(ground)], lifespan=live(ground, work))
+
+
+def serve_identity(server: Server[Caller], ground: Ground) -> Work:
+    """Who you are, who belongs to a tenant, which tenants there are."""
+    g = ground
+    SignIn(
+        settings=g.settings,
+        system=g.system,
+        hasher=g.hasher,
+        keyring=g.keyring,
+        throttle=g.throttle,
+        identities=g.identities,
+        cookie=g.cookie,
+        audit=g.audit,
+        clock=g.clock,
+    ).serve(server)
+    Account(
+        settings=g.settings,
+        tenants=g.tenants,
+        system=g.system,
+        hasher=g.hasher,
+        throttle=g.throttle,
+        identities=g.identities,
+        audit=g.audit,
+        clock=g.clock,
+    ).serve(server)
+    Admin(settings=g.settings, tenants=g.tenants, identities=g.identities, audit=g.audit, clock=g.clock).serve(server)
+    installation = Installation(
+        settings=g.settings,
+        tenants=g.tenants,
+        system=g.system,
+        runtime=g.runtime,
+        identities=g.identities,
+        audit=g.audit,
+        clock=g.clock,
+    )
+    installation.serve(server)
+    return {"tenant states": installation.keep_runtime_told, "pruning": Pruning(g.system, g.clock).run}
+
+
+def serve_work(server: Server[Caller], ground: Ground) -> Work:
+    """Sessions, intents and what Runtime makes of them."""
+    g = ground
+    outbox = Outbox(g.tenants, g.system, g.runtime, g.clock)
+    catalogue = Catalogue(g.runtime, g.system, g.clock)
+    sessions = Sessions(
+        guests_welcome=g.settings.guests,
+        tenants=g.tenants,
+        system=g.system,
+        runtime=g.runtime,
+        outbox=outbox,
+        identities=g.identities,
+        throttle=g.throttle,
+        audit=g.audit,
+        clock=g.clock,
+    )
+    sessions.serve(server)
+    intents = Intents(
+        tenants=g.tenants,
+        answers=Answers(g.tenants, g.clock),
+        outbox=outbox,
+        catalogue=catalogue,
+        audit=g.audit,
+        clock=g.clock,
+    )
+    intents.serve(server)
+    return {"outbox": outbox.run, "catalogue": catalogue.run, "sessions": sessions.run}
+
+
+def live(ground: Ground, work: Work) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """What happens before the first request, beside all of them, and after the last one."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            await ensure_operator(ground.settings, ground.system, ground.hasher, ground.audit, ground.clock)
+            async with run_beside(work):
+                yield
+        finally:
+            await ground.close()
+
+    return lifespan
+
+
+def health(ground: Ground) -> list[BaseRoute]:
+    """`/health` and `/ready`."""
+
+    async def database() -> str:
+        async with ground.system.transaction():
+            return "ok"
+
+    async def runtime() -> str:
+        try:
+            answer = await ground.http.get("/health", timeout=2.0)
+        except httpx.TransportError as error:
+            return f"Runtime does not answer ({type(error).__name__})"
+        return "ok" if answer.is_success else f"Runtime answers {answer.status_code}"
+
+    async def page() -> str:
+        return "ok" if (ground.settings.web_dir / "index.html").is_file() else "the page has not been built"
+
+    checks: dict[str, Check] = {"database": database, "runtime": runtime, "page": page}
+    return health_routes(checks)
