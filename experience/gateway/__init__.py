@@ -1,0 +1,1 @@
+"""What Runtime owns, as people and programs meet it: authorise, forward, answer."""
