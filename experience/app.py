@@ -25,10 +25,14 @@ from experience.auth.passwords import PasswordHasher
 from experience.auth.principal import Principal
 from experience.auth.throttle import Throttle
 from experience.background import run_beside
+from experience.gateway.artifacts import Artifacts, Links
+from experience.gateway.executions import Executions
+from experience.gateway.workflows import Workflows
 from experience.health import Check, health_routes
 from experience.installation import Installation, ensure_operator
 from experience.intents import Intents
 from experience.outbox import Outbox
+from experience.pages import page_routes
 from experience.pruning import Pruning
 from experience.realms import Catalogue
 from experience.runtime_calls import RuntimeCalls
@@ -117,7 +121,7 @@ def create_app(ground: Ground) -> Starlette:
     """The public tier. Refuses to be built while a declared endpoint has nobody to serve it."""
     server: Server[Caller] = Server(PublicApi, ground.guard)
     work = serve_identity(server, ground) | serve_work(server, ground)
-    return build_app([*server.routes(), *health(ground)], lifespan=live(ground, work))
+    return build_app([*server.routes(), *health(ground), *page_routes(ground.settings.web_dir)], lifespan=live(ground, work))
 
 
 def serve_identity(server: Server[Caller], ground: Ground) -> Work:
@@ -184,6 +188,9 @@ def serve_work(server: Server[Caller], ground: Ground) -> Work:
         clock=g.clock,
     )
     intents.serve(server)
+    Executions(runtime=g.runtime, intents=intents, tenants=g.tenants, audit=g.audit).serve(server)
+    Workflows(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
+    Artifacts(runtime=g.runtime, links=Links(g.keyring, g.clock, g.settings.public_url)).serve(server)
     return {"outbox": outbox.run, "catalogue": catalogue.run, "sessions": sessions.run}
 
 
