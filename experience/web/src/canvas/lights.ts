@@ -1,0 +1,36 @@
+import { createContext, useContext } from "react";
+import { createStore, type StoreApi, useStore } from "zustand";
+import type { StepStatus } from "../api/nouns";
+
+/** What the canvas needs to know of an execution to light its cards. */
+export interface Lights {
+  nodes: Readonly<
+    Record<
+      string,
+      { status: StepStatus; startedAt: number | null; endedAt: number | null; attempts: readonly unknown[] }
+    >
+  >;
+}
+
+const DARK = createStore<Lights>(() => ({ nodes: {} }));
+
+/** The execution on this canvas; an editor has none, and its cards stay unlit. */
+export const LightsContext = createContext<StoreApi<Lights>>(DARK);
+
+/** The state of one node. Only that node's card renders when it changes. */
+export function useLight(id: string): Lights["nodes"][string] | undefined {
+  return useStore(useContext(LightsContext), (lights) => lights.nodes[id]);
+}
+
+export type Current = "idle" | "live" | "done" | "dead";
+
+/** How a wire stands between its two nodes. */
+export function useCurrent(source: string, target: string): Current {
+  return useStore(useContext(LightsContext), ({ nodes }) => current(nodes[source]?.status, nodes[target]?.status));
+}
+
+export function current(source: StepStatus | undefined, target: StepStatus | undefined): Current {
+  if (source === "failed" || source === "skipped" || target === "skipped") return "dead";
+  if (source !== "success") return "idle";
+  return target === "running" || target === "retrying" ? "live" : "done";
+}

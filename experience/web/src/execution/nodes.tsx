@@ -1,0 +1,146 @@
+import { useNodeTypes } from "../api/queries";
+import type { Attempt, NodeView } from "../stream/view";
+import { Icon } from "../ui/icon";
+import { StepStatusChip, stepLook } from "../ui/status";
+import { clock, duration, Elapsed } from "../ui/time";
+import { CopyButton, Value } from "../ui/value";
+import { useView } from "./show";
+import "./nodes.css";
+
+/** Every node in the order of the plan: the graph for those who can't or don't want to look at one. */
+export function NodeList({ onSelect }: { onSelect: (id: string) => void }) {
+  const order = useView((view) => view.order);
+  const phases = useView((view) => view.phases);
+  const groups = phases.length ? phases.map((phase) => phase.nodes) : [order];
+  return (
+    <ol className="nodes">
+      {groups.map((ids, index) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: a phase is its place
+        <li key={index} className={ids.length > 1 ? "nodes-together" : undefined}>
+          {ids.map((id) => (
+            <NodeRow key={id} id={id} onSelect={onSelect} />
+          ))}
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void }) {
+  const node = useView((view) => view.nodes[id]);
+  if (!node) return null;
+  const look = stepLook(node.status);
+  return (
+    <button type="button" className={`node-row ${look.tone}`} onClick={() => onSelect(id)}>
+      <span className="node-row-mark">
+        <Icon name={look.icon} size={15} />
+      </span>
+      <span className="node-row-name">
+        {node.name}
+        <span className="hidden-text">, {look.word}</span>
+      </span>
+      {node.attempts.length > 1 && <span className="soft">{node.attempts.length} tries</span>}
+      <span className="node-row-time soft">
+        <Took node={node} />
+      </span>
+      {node.error && <span className="node-row-error">{node.error}</span>}
+    </button>
+  );
+}
+
+function Took({ node }: { node: NodeView }) {
+  if (node.startedAt === null || node.status === "skipped") return null;
+  const isOpen = node.status === "running" || node.status === "retrying";
+  if (!isOpen && node.endedAt === null) return null;
+  return <Elapsed from={node.startedAt} to={isOpen ? null : node.endedAt} />;
+}
+
+/** One node: what it is, how it went, attempt by attempt, and what it handed on. */
+export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) {
+  const node = useView((view) => view.nodes[id]);
+  const types = useNodeTypes();
+  if (!node) return null;
+  const type = types.data?.get(node.type);
+  return (
+    <article className="side-body node-details">
+      <button type="button" className="button small plain node-back" onClick={onBack}>
+        <Icon name="back" size={15} /> All nodes
+      </button>
+      <header>
+        <h3>{node.name}</h3>
+        <StepStatusChip status={node.status} />
+      </header>
+      <p className="soft">
+        {type?.title ?? node.type}
+        {node.startedAt !== null && <> · began {clock(node.startedAt)}</>}
+        {node.startedAt !== null && <> · </>}
+        <Took node={node} />
+      </p>
+      {node.error && <NodeFailure node={node} />}
+      {node.attempts.length > 0 && <Attempts attempts={node.attempts} />}
+      {node.output && Object.keys(node.output).length > 0 && (
+        <section>
+          <h4>Handed on</h4>
+          <Value value={node.output} />
+          <CopyButton value={node.output} />
+        </section>
+      )}
+      <LastWords id={id} />
+    </article>
+  );
+}
+
+function NodeFailure({ node }: { node: NodeView }) {
+  return (
+    <div className="head-outcome bad">
+      <Icon name="cross" />
+      <div>
+        <p className="head-outcome-what">{node.error}</p>
+        {node.failure?.hint && <p>{node.failure.hint}</p>}
+        {node.failure && <p className="mono">{node.failure.code}</p>}
+        {node.failure?.page_url && <p className="mono">{node.failure.page_url}</p>}
+      </div>
+    </div>
+  );
+}
+
+function Attempts({ attempts }: { attempts: readonly Attempt[] }) {
+  return (
+    <section>
+      <h4>Attempts</h4>
+      <ol className="attempts">
+        {attempts.map((attempt) => (
+          <li key={attempt.number}>
+            <span className="numbers">{attempt.number}</span>
+            <StepStatusChip status={attempt.status} />
+            <span className="mono">{attempt.code}</span>
+            <span className="soft numbers">{attempt.durationMs === null ? "" : duration(attempt.durationMs)}</span>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+const MOST_WORDS = 4;
+
+/** The node's latest log lines, so that its story is told in one place. */
+function LastWords({ id }: { id: string }) {
+  const pages = useView((view) => view.log);
+  const lines = pages
+    .slice(-4)
+    .flat()
+    .filter((line) => line.nodeId === id)
+    .slice(-MOST_WORDS);
+  if (!lines.length) return null;
+  return (
+    <section>
+      <h4>Last lines</h4>
+      <ul className="last-words">
+        {lines.map((line) => (
+          <li key={line.seq}>{line.message}</li>
+        ))}
+      </ul>
+    </section>
+  );
+}

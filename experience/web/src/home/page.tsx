@@ -1,0 +1,89 @@
+import type { ReactNode } from "react";
+import { Link } from "wouter";
+import type { ExecutionSummary } from "../api/nouns";
+import { usePendingIntents, useStage, useWorkflows } from "../api/queries";
+import { ExecutionTable } from "../executions/table";
+import { Empty, Loading } from "../ui/empty";
+import { Status } from "../ui/status";
+import { Elapsed } from "../ui/time";
+import { useTitle } from "../ui/title";
+import { Trouble } from "../ui/trouble";
+import { PendingIntents } from "./pending";
+import { DemoCard, isDemo, WorkflowList } from "./workflows";
+import "./home.css";
+
+/** `/`: what is on stage, what waits, what was, and what can be put on. */
+export function HomePage() {
+  const stage = useStage();
+  const pending = usePendingIntents();
+  const workflows = useWorkflows();
+  useTitle("");
+  const demo = workflows.data?.items.find(isDemo);
+  const active = stage.data?.active ?? [];
+  return (
+    <div className="home">
+      <h1 tabIndex={-1} className="hidden-text">
+        Home
+      </h1>
+      <div className="home-main">
+        {demo && <DemoCard workflow={demo} />}
+        <Section title="On stage now">
+          {stage.error && <Trouble error={stage.error} />}
+          {stage.isLoading && <Loading what="what runs" />}
+          {stage.data && !active.length && (
+            <Empty title="The stage is empty">Start a workflow, and watch its browser at work here.</Empty>
+          )}
+          <ul className="running">
+            {active.map((item) => (
+              <li key={item.execution_id}>
+                <Running item={item} />
+              </li>
+            ))}
+          </ul>
+        </Section>
+        {!!pending.data?.items.length && (
+          <Section title="Waiting">
+            <PendingIntents intents={pending.data.items} />
+          </Section>
+        )}
+        <Section title="Recent" more={<Link href="/executions">All executions</Link>}>
+          {stage.data && <ExecutionTable items={stage.data.newest} empty="Nothing has run yet" />}
+        </Section>
+      </div>
+      <Section title="Workflows" className="home-side">
+        {workflows.error && <Trouble error={workflows.error} />}
+        {workflows.isLoading && <Loading what="workflows" />}
+        {workflows.data && <WorkflowList workflows={workflows.data.items} />}
+      </Section>
+    </div>
+  );
+}
+
+function Section(props: { title: string; more?: ReactNode; className?: string; children: ReactNode }) {
+  return (
+    <section className={`home-section ${props.className ?? ""}`}>
+      <header>
+        <h2>{props.title}</h2>
+        {props.more}
+      </header>
+      {props.children}
+    </section>
+  );
+}
+
+function Running({ item }: { item: ExecutionSummary }) {
+  const percent = Math.round(item.progress * 100);
+  return (
+    <Link href={`/executions/${item.execution_id}`} className="running-card card">
+      <span className="running-name">{item.name}</span>
+      <Status status={item.status} />
+      <span className="running-node soft">{item.current_node ?? "In the wings"}</span>
+      <span className="soft">
+        <Elapsed from={Date.parse(item.started_at ?? item.created_at)} to={null} />
+      </span>
+      <span className="running-bar" role="img" aria-label={`${percent} % done`}>
+        <span style={{ inlineSize: `${percent}%` }} />
+      </span>
+    </Link>
+  );
+}

@@ -1,0 +1,16 @@
+import { createContext, useContext } from "react";
+import type { Me } from "../api/nouns";
+
+export const MeContext = createContext<Me | null>(null);
+
+/** Who is signed in; only inside the shell, which shows nothing to nobody. */
+export function useMe(): Me {
+  const me = useContext(MeContext);
+  if (!me) throw new Error("useMe outside of Shell");
+  return me;
+}
+
+/** Whether this person may start and cancel things. */
+export function useMayWrite(): boolean {
+  return useMe().scopes.includes("execution:write");
+}

@@ -1,0 +1,116 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type ReactNode, useEffect, useRef } from "react";
+import { Link, Redirect, useLocation } from "wouter";
+import { signInAddress } from "../account/next";
+import { call } from "../api/call";
+import type { Me } from "../api/nouns";
+import { forgetPerson, ME } from "../api/queries";
+import { Announcer } from "../ui/announce";
+import { Loading } from "../ui/empty";
+import { Icon } from "../ui/icon";
+import { Trouble } from "../ui/trouble";
+import { MeContext } from "./me";
+import { ThemeSwitch } from "./theme";
+import { Wordmark } from "./wordmark";
+import "./shell.css";
+
+/** Everything behind the door: who you are, the ways around, and the page itself. */
+export function Shell({ children }: { children: ReactNode }) {
+  const me = useQuery(ME);
+  const [here] = useLocation();
+  if (me.data === null) return <Redirect to={signInAddress(here + window.location.search)} replace />;
+  if (me.error && !me.data)
+    return (
+      <main className="shell-trouble" id="main">
+        <Wordmark />
+        <Trouble error={me.error}>
+          <button type="button" className="button" onClick={() => me.refetch()}>
+            Try again
+          </button>
+        </Trouble>
+      </main>
+    );
+  return (
+    <div className="shell">
+      <a className="skip" href="#main">
+        Skip to the page
+      </a>
+      {me.data?.insecure && (
+        <p className="insecure" role="alert">
+          <Icon name="warning" /> This installation runs on plain http: passwords and logins can be read on the way.
+          Serve it over https.
+        </p>
+      )}
+      <header className="bar">
+        <Link href="/" className="bar-home">
+          <Wordmark />
+        </Link>
+        <nav aria-label="Pages">
+          <NavLink href="/" here={here}>
+            Home
+          </NavLink>
+          <NavLink href="/executions" here={here}>
+            Executions
+          </NavLink>
+        </nav>
+        <div className="bar-end">
+          <ThemeSwitch />
+          {me.data && <Account me={me.data} />}
+        </div>
+      </header>
+      <main id="main" tabIndex={-1}>
+        <FocusOnArrival here={here} />
+        {me.data ? <MeContext value={me.data}>{children}</MeContext> : <Loading what="the page" />}
+      </main>
+      <Announcer />
+    </div>
+  );
+}
+
+function NavLink({ href, here, children }: { href: string; here: string; children: ReactNode }) {
+  const isHere = href === "/" ? here === "/" : here.startsWith(href);
+  return (
+    <Link href={href} aria-current={isHere ? "page" : undefined}>
+      {children}
+    </Link>
+  );
+}
+
+function Account({ me }: { me: Me }) {
+  const client = useQueryClient();
+  const leave = useMutation({
+    mutationFn: () => call("post", "/api/auth/logout", { body: { refresh_token: null } }),
+    onSuccess: () => {
+      forgetPerson(client);
+      client.setQueryData(ME.queryKey, null);
+    },
+  });
+  const name = me.user?.display_name || me.user?.email || "Guest";
+  return (
+    <>
+      <span className="bar-who" title={`${me.user?.email ?? "Guest"} · ${me.tenant.name} · ${me.role}`}>
+        {name}
+      </span>
+      <button type="button" className="button plain square" onClick={() => leave.mutate()} title="Sign out">
+        <Icon name="leave" />
+        <span className="hidden-text">Sign out</span>
+      </button>
+    </>
+  );
+}
+
+/** Moves the focus to the new page's heading, so that keyboard and screen reader arrive where the eyes do. */
+function FocusOnArrival({ here }: { here: string }) {
+  const first = useRef(true);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the address is what the effect is about
+  useEffect(() => {
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    window.scrollTo(0, 0);
+    const heading = document.querySelector<HTMLElement>("main h1");
+    (heading ?? document.getElementById("main"))?.focus({ preventScroll: true });
+  }, [here]);
+  return null;
+}
