@@ -121,7 +121,8 @@ def create_app(ground: Ground) -> Starlette:
     """The public tier. Refuses to be built while a declared endpoint has nobody to serve it."""
     server: Server[Caller] = Server(PublicApi, ground.guard)
     work = serve_identity(server, ground) | serve_work(server, ground)
-    return build_app([*server.routes(), *health(ground), *page_routes(ground.settings.web_dir)], lifespan=live(ground, work))
+    routes = [*server.routes(), *health(ground), *page_routes(ground.settings.web_dir)]
+    return build_app(routes, lifespan=live(ground, work))
 
 
 def serve_identity(server: Server[Caller], ground: Ground) -> Work:
