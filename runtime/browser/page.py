@@ -1,5 +1,329 @@
-"""What one may do to a page."""
+"""What one may do to a page. Every call has a deadline, and every failure is a BrowserFailure.
+
+Playwright's own time-outs cover actions only: `title()`, `content()` and `evaluate()` wait for ever on a page whose
+script never rests. So each call also runs against a clock of ours, and a page that lets it run out is closed with its
+context, which frees the browser at once and harms no neighbour.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator, Request, Response
+from playwright.async_api import Page as PlaywrightPage
+
+from contracts.execution import FailureCode
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.hosts import AllowedHosts, explain_refusal
+from runtime.browser.picture import Picture, PictureFormat, read_size
+from runtime.browser.translate import (
+    explain_closed,
+    explain_crash,
+    explain_hang,
+    is_closed,
+    shorten,
+    translate_action,
+    translate_navigation,
+    translate_other,
+)
+
+Visibility = Literal["visible", "hidden"]
+ActT = TypeVar("ActT")
+
+ACTION_S: Final = 15.0
+"""How long an action waits for its element, unless the node has less time left."""
+NAVIGATION_S: Final = 30.0
+MAX_HTML: Final = 5_000_000
+"""Characters of markup a page may hand out."""
+MAX_ROWS: Final = 10_000
+MAX_PICTURE: Final = 15 * 1_048_576
+"""Bytes of one picture."""
+
+_GRACE_S = 2.0
+"""How much longer our clock runs than Playwright's, so that its better words win."""
+_CLOSE_S = 3.0
+_NEWS_TURNS = 10
+_NEWS_TURN_S = 0.02
+_EVIDENCE_S = 5.0
+_CONSOLE_LINES = 100
+_CONSOLE_CHARACTERS = 500
+_JPEG_QUALITY = 80
+_MAX_INTERRUPTIONS = 3
+_BUSY = frozenset({429, *range(500, 600)})
+"""Answers that may be better a little later (spec W6)."""
+
+_READ_HTML = """limit => {
+  const type = document.doctype ? new XMLSerializer().serializeToString(document.doctype) : "";
+  const html = type + (document.documentElement ? document.documentElement.outerHTML : "");
+  return html.length > limit ? html.length : html;
+}"""
+_READ_ROWS = """(rows, [fields, limit]) => {
+  if (rows.length > limit) return rows.length;
+  const read = (row, [css, attribute]) => {
+    const found = css ? row.querySelector(css) : row;
+    if (!found) return null;
+    if (!attribute) return (found.innerText ?? found.textContent ?? "").trim();
+    const value = found.getAttribute(attribute);
+    const whole = ["href", "src", "action"].includes(attribute) && typeof found[attribute] === "string";
+    return value !== null && whole ? found[attribute] : value;
+  };
+  return rows.map(row => Object.fromEntries(fields.map(([name, ...how]) => [name, read(row, how)])));
+}"""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is left of a page for whoever looks into a failure."""
+
+    page_url: str
+    console: list[str]
+    """The last lines of its console, refused requests among them."""
+    picture: Picture | None
 
 
 class Page:
-    """Placeholder shape while the pool is written."""
+    """One page in a browser context of its own."""
+
+    def __init__(self, page: PlaywrightPage, context: BrowserContext, hosts: AllowedHosts) -> None:
+        self._page = page
+        self._context = context
+        self._hosts = hosts
+        self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
+        self._lost: BrowserFailure | None = None
+        self._refused_url: str | None = None
+        """Where the page was sent last, when that was a host it may not reach."""
+        page.on("console", self._note_console)
+        page.on("pageerror", lambda error: self._note("uncaught", error.message))
+        page.on("requestfailed", self._note_failed_request)
+        page.on("crash", lambda _: self.lose(explain_crash(self.url)))
+        page.on("close", lambda _: self.lose(explain_closed(self.url)))
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return self._page.url
+
+    @property
+    def lost(self) -> BrowserFailure | None:
+        """Why nothing can be done with the page any more; None while it lives."""
+        return self._lost
+
+    def lose(self, failure: BrowserFailure) -> None:
+        """Take note that the page has gone. A crash explains more than a close, else the first reason stays."""
+        if self._lost is None or failure.code is FailureCode.BROWSER_CRASHED:
+            self._lost = failure
+
+    async def open_url(self, url: str, *, timeout_s: float = NAVIGATION_S) -> int | None:
+        """Go to an address and wait until it has loaded; answers the HTTP status, None for a blank page.
+
+        Raises BrowserFailure: invalid_input, host_refused (also for a redirect), navigation_failed (also for an
+        answer of 429 or 5xx, retryable), timeout.
+        """
+        self._hosts.check(url)
+        self._refused_url = None
+
+        response = await self._run(
+            "open", lambda: self._go(url, timeout_s), timeout_s, lambda error: self._explain_navigation(error, url)
+        )
+        if response is not None and response.status in _BUSY:
+            raise BrowserFailure(
+                FailureCode.NAVIGATION_FAILED,
+                f"{shorten(url)} answered {response.status} {response.status_text}".strip() + ".",
+                "The site has trouble or wants fewer visits; try again later.",
+                retryable=True,
+                page_url=self.url,
+            )
+        return response.status if response is not None else None
+
+    async def _go(self, url: str, timeout_s: float) -> Response | None:
+        for _ in range(_MAX_INTERRUPTIONS):
+            try:
+                return await self._page.goto(url, timeout=timeout_s * 1_000, wait_until="load")
+            except Error as error:
+                # The error page of a navigation that failed just before can come late, and cut off this one.
+                if "is interrupted by another navigation" not in error.message or self._refused_url is not None:
+                    raise
+        return await self._page.goto(url, timeout=timeout_s * 1_000, wait_until="load")
+
+    async def fill(self, selector: str, value: str, *, timeout_s: float = ACTION_S) -> None:
+        """Replace the value of a field."""
+        await self._act("fill", selector, lambda found, limit: found.fill(value, timeout=limit), timeout_s)
+
+    async def click(self, selector: str, *, timeout_s: float = ACTION_S) -> None:
+        """Click the first element that matches, once it can be clicked."""
+        await self._act("click", selector, lambda found, limit: found.click(timeout=limit), timeout_s)
+
+    async def select(self, selector: str, option: str, *, timeout_s: float = ACTION_S) -> None:
+        """Choose an option of a list by its value or its label."""
+        await self._act("select", selector, lambda found, limit: found.select_option(option, timeout=limit), timeout_s)
+
+    async def wait_for(self, selector: str, visibility: Visibility, *, timeout_s: float = ACTION_S) -> None:
+        """Wait until the first match is visible, or until none is."""
+        await self._act(
+            "wait for", selector, lambda found, limit: found.wait_for(state=visibility, timeout=limit), timeout_s
+        )
+
+    async def read_html(self, *, timeout_s: float = ACTION_S) -> str:
+        """The page's markup as it stands now. Raises output_too_large above MAX_HTML characters."""
+        html = await self._evaluate("read", lambda: self._page.evaluate(_READ_HTML, MAX_HTML), timeout_s)
+        if isinstance(html, str):
+            return html
+        raise BrowserFailure(
+            FailureCode.OUTPUT_TOO_LARGE,
+            f"The page's markup has {html} characters; at most {MAX_HTML} are read.",
+            "Read a part of the page instead, with extract_list.",
+            page_url=self.url,
+        )
+
+    async def read_title(self, *, timeout_s: float = ACTION_S) -> str:
+        """The page's title."""
+        return await self._evaluate("read the title", self._page.title, timeout_s)
+
+    async def read_rows(
+        self, selector: str, fields: dict[str, tuple[str, str]], *, timeout_s: float = ACTION_S
+    ) -> list[dict[str, str | None]]:
+        """For each match, its fields: name → (CSS inside the match or "", attribute or "" for the visible text).
+
+        Waits for a first match. A field that isn't there is None; addresses come out whole. Raises output_too_large.
+        """
+        await self._act(
+            "find", selector, lambda found, limit: found.wait_for(state="attached", timeout=limit), timeout_s
+        )
+        wanted = [[name, css, attribute] for name, (css, attribute) in fields.items()]
+        rows = await self._run(
+            "read the list",
+            lambda: self._page.locator(selector).evaluate_all(_READ_ROWS, [wanted, MAX_ROWS]),
+            timeout_s,
+            lambda error: translate_action(error, ", ".join(css for css, _ in fields.values()), self.url),
+        )
+        if isinstance(rows, list):
+            return rows
+        raise BrowserFailure(
+            FailureCode.OUTPUT_TOO_LARGE,
+            f"“{shorten(selector)}” matches {rows} elements; at most {MAX_ROWS} are read.",
+            "Choose a narrower selector.",
+            page_url=self.url,
+        )
+
+    async def take_picture(
+        self, *, format_: PictureFormat = "jpeg", full_page: bool = False, timeout_s: float = ACTION_S
+    ) -> Picture:
+        """The page as it looks, what is in view or all of it. Raises output_too_large above MAX_PICTURE bytes."""
+        quality = _JPEG_QUALITY if format_ == "jpeg" else None
+
+        async def take() -> bytes:
+            return await self._page.screenshot(
+                type=format_, quality=quality, full_page=full_page, timeout=timeout_s * 1_000
+            )
+
+        data = await self._run("take a picture", take, timeout_s, self._explain_picture)
+        if len(data) > MAX_PICTURE:
+            raise BrowserFailure(
+                FailureCode.OUTPUT_TOO_LARGE,
+                f"The picture has {len(data)} bytes; at most {MAX_PICTURE} are kept.",
+                "Take what is in view only, or a JPEG.",
+                page_url=self.url,
+            )
+        width, height = read_size(data)
+        return Picture(data, f"image/{format_}", width, height, self.url)
+
+    async def collect_evidence(self) -> Evidence:
+        """Address, console and picture of the page as it is now, within a few seconds and whatever its state."""
+        picture = None
+        if self._lost is None:
+            try:
+                picture = await self.take_picture(timeout_s=_EVIDENCE_S)
+            except BrowserFailure as failure:
+                self._note("no picture", failure.message)
+        return Evidence(self.url, list(self._console), picture)
+
+    async def close(self) -> None:
+        """Close the page with its context, within a few seconds whatever its state."""
+        self.lose(explain_closed(self.url))
+        with contextlib.suppress(TimeoutError, Error):  # the browser hangs or has gone; whoever holds it ends it
+            async with asyncio.timeout(_CLOSE_S):
+                await self._context.close()
+
+    # --- running calls against the clock
+
+    async def _act(
+        self, what: str, selector: str, call: Callable[[Locator, float], Awaitable[Any]], timeout_s: float
+    ) -> None:
+        await self._run(
+            f"{what} {shorten(selector)}",
+            lambda: call(self._page.locator(selector).first, timeout_s * 1_000),
+            timeout_s,
+            lambda error: self._explain_action(error, selector),
+        )
+
+    async def _evaluate(self, what: str, call: Callable[[], Awaitable[ActT]], timeout_s: float) -> ActT:
+        return await self._run(what, call, timeout_s, lambda error: translate_other(error, self.url))
+
+    async def _run(
+        self,
+        what: str,
+        call: Callable[[], Awaitable[ActT]],
+        timeout_s: float,
+        explain: Callable[[Error], BrowserFailure],
+    ) -> ActT:
+        if self.lost is not None:
+            raise self.lost
+        try:
+            async with asyncio.timeout(timeout_s + _GRACE_S):
+                return await call()
+        except TimeoutError as error:
+            failure = explain_hang(what, self.url)
+            await self.close()
+            raise failure from error
+        except Error as error:
+            raise (await self._await_reason(error) or explain(error)) from error
+
+    async def _await_reason(self, error: Error) -> BrowserFailure | None:
+        """Why the page has gone, if it has: a call fails a moment before the word comes that it was a crash."""
+        for _ in range(_NEWS_TURNS if is_closed(error) else 1):
+            if self.lost is not None and self.lost.code is FailureCode.BROWSER_CRASHED:
+                break
+            await asyncio.sleep(_NEWS_TURN_S if is_closed(error) else 0)
+        return self.lost
+
+    # --- words
+
+    def _explain_action(self, error: Error, selector: str) -> BrowserFailure:
+        if self._refused_url is not None and self.url.startswith("chrome-error:"):
+            return explain_refusal(self._refused_url)
+        return translate_action(error, selector, self.url)
+
+    def _explain_navigation(self, error: Error, target: str) -> BrowserFailure:
+        if self._refused_url is not None:
+            return explain_refusal(self._refused_url)
+        return translate_navigation(error, target, self.url)
+
+    def _explain_picture(self, error: Error) -> BrowserFailure:
+        if "Timeout" in error.message:
+            return explain_hang("take a picture", self.url)
+        return translate_other(error, self.url)
+
+    # --- what the page says of itself
+
+    def _note(self, kind: str, text: str) -> None:
+        self._console.append(f"{kind}: {text}"[:_CONSOLE_CHARACTERS])
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        self._note(message.type, message.text)
+
+    def _note_failed_request(self, request: Request) -> None:
+        if self._hosts.allows(request.url) or not request.url.startswith(("http:", "https:")):
+            self._note("request failed", f"{request.method} {request.url} {request.failure or ''}")
+            return
+        self._note("refused", f"{request.url}: browsers may not reach that host")
+        if request.is_navigation_request() and self._is_own(request):
+            self._refused_url = request.url
+
+    def _is_own(self, request: Request) -> bool:
+        try:
+            return request.frame == self._page.main_frame
+        except Error:  # the frame of a navigation that never came to be
+            return True

@@ -1,0 +1,185 @@
+"""One Chromium process: started behind the wall, its contexts counted, one page kept ready."""
+
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from playwright.async_api import Browser, BrowserContext, Error, Playwright
+from playwright.async_api import Page as PlaywrightPage
+
+from contracts.execution import FailureCode
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.hosts import AllowedHosts
+from runtime.browser.page import Page
+from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
+from runtime.browser.translate import explain_crash
+
+MAX_PAGES: Final = 10
+"""Pages of one context: a page may open others, and a storm of them must not eat the machine."""
+VIEWPORT_WIDTH: Final = 1_280
+VIEWPORT_HEIGHT: Final = 800
+
+_LAUNCH_S = 30.0
+_OPEN_S = 15.0
+_CLOSE_S = 5.0
+_QUIET = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--no-first-run",
+    "--no-pings",
+    "--metrics-recording-only",
+)
+"""Nothing leaves Chromium but what a page asks for."""
+_ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+"""A browser gets no variable of ours: those hold the addresses and passwords of the database."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that starting a Chromium needs."""
+
+    executable: Path
+    folder: RunFolder
+    hosts: AllowedHosts
+    dead_port: int
+
+
+class Chromium:
+    """A running browser. It serves one tenant, from the first lease to its end."""
+
+    def __init__(self, browser: Browser, launch: Launch, mark: str) -> None:
+        self._browser = browser
+        self._launch = launch
+        self._mark = mark
+        self._parked: Page | None = None
+        self._pages: list[Page] = []
+        self.opened = 0
+        """Contexts given out so far."""
+        self.leases = 0
+        """Executions that use it now."""
+        self.alive = True
+        browser.on("disconnected", lambda _: self._on_disconnected())
+
+    @classmethod
+    async def start(cls, playwright: Playwright, launch: Launch, mark: str) -> "Chromium":
+        """Start a Chromium. Raises BrowserFailure (browser_crashed, retryable) when it doesn't come up."""
+        record = launch.folder.record(mark)
+        try:
+            async with asyncio.timeout(_LAUNCH_S + _CLOSE_S):
+                browser = await playwright.chromium.launch(
+                    executable_path=LAUNCHER,
+                    args=[f"{MARK}{mark}", *_QUIET, *launch.hosts.make_arguments(launch.dead_port)],
+                    env=_make_environment(launch, record),
+                    chromium_sandbox=os.geteuid() != 0,
+                    handle_sigint=False,  # a drain closes browsers in its own order
+                    handle_sigterm=False,
+                    handle_sighup=False,
+                    timeout=_LAUNCH_S * 1_000,
+                )
+        except (TimeoutError, Error) as error:
+            end_browser(record)
+            raise _explain_no_start(launch.executable, error) from error
+        return cls(browser, launch, mark)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the browser."""
+        return read_pid(self._launch.folder.record(self._mark))
+
+    async def open_page(self) -> Page:
+        """A page in a context of its own: the one kept ready, or a new one."""
+        page, self._parked = self._parked, None
+        if page is None or page.lost is not None:
+            page = await self._make_page()
+        self.opened += 1
+        return page
+
+    async def park_page(self) -> None:
+        """Make the next page ready, unless one is. Failing to do so is no failure: the next one takes a bit longer."""
+        if self._parked is not None or not self.alive:
+            return
+        try:
+            self._parked = await self._make_page()
+        except BrowserFailure as failure:
+            _log.info("no page parked", reason=failure.message)
+
+    def forget(self, page: Page) -> None:
+        """A page was closed."""
+        if page in self._pages:
+            self._pages.remove(page)
+
+    def measure_memory(self) -> int:
+        """Bytes that its processes hold, 0 where that can't be told."""
+        pid = self.pid
+        return measure_memory(pid) if pid is not None else 0
+
+    async def close(self) -> None:
+        """End it, in order if it can, by force if not."""
+        self.alive = False
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._browser.close()
+        except (TimeoutError, Error) as error:
+            _log.warning("browser ended by force", reason=str(error) or "it did not answer")
+        end_browser(self._launch.folder.record(self._mark))
+
+    async def _make_page(self) -> Page:
+        if not self.alive:
+            raise explain_crash("")
+        try:
+            async with asyncio.timeout(_OPEN_S):
+                context = await self._browser.new_context(
+                    viewport={"width": VIEWPORT_WIDTH, "height": VIEWPORT_HEIGHT},
+                    accept_downloads=False,
+                    service_workers="block",
+                )
+                context.on("page", lambda page: _close_surplus(context, page))
+                inner = await context.new_page()
+        except (TimeoutError, Error) as error:
+            await self.close()  # a browser that can't open a page opens none any more
+            raise explain_crash("") from error
+        page = Page(inner, context, self._launch.hosts)
+        self._pages.append(page)
+        return page
+
+    def _on_disconnected(self) -> None:
+        if self.alive:
+            _log.warning("browser crashed", pid=self.pid, contexts=self.opened)
+        self.alive = False
+        for page in self._pages:
+            page.lose(explain_crash(page.url))
+        end_browser(self._launch.folder.record(self._mark))
+
+
+async def _close_surplus(context: BrowserContext, page: PlaywrightPage) -> None:
+    if len(context.pages) <= MAX_PAGES:
+        return
+    with contextlib.suppress(TimeoutError, Error):  # its context is going, or will be ended with the browser
+        async with asyncio.timeout(_CLOSE_S):
+            await page.close()
+
+
+def _make_environment(launch: Launch, record: Path) -> dict[str, str | float | bool]:
+    return {
+        **_ENVIRONMENT,
+        "HOME": str(launch.folder.path),
+        "STAGEDOOR_BROWSER": str(launch.executable),
+        "STAGEDOOR_BROWSER_RECORD": str(record),
+    }
+
+
+def _explain_no_start(executable: Path, error: Exception) -> BrowserFailure:
+    return BrowserFailure(
+        FailureCode.BROWSER_CRASHED,
+        f"{executable} did not start: {str(error).splitlines()[0] if str(error) else 'no answer in time'}",
+        f"Try it by hand: {executable} --version. In a container it may lack shared memory or rights for its sandbox.",
+        retryable=True,
+    )

@@ -1,0 +1,92 @@
+"""Playwright's driver process: started when first needed, started again when it was lost."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+from playwright.async_api import Error, Playwright, async_playwright
+
+from contracts.execution import FailureCode
+from runtime.browser.chromium import Chromium, Launch
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.find import find_chromium
+from runtime.browser.hosts import AllowedHosts
+from runtime.browser.processes import RunFolder
+
+_START_S = 30.0
+_STOP_S = 5.0
+_DRIVER_LOST = "Connection closed"
+"""How Playwright's client says that its driver has gone, rather than a browser."""
+_log = structlog.get_logger(__name__)
+
+
+class Driver:
+    """What starts browsers. One at a time may call it."""
+
+    def __init__(self, browser_path: Path | None, folder: RunFolder, hosts: AllowedHosts, dead_port: int) -> None:
+        self._browser_path = browser_path
+        self._folder = folder
+        self._hosts = hosts
+        self._dead_port = dead_port
+        self._playwright: Playwright | None = None
+
+    async def launch(self) -> Chromium:
+        """Start a Chromium. Raises BrowserFailure: browser_missing, browser_crashed (retryable)."""
+        try:
+            return await self._launch()
+        except BrowserFailure as failure:
+            if _DRIVER_LOST not in failure.message:
+                raise
+            _log.warning("Playwright's driver was lost and is started again")
+        await self.stop()
+        return await self._launch()
+
+    async def stop(self) -> None:
+        """End the driver, which ends every browser it started."""
+        playwright, self._playwright = self._playwright, None
+        if playwright is not None:
+            with contextlib.suppress(TimeoutError, Error):
+                async with asyncio.timeout(_STOP_S):
+                    await playwright.stop()
+
+    async def _launch(self) -> Chromium:
+        playwright = await self._start()
+        executable = find_chromium(self._browser_path, Path(playwright.chromium.executable_path))
+        launch = Launch(executable, self._folder, self._hosts, self._dead_port)
+        return await Chromium.start(playwright, launch, uuid4().hex)
+
+    async def _start(self) -> Playwright:
+        if self._playwright is None:
+            try:
+                with _temporary_files_in(self._folder.path):
+                    async with asyncio.timeout(_START_S):
+                        self._playwright = await async_playwright().start()
+            except (TimeoutError, Error) as error:
+                raise BrowserFailure(
+                    FailureCode.BROWSER_CRASHED,
+                    f"Playwright's driver did not start: {error}",
+                    "Check that the machine has memory and processes left.",
+                    retryable=True,
+                ) from error
+        return self._playwright
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Have the driver make profiles in a folder that is surely removed: one that is killed leaves them behind.
+
+    It takes the place from its environment only, which Playwright copies from ours when it starts.
+    """
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before

@@ -1,0 +1,257 @@
+"""Warm Chromiums, leased to executions. One never serves two tenants.
+
+    async with Pool(options) as pool:
+        async with pool.lease(tenant_id, execution_id) as lease:
+            page = await lease.open_page("node-1")
+
+A tenant keeps its Chromium between executions; few are kept, and the one unused for longest goes. One that serves
+nobody yet stands ready for the next tenant. A Chromium that crashed, has given out many contexts or holds much memory
+is replaced once nobody uses it.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import structlog
+
+from contracts.model import ExecutionId, TenantId
+from runtime.browser.chromium import Chromium
+from runtime.browser.driver import Driver
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.hosts import AllowedHosts
+from runtime.browser.page import Page
+from runtime.browser.processes import RunFolder, reap_orphans
+from runtime.browser.translate import explain_closed
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """How a worker keeps its browsers."""
+
+    scratch_dir: Path
+    allowed_hosts: tuple[str, ...] = ()
+    """`host` or `host:port`; browsers reach nothing else."""
+    browser_path: Path | None = None
+    max_warm: int = 4
+    """Chromiums kept while nobody uses them, beside the spare one."""
+    spare: bool = True
+    """Whether one that belongs to no tenant yet stands ready."""
+    max_contexts: int = 100
+    """Contexts after which a Chromium is replaced."""
+    max_memory: int = 2 * 1_073_741_824
+    """Bytes above which a Chromium is replaced."""
+
+
+class Lease:
+    """The pages of one execution, each by the name of the node that opened it."""
+
+    def __init__(self, pool: "Pool", tenant_id: TenantId, execution_id: ExecutionId) -> None:
+        self._pool = pool
+        self._tenant_id = tenant_id
+        self.execution_id = execution_id
+        self._pages: dict[str, tuple[Page, Chromium]] = {}
+        self._held: set[Chromium] = set()
+
+    async def open_page(self, name: str) -> Page:
+        """Open a page in a browser context of its own; one of the same name from before is closed.
+
+        Raises BrowserFailure: browser_missing, browser_crashed.
+        """
+        await self._close_page(name)
+        chromium = await self._pool.obtain(self._tenant_id)
+        if chromium not in self._held:
+            self._held.add(chromium)
+            chromium.leases += 1
+        page = await chromium.open_page()
+        self._pages[name] = page, chromium
+        self._pool.prepare_next(chromium)
+        return page
+
+    def page(self, name: str) -> Page:
+        """The page of that name. Raises BrowserFailure (page_closed, browser_crashed) when it can't be used."""
+        page, _ = self._pages.get(name, (None, None))
+        if page is None:
+            raise explain_closed("")
+        if page.lost is not None:
+            raise page.lost
+        return page
+
+    async def close(self) -> None:
+        """Close all pages and give the browsers back."""
+        async with asyncio.TaskGroup() as tasks:
+            for name in list(self._pages):
+                tasks.create_task(self._close_page(name))
+        for chromium in self._held:
+            chromium.leases -= 1
+            self._pool.take_back(chromium)
+        self._held.clear()
+
+    async def _close_page(self, name: str) -> None:
+        page, chromium = self._pages.pop(name, (None, None))
+        if page is not None and chromium is not None:
+            await page.close()
+            chromium.forget(page)
+
+
+class Pool:
+    """The browsers of one worker process."""
+
+    def __init__(self, options: PoolOptions) -> None:
+        """Raises ValueError for an allowed host that is none."""
+        self._options = options
+        self._hosts = AllowedHosts(options.allowed_hosts)
+        self._stack = AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
+        self._background: set[asyncio.Task[None]] = set()
+        self._launching = asyncio.Lock()
+        self._warm: dict[TenantId, Chromium] = {}
+        """In the order of use: the first was unused for longest."""
+        self._retired: set[Chromium] = set()
+        """No longer given out; each ends when its last lease does."""
+        self._spare: Chromium | None = None
+
+    async def __aenter__(self) -> Self:
+        """End what a killed worker left behind, and get ready."""
+        scratch = self._options.scratch_dir.resolve()
+        await asyncio.to_thread(reap_orphans, scratch)
+        folder = RunFolder.claim(scratch, uuid4().hex)
+        self._stack.callback(folder.release)
+        dead_port = self._stack.enter_context(_reserve_dead_port())
+        self._driver = Driver(self._options.browser_path, folder, self._hosts, dead_port)
+        self._stack.push_async_callback(self._driver.stop)
+        self._stack.push_async_callback(self._close_all)
+        await self._stack.enter_async_context(self._tasks)
+        if os.geteuid() == 0:
+            _log.warning("browsers run without Chromium's own sandbox, because this process is root")
+        self._run(self._fill_spare())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every browser."""
+        for task in self._background:
+            task.cancel()
+        if isinstance(error, asyncio.CancelledError):  # the task group must see it: it may be its own
+            await self._stack.__aexit__(kind, error, trace)
+        else:  # and would wrap anything else in a group, which is no business of the pool's
+            await self._stack.__aexit__(None, None, None)
+
+    @property
+    def hosts(self) -> AllowedHosts:
+        """Where browsers may go."""
+        return self._hosts
+
+    @asynccontextmanager
+    async def lease(self, tenant_id: TenantId, execution_id: ExecutionId) -> AsyncIterator[Lease]:
+        """Lend browsers to one execution; its pages are closed at the end. A Chromium is only taken for a page."""
+        lease = Lease(self, tenant_id, execution_id)
+        try:
+            yield lease
+        finally:
+            await lease.close()
+
+    # --- for leases
+
+    async def obtain(self, tenant_id: TenantId) -> Chromium:
+        """The tenant's Chromium, a new one where there is none. Raises BrowserFailure."""
+        async with self._launching:
+            chromium = self._warm.pop(tenant_id, None)
+            if chromium is not None and not self._is_worn(chromium):
+                self._warm[tenant_id] = chromium
+                return chromium
+            if chromium is not None:
+                self._retire(chromium)
+            chromium, self._spare = self._spare, None
+            if chromium is None or not chromium.alive:
+                chromium = await self._driver.launch()
+            self._warm[tenant_id] = chromium
+        self._drop_surplus()
+        self._run(self._fill_spare())
+        return chromium
+
+    def prepare_next(self, chromium: Chromium) -> None:
+        """Make the next page of a browser ready in the background."""
+        self._run(chromium.park_page())
+
+    def take_back(self, chromium: Chromium) -> None:
+        """A lease has ended."""
+        if chromium.leases == 0:
+            self._run(self._look_after(chromium))
+
+    # --- keeping house
+
+    def _is_worn(self, chromium: Chromium) -> bool:
+        return not chromium.alive or chromium.opened >= self._options.max_contexts
+
+    def _drop_surplus(self) -> None:
+        idle = [(tenant_id, one) for tenant_id, one in self._warm.items() if one.leases == 0]
+        newest = next(reversed(self._warm), None)
+        for tenant_id, chromium in idle[: max(0, len(self._warm) - self._options.max_warm)]:
+            if tenant_id != newest:
+                del self._warm[tenant_id]
+                self._retire(chromium)
+
+    def _retire(self, chromium: Chromium) -> None:
+        self._retired.add(chromium)
+        if chromium.leases == 0:
+            self._run(self._end(chromium))
+
+    async def _look_after(self, chromium: Chromium) -> None:
+        """Replace a browser that nobody uses, if it is worn or has grown too large."""
+        grown = await asyncio.to_thread(chromium.measure_memory) > self._options.max_memory
+        if chromium.leases:
+            return
+        owner = next((tenant_id for tenant_id, one in self._warm.items() if one is chromium), None)
+        if owner is not None and (grown or self._is_worn(chromium)):
+            del self._warm[owner]
+            self._retired.add(chromium)
+        if chromium in self._retired:
+            await self._end(chromium)
+        self._drop_surplus()
+
+    async def _end(self, chromium: Chromium) -> None:
+        self._retired.discard(chromium)
+        await chromium.close()
+
+    async def _fill_spare(self) -> None:
+        if not self._options.spare:
+            return
+        async with self._launching:
+            if self._spare is not None and self._spare.alive:
+                return
+            try:
+                self._spare = await self._driver.launch()
+            except BrowserFailure as failure:
+                _log.warning("no browser stands ready", reason=failure.message, hint=failure.hint)
+                return
+        await self._spare.park_page()
+
+    async def _close_all(self) -> None:
+        spare = [self._spare] if self._spare is not None else []
+        async with asyncio.TaskGroup() as tasks:
+            for chromium in {*self._warm.values(), *self._retired, *spare}:
+                tasks.create_task(chromium.close())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+@contextmanager
+def _reserve_dead_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that is taken and never answers: the proxy of everything a browser may not reach."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
