@@ -231,7 +231,7 @@ class SignIn:
                 else await self._find_place(session, user, TenantId(link.tenant_id))
             )
             if place is not None:
-                await self._note(session, call, place, AuditAct.LOGGED_IN, transport=request.transport, by="link")
+                await self._note(session, call, place, AuditAct.LOGGED_IN, transport=request.transport, proof="link")
                 return await self._grant(session, call, place, request.transport)
         await self.throttle.count_failure(call.address)
         detail = "This sign-in link is unknown, used or too old."

@@ -12,12 +12,12 @@ from experience.store.tables import AuditRow
 async def insert_entry(session: TenantSession, row: AuditRow) -> None:
     """Add an entry to the caller's tenant's trail."""
     row.tenant_id = session.tenant_id
-    await session.execute(insert(AuditRow).values(row.model_dump(exclude={"id"})))
+    await session.exec(insert(AuditRow).values(row.model_dump(exclude={"id"})))
 
 
 async def insert_entry_for(session: SystemSession, row: AuditRow) -> None:
     """Add an entry to the trail of the tenant that the row names."""
-    await session.execute(insert(AuditRow).values(row.model_dump(exclude={"id"})))
+    await session.exec(insert(AuditRow).values(row.model_dump(exclude={"id"})))
 
 
 async def list_entries(session: TenantSession, wanted: ReadAudit, before: int | None) -> list[AuditEntry]:

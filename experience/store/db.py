@@ -88,7 +88,8 @@ class _Door(Generic[SessionT]):
     async def _enter(self, tenant_id: TenantId | None) -> SessionT:
         session = self._session_type(self._engine, expire_on_commit=False, autoflush=False)
         try:
-            await session.execute(_ENTER, {"tenant_id": "" if tenant_id is None else str(tenant_id)})
+            connection = await session.connection()
+            await connection.execute(_ENTER, {"tenant_id": "" if tenant_id is None else str(tenant_id)})
         except BaseException:
             await session.close()
             raise

@@ -51,7 +51,7 @@ async def delete_key(session: TenantSession, user_id: UserId, key_id: KeyId) -> 
         col(ApiKeyRow.user_id) == user_id,
         col(ApiKeyRow.key_id) == key_id,
     )
-    return (await session.execute(statement.returning(col(ApiKeyRow.key_id)))).scalar_one_or_none() is not None
+    return (await session.exec(statement.returning(col(ApiKeyRow.key_id)))).scalar_one_or_none() is not None
 
 
 async def find_key(session: SystemSession, key_id: UUID) -> FoundKey | None:

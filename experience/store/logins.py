@@ -53,7 +53,7 @@ async def slide(session: SystemSession, login_id: UUID, *, seen_at: datetime, ex
 async def delete_login(session: SystemSession, login_id: LoginId) -> bool:
     """End a login with all its tokens; False when it had ended before."""
     statement = delete(LoginRow).where(col(LoginRow.login_id) == login_id).returning(col(LoginRow.login_id))
-    return (await session.execute(statement)).scalar_one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
 async def delete_other_logins(session: SystemSession, user_id: UserId, kept: UUID | None) -> None:

@@ -15,7 +15,7 @@ async def lock_counters(session: SystemSession, names: list[str], now: datetime)
     Locked in the order of their names, so that two requests never wait for each other.
     """
     fresh = [{"name": name, "failures": 0, "blocked_until": now, "forget_at": now} for name in sorted(names)]
-    await session.execute(insert(ThrottleRow).values(fresh).on_conflict_do_nothing())
+    await session.exec(insert(ThrottleRow).values(fresh).on_conflict_do_nothing())
     statement = select(ThrottleRow).where(col(ThrottleRow.name).in_(names)).order_by(col(ThrottleRow.name))
     rows = list(await session.exec(statement.with_for_update()))
     for row in rows:
@@ -51,4 +51,4 @@ async def set_mark(session: SystemSession, name: str, *, now: datetime, until: d
     """Let a mark stand until a time."""
     row = {"name": name, "failures": 0, "blocked_until": now, "forget_at": until}
     statement = insert(ThrottleRow).values(row)
-    await session.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"forget_at": until}))
+    await session.exec(statement.on_conflict_do_update(index_elements=["name"], set_={"forget_at": until}))

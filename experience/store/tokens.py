@@ -89,7 +89,7 @@ async def insert_ticket(
 async def take_ticket(session: SystemSession, ticket_hash: bytes, now: datetime) -> TicketRow | None:
     """Use a ticket up: of many at once exactly one gets it."""
     statement = delete(TicketRow).where(col(TicketRow.ticket_hash) == ticket_hash).returning(TicketRow)
-    ticket = (await session.execute(statement)).scalar_one_or_none()
+    ticket = (await session.exec(statement)).scalar_one_or_none()
     return ticket if ticket is not None and ticket.expires_at > now else None
 
 
@@ -102,7 +102,7 @@ async def insert_link(session: TenantSession, *, code_hash: bytes, user_id: User
 async def take_link(session: SystemSession, code_hash: bytes, now: datetime) -> LinkRow | None:
     """Use a sign-in link up: of many at once exactly one gets it."""
     statement = delete(LinkRow).where(col(LinkRow.code_hash) == code_hash).returning(LinkRow)
-    link = (await session.execute(statement)).scalar_one_or_none()
+    link = (await session.exec(statement)).scalar_one_or_none()
     return link if link is not None and link.expires_at > now else None
 
 

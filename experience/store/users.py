@@ -36,7 +36,7 @@ async def insert_user(
         created_at=now,
     )
     statement = insert(UserRow).values(row.model_dump()).on_conflict_do_nothing().returning(col(UserRow.user_id))
-    return row if (await session.execute(statement)).scalar_one_or_none() else None
+    return row if (await session.exec(statement)).scalar_one_or_none() else None
 
 
 async def set_password_hash(session: SystemSession, user_id: UserId, password_hash: str) -> None:
