@@ -1,0 +1,1 @@
+"""Live streams: one upstream subscription per watched execution, shared by any number of sockets."""
