@@ -106,11 +106,12 @@ class Client:
 
     def _build(self, endpoint: Endpoint[Any, Any], request: Contract) -> httpx.Request:
         places = endpoint.places
-        fields = request.model_dump(mode="json", exclude_none=True)
+        whole = request.model_dump(mode="json")
+        fields = {name: value for name, value in whole.items() if value is not None}  # nothing else can say "none"
         path = endpoint.path.format(**{name: quote(str(fields[name]), safe="") for name in endpoint.path_fields})
         params = {name: _query_text(value) for name, value in fields.items() if places[name] == "query"}
         headers = {header: str(fields[n]) for n, header in endpoint.header_names.items() if n in fields}
-        body = {name: value for name, value in fields.items() if places[name] == "body"}
+        body = {name: value for name, value in whole.items() if places[name] == "body"}
         return self._http.build_request(
             endpoint.method,
             path,

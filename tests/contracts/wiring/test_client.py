@@ -1,5 +1,6 @@
 """What the other side says arrives as it was said; what it could not say arrives as unavailable."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
@@ -7,9 +8,9 @@ import pytest
 import respx
 
 from contracts.errors import ApiError, Code
-from contracts.execution import CancelExecution, ExecutionRef, ListExecutions, ReadStatus
-from contracts.model import ExecutionId, TenantId
-from contracts.wiring.client import PublicClient
+from contracts.execution import CancelExecution, ExecutionRef, ListExecutions, ReadStatus, SubmitExecution
+from contracts.model import ExecutionId, IntentId, TenantId
+from contracts.wiring.client import PublicClient, RuntimeClient
 from contracts.workflow import CreateWorkflow
 
 ID = UUID("018f0000-0000-7000-8000-000000000001")
@@ -92,3 +93,21 @@ async def test_fields_are_sent_where_the_declaration_says(http: httpx.AsyncClien
     }
     assert sent.headers["authorization"] == "Bearer t"
     assert sent.content == b""
+
+
+@respx.mock
+async def test_a_null_in_a_body_arrives_as_null(http: httpx.AsyncClient) -> None:
+    route = respx.post(f"{BASE}/api/runtime/executions").respond(503)
+    submit = SubmitExecution(
+        execution_id=ExecutionId(ID),
+        intent_id=IntentId(ID),
+        session_id=None,
+        user_id=None,
+        realm="browser",
+        intent="visit",
+        parameters={"selector": None},
+        submitted_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    with pytest.raises(ApiError):
+        await RuntimeClient(http).submit_execution(submit)
+    assert SubmitExecution.model_validate_json(route.calls[0].request.content) == submit
