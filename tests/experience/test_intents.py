@@ -1,0 +1,174 @@
+"""Submitting, over the real application and database, with a fake Runtime on a socket."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+from contracts.errors import ApiError, Code, Fault
+from tests.support.house import House, Visitor, until
+
+
+async def test_an_intent_is_delivered_before_the_answer(house: House, ada: Visitor) -> None:
+    accepted = await ada.accepted(url="https://shop.test/a")
+    execution_id = accepted["execution_id"]
+    kept = house.runtime.executions[ada.tenant_id][UUID(execution_id)]
+    assert kept.submitted.parameters == {"url": "https://shop.test/a"}
+    assert str(kept.submitted.intent_id) == accepted["intent_id"]
+    assert kept.submitted.deferred is False
+    assert UUID(execution_id).version == UUID(accepted["intent_id"]).version == 7
+    assert accepted["status"] == "pending"
+    assert accepted["links"] == {
+        "status": f"/api/execution/{execution_id}/status?tenant_id={ada.tenant_id}",
+        "events": f"/api/execution/{execution_id}/events",
+        "cancel": f"/api/execution/{execution_id}/cancel",
+        "stream": f"/api/execution/{execution_id}/stream",
+        "page": f"/executions/{execution_id}",
+    }
+    shown = await ada.intent(accepted)
+    assert (shown["status"], shown["error"]) == ("delivered", None)
+    assert shown["delivered_at"] is not None
+    for name in ("status", "events"):
+        assert (await ada.http.get(accepted["links"][name])).status_code == 200
+
+
+async def test_the_call_to_runtime_speaks_for_the_tenant_and_keeps_the_request_id(house: House, ada: Visitor) -> None:
+    answer = await ada.http.post(
+        "/api/intent",
+        json={"realm": "browser", "intent": "visit", "parameters": {"url": "https://shop.test"}},
+        headers={"x-request-id": "the-very-request"},
+    )
+    assert answer.status_code == 202
+    caller = house.runtime.callers["submit_execution"][-1]
+    assert (caller.tenant_id, caller.request_id) == (ada.tenant_id, "the-very-request")
+    assert caller.user_id is not None
+
+
+async def test_the_same_key_and_body_answer_the_same(house: House, ada: Visitor) -> None:
+    first = await ada.accepted(key="once")
+    again = await ada.accepted(key="once")
+    assert again == first
+    assert house.runtime.deliveries[UUID(first["execution_id"])] == 1
+
+
+async def test_the_order_of_fields_makes_no_other_request(ada: Visitor) -> None:
+    one = await ada.accepted(key="order", parameters={"url": "https://a.test", "screenshot": True})
+    other = await ada.accepted(key="order", parameters={"screenshot": True, "url": "https://a.test"})
+    assert one == other
+
+
+async def test_the_same_key_with_another_body_is_refused(ada: Visitor) -> None:
+    await ada.accepted(key="twice", url="https://one.test")
+    answer = await ada.submit(key="twice", url="https://two.test")
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_mismatch")
+
+
+async def test_keys_belong_to_a_tenant(ada: Visitor, bob: Visitor) -> None:
+    assert await ada.accepted(key="ours") != await bob.accepted(key="ours")
+
+
+async def test_fifty_at_once_are_one_execution(house: House, ada: Visitor) -> None:
+    house.runtime.delay_s = 0.1
+    answers = await asyncio.gather(*(ada.submit(key="fifty") for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(house.runtime.executions[ada.tenant_id]) == 1
+    assert house.runtime.deliveries[UUID(answers[0].json()["execution_id"])] == 1
+
+
+async def test_runtime_away_at_submit_delivers_once_when_it_is_back(house: House, ada: Visitor) -> None:
+    await ada.accepted()  # the catalogue is known by now
+    house.runtime.down()
+    accepted = await ada.accepted(key="later")
+    assert (await ada.intent(accepted))["status"] == "pending"
+    pending = (await ada.http.get("/api/intent/pending")).json()
+    assert [one["intent_id"] for one in pending["items"]] == [accepted["intent_id"]]
+    status = await ada.status(accepted["execution_id"], include_artifacts=True, include_visuals=True)
+    assert status.status_code == 200
+    assert (status.json()["status"], status.json()["head_seq"]) == ("pending", 0)
+    assert status.json()["artifacts"] == []
+    assert status.json()["visuals"]["screen"]["available"] is False
+    house.runtime.up()
+
+    async def is_delivered() -> bool:
+        return bool((await ada.intent(accepted))["status"] == "delivered")
+
+    await until(is_delivered)
+    execution_id = UUID(accepted["execution_id"])
+    assert house.runtime.deliveries[execution_id] == 1
+    assert house.runtime.executions[ada.tenant_id][execution_id].submitted.deferred is True
+    assert (await ada.http.get("/api/intent/pending")).json()["items"] == []
+    assert await ada.accepted(key="later") == accepted
+
+
+async def test_a_slow_runtime_does_not_hold_the_caller(house: House, ada: Visitor) -> None:
+    await ada.accepted()
+    house.runtime.delay_s = 3
+    accepted = await ada.accepted()
+    assert (await ada.intent(accepted))["status"] == "pending"
+    house.runtime.delay_s = 0
+
+    async def is_delivered() -> bool:
+        return bool((await ada.intent(accepted))["status"] == "delivered")
+
+    await until(is_delivered)
+    assert UUID(accepted["execution_id"]) in house.runtime.executions[ada.tenant_id]
+
+
+async def test_a_lost_answer_runs_nothing_twice(house: House, ada: Visitor) -> None:
+    house.runtime.answers_lost = 3  # as often as one call tries: the request's own delivery ends without an answer
+    accepted = await ada.accepted(key="lost")
+
+    async def is_delivered() -> bool:
+        return bool((await ada.intent(accepted))["status"] == "delivered")
+
+    await until(is_delivered)
+    assert house.runtime.deliveries[UUID(accepted["execution_id"])] > 1
+    assert list(house.runtime.executions[ada.tenant_id]) == [UUID(accepted["execution_id"])]
+    assert await ada.accepted(key="lost") == accepted
+
+
+async def test_what_runtime_refuses_is_answered_and_stays_refused(house: House, ada: Visitor) -> None:
+    fault = Fault(where="body.parameters.url", rule="host", detail="Not on the list.")
+    house.runtime.refusal = ApiError(Code.HOST_REFUSED, "A browser may not go there.", "Ask for it.", faults=[fault])
+    answers = [await ada.submit(key="refused") for _ in range(2)]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (422, "host_refused")
+        assert (answer.json()["detail"], answer.json()["hint"]) == ("A browser may not go there.", "Ask for it.")
+        assert answer.json()["faults"][0]["where"] == "body.parameters.url"
+    house.runtime.refusal = None
+    assert (await ada.submit(key="refused")).status_code == 422
+    assert house.runtime.executions[ada.tenant_id] == {}
+    assert (await ada.http.get("/api/intent/pending")).json()["items"] == []
+
+
+async def test_pending_intents_come_in_pages(house: House, ada: Visitor) -> None:
+    await ada.accepted()
+    house.runtime.down()
+    made = [(await ada.accepted())["intent_id"] for _ in range(3)]
+    first = (await ada.http.get("/api/intent/pending", params={"limit": 2})).json()
+    assert [one["intent_id"] for one in first["items"]] == made[:0:-1]
+    rest = (await ada.http.get("/api/intent/pending", params={"limit": 2, "cursor": first["next_cursor"]})).json()
+    assert [one["intent_id"] for one in rest["items"]] == made[:1]
+    assert rest["next_cursor"] is None
+
+
+async def test_a_workflow_is_run_by_an_intent(house: House, ada: Visitor) -> None:
+    workflow_id = str(uuid4())
+    headers = {"idempotency-key": "run"}
+    body = {"inputs": {"a": None, "b": [1]}, "version": 3}
+    answers = [
+        await ada.http.post(f"/api/workflow/{workflow_id}/run", json=body, headers=headers),
+        await ada.http.post(f"/api/workflow/{workflow_id}/run", json=body, headers=headers),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json() == answers[1].json()
+    kept = house.runtime.executions[ada.tenant_id][UUID(answers[0].json()["execution_id"])]
+    assert (kept.submitted.realm, kept.submitted.intent) == ("workflow", "run")
+    assert kept.submitted.parameters == {"workflow_id": workflow_id, **body}
+    other = await ada.http.post(f"/api/workflow/{uuid4()}/run", json=body, headers=headers)
+    assert other.json()["code"] == "idempotency_mismatch"
+
+
+async def test_an_intent_is_seen_by_its_tenant_only(ada: Visitor, bob: Visitor) -> None:
+    accepted = await ada.accepted()
+    assert (await bob.http.get(f"/api/intent/{accepted['intent_id']}")).status_code == 404
+    assert (await bob.http.post(f"/api/intent/{accepted['intent_id']}/cancel")).status_code == 404
