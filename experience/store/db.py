@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import asyncpg
+import structlog
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -31,7 +32,7 @@ POOL_SIZE = 10
 POOL_TIMEOUT_S = 5
 
 _ENTER = text("SELECT set_config('app.tenant_id', :tenant_id, true)")
-# asyncpg's own names for a server that is starting, stopping, full or gone
+# asyncpg's own names for a server that is starting, stopping, full, gone, or another than the one we were set up for
 _AWAY = (
     OSError,
     TimeoutError,
@@ -40,7 +41,11 @@ _AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InternalClientError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
 )
+
+log = structlog.get_logger()
 
 SessionT = TypeVar("SessionT", bound=AsyncSession)
 
@@ -72,6 +77,7 @@ class _Door(Generic[SessionT]):
                 await session.commit()
         except Exception as error:
             if _is_away(error):
+                log.warning("database away", reason=str(error).partition("\n")[0], kind=type(error).__name__)
                 raise ApiError(Code.UNAVAILABLE, "The database can't be reached now.") from error
             raise
 

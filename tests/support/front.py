@@ -3,6 +3,7 @@
 Runtime's side is the real wire with three handlers behind it, which is all that identity asks of Runtime.
 """
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -68,6 +69,7 @@ class PlayedRuntime:
     public_pem: bytes
     states: dict[TenantId, TenantState] = field(default_factory=dict)
     deleted: list[TenantId] = field(default_factory=list)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
     away: bool = False
     busy: bool = False
 
@@ -88,6 +90,7 @@ class PlayedRuntime:
     async def _set(self, call: Call[InternalCaller], request: TenantState) -> Nothing:
         assert call.caller.tenant_id == request.tenant_id
         self.states[request.tenant_id] = request
+        self.heard.set()
         return NOTHING
 
     async def _export(self, call: Call[InternalCaller], _request: Nothing) -> RuntimeExport:
