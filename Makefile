@@ -42,6 +42,7 @@ check: $(STAMPS)/synced  ## Check format, lint, import contracts, types and gene
 	$(BIN)/mypy
 	$(BIN)/python -m contracts.wiring.documents --check
 	$(BIN)/python -m traefik --check
+	$(BIN)/python hatch_build.py check
 
 mend: $(STAMPS)/synced  ## Format, and mend what the linter can mend by itself
 	$(BIN)/ruff check --fix .
@@ -63,7 +64,10 @@ $(STAMPS)/uv: deploy/local/find-uv
 	@mkdir -p $(STAMPS)
 	@sh deploy/local/find-uv > $@
 
-$(STAMPS)/synced: pyproject.toml uv.lock $(STAMPS)/uv
+# The page is built by the sync, from these.
+PAGE := $(shell find experience/web -name node_modules -prune -o -name dist -prune -o -type f -print)
+
+$(STAMPS)/synced: pyproject.toml uv.lock hatch_build.py $(PAGE) $(STAMPS)/uv
 	@"$$(cat $(STAMPS)/uv)" sync --quiet --locked --extra local
 	@touch $@
 

@@ -28,6 +28,9 @@ def up(
     hardened: Annotated[
         bool, typer.Option("--hardened", help="Give a request 60 s to arrive, instead of for ever.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Go on showing every line of every process.")
+    ] = False,
 ) -> None:
     """Run the whole product on this machine: PostgreSQL, Traefik, Runtime, Experience and a demo shop."""
     from experience.cli.console import Console
@@ -35,7 +38,7 @@ def up(
     from traefik.configuration import Profile
 
     profile = Profile.HARDENED if hardened else Profile.DEFAULT
-    wish = Wish(port=port, data=data, with_demo=demo, profile=profile)
+    wish = Wish(port=port, data=data, with_demo=demo, profile=profile, verbose=verbose)
     raise typer.Exit(run_stack(wish, Console()))
 
 

@@ -1,6 +1,7 @@
 """What `up` shows: each process's lines behind its name, and a few words of its own."""
 
 import os
+import re
 import sys
 import threading
 from typing import TextIO
@@ -12,6 +13,8 @@ RED = "\033[31m"
 COLOURS = {"postgres": "\033[34m", "traefik": "\033[36m", "runtime": "\033[35m", "experience": "\033[32m"}
 OTHER_COLOUR = "\033[33m"
 NAME_WIDTH = 10
+ROUTINE = re.compile(r"\[(info|debug) *\]| LOG:  ")
+"""Lines of the tiers and of PostgreSQL that ask nothing of anybody."""
 
 
 class Console:
@@ -25,9 +28,13 @@ class Console:
         self._lock = threading.Lock()
         self._coloured = _wants_colour(self._out)
         self.closed = False
+        self.hides_routine = False
+        """Set when the stack is ready: its link would soon scroll away. Log files keep every line."""
 
     def show_line(self, name: str, line: str) -> None:
         """A line that process `name` wrote."""
+        if self.hides_routine and ROUTINE.search(line):
+            return
         self._write(f"{self._paint(f'{name:<{NAME_WIDTH}} │', COLOURS.get(name, OTHER_COLOUR))} {line}")
 
     def say(self, text: str) -> None:

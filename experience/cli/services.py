@@ -177,4 +177,7 @@ class Plan:
     def _clean_environment(self) -> dict[str, str]:
         """The person's environment without any setting of ours: each process gets its own and nobody else's."""
         kept = {name: value for name, value in self.environment.items() if not name.startswith("STAGEDOOR_")}
+        if kept.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Whoever wants no files beside the sources gets none; compiling all of them takes seconds at every start.
+            kept["PYTHONPYCACHEPREFIX"] = str(self.data.root / "pycache")
         return kept | {"PYTHONUNBUFFERED": "1"}  # so that lines arrive when they are written

@@ -20,6 +20,7 @@ from experience.cli.data_dir import DataDir
 from experience.cli.failure import StackError
 from experience.cli.ports import LOOPBACK, find_free_ports, find_holder, find_next_free, is_free
 from experience.cli.postgres import find_socket_dir, prepare_cluster
+from experience.cli.schema import fingerprint_schema
 from experience.cli.services import Plan, Ports, Programs
 from experience.cli.supervisor import Supervisor
 from traefik.configuration import Profile
@@ -36,6 +37,8 @@ READY_TIMEOUT_S = 120.0
 PROBE_TIMEOUT_S = 5.0
 PATIENCE_S = 8.0
 """After this a person is told what is being waited for."""
+DISPENSABLE = {"page"}
+"""Without it the API works, and every path says how to build it."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -47,6 +50,8 @@ class Wish:
     """None means the default one, or the next that is free."""
     data: Path
     with_demo: bool = True
+    verbose: bool = False
+    """Whether the terminal shows routine lines too when the stack is ready."""
     profile: Profile = Profile.DEFAULT
     programs: Programs = field(default_factory=Programs)
 
@@ -111,6 +116,7 @@ def _run(wish: Wish, data: DataDir, lock: int, supervisor: Supervisor, console: 
     _start(plan, wish.profile, lock, supervisor)
     _wait_until_ready(ports, supervisor, console)
     _announce(plan, time.monotonic() - started, console)
+    console.hides_routine = not wish.verbose
     while not console.closed:
         supervisor.check()
         time.sleep(0.2)
@@ -135,9 +141,17 @@ def _start(plan: Plan, profile: Profile, lock: int, supervisor: Supervisor) -> N
         supervisor.check()  # says the same with its last lines
         raise
     plan.cluster.ensure_database()
-    supervisor.run_jobs(plan.plan_migrations(), MIGRATION_TIMEOUT_S)
+    _migrate(plan, supervisor)
     for service in plan.plan_tiers():
         supervisor.start(service)
+
+
+def _migrate(plan: Plan, supervisor: Supervisor) -> None:
+    """Both tiers' migrations, unless the database says that these very ones have run."""
+    note = f"migrated {fingerprint_schema()}"
+    if plan.cluster.read_note() != note:
+        supervisor.run_jobs(plan.plan_migrations(), MIGRATION_TIMEOUT_S)
+        plan.cluster.write_note(note)
 
 
 def _choose_ports(wish: Wish, data: DataDir, console: Console) -> Ports:
@@ -168,36 +182,41 @@ def _wait_until_ready(ports: Ports, supervisor: Supervisor, console: Console) ->
     """Ask through the front door: Traefik listens before it has routes, and its own /ping knows nothing of them."""
     started = time.monotonic()
     told = False
-    while (missing := probe_readiness(ports.web)) is not None:
+    while missing := probe_readiness(ports.web):
         supervisor.check()
         if console.closed:
             raise StopRequested
+        if missing.keys() <= DISPENSABLE:
+            console.complain("\n".join(missing.values()))
+            return
         waited = time.monotonic() - started
+        words = ", ".join(f"{name}: {reason}" for name, reason in missing.items())
         if waited > READY_TIMEOUT_S:
-            raise StackError(f"Not ready after {waited:.0f} s: {missing}", "The lines above say more.")
+            raise StackError(f"Not ready after {waited:.0f} s: {words}", "The lines above say more.")
         if waited > PATIENCE_S and not told:
-            console.say(f"Still waiting: {missing}")
+            console.say(f"Still waiting: {words}")
             told = True
         time.sleep(0.05)
 
 
-def probe_readiness(port: int) -> str | None:
-    """What the stack behind `port` still lacks; None when it is ready."""
+def probe_readiness(port: int) -> dict[str, str]:
+    """What the stack behind `port` still lacks, each with the reason; empty when it is ready."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", "/ready", headers={"Host": f"localhost:{port}"})
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException):
-        return "the front door does not answer"
+        return {"traefik": "does not answer"}
     finally:
         connection.close()
     if answer.status == http.HTTPStatus.OK:
-        return None
-    with contextlib.suppress(ValueError, AttributeError):
-        checks = json.loads(body).get("checks", {})
-        return ", ".join(f"{name}: {reason}" for name, reason in checks.items() if reason != "ok")
-    return "Experience does not answer"
+        return {}
+    try:
+        checks = dict(json.loads(body)["checks"])
+    except (ValueError, KeyError, TypeError):  # Traefik's own 404 or 502
+        return {"experience": "does not answer"}
+    return {name: str(reason) for name, reason in checks.items() if reason != "ok"}
 
 
 def _announce(plan: Plan, took_s: float, console: Console) -> None:
@@ -222,7 +241,8 @@ def describe_visit(visit: "Visit", plan: Plan, took_s: float) -> str:
     rows = [
         ("Sign in", f"{plan.ports.public_url}/sign-in as {plan.admin.email}, password {password}"),
         ("Shop", f"http://{plan.ports.shop_host}, where the demo buys" if plan.ports.shop_host else ""),
-        ("Data", f"{plan.data.root}, logs in {plan.data.logs}"),
+        ("Data", f"{plan.data.root}"),
+        ("Logs", f"{plan.data.logs}; here only what matters, all of it with --verbose"),
         ("Stop", "Ctrl-C; everything is kept for the next start"),
     ]
     what = "it signs you in" + (" and shows the demo at work" if visit.shows_demo else "")
