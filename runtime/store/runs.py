@@ -19,15 +19,16 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from uuid_utils.compat import uuid7
 
 from contracts.events import Event, LogEntry, Logged, StatusChanged, StatusData
-from contracts.execution import Artifact, ExecutionStatus, Failure, StepStatus
+from contracts.execution import ExecutionStatus, Failure, StepStatus
 from contracts.model import ExecutionId, StepId, TenantId
 from contracts.workflow import JsonObject
 from runtime.store.admission import admit_waiting, lock_tenant
 from runtime.store.db import Database, DatabaseAway
 from runtime.store.events import append
 from runtime.store.queue import Queue
+from runtime.store.records import StoredBlob, read_plan, read_steps
 from runtime.store.states import IllegalMove, check_execution_move, check_step_move
-from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, RunRow, StepRow, WorkflowVersionRow
+from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, RunRow, StepRow
 
 MAX_LOSSES = 3
 """Leases that may be lost to vanished workers; with the next one the execution fails (spec E10)."""
@@ -67,14 +68,6 @@ class StepRecord:
     credits: int = 0
 
 
-@dataclass(frozen=True)
-class StoredBlob:
-    """An artifact and where its bytes lie in the artifact folder."""
-
-    artifact: Artifact
-    path: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """What one transaction records; the events in order, their `seq` given on writing."""
@@ -108,6 +101,7 @@ class Claimed:
     """Of the first run."""
     steps: Sequence[StepRow]
     """Every attempt recorded so far, in the order they began."""
+    progress: float
     credits: int
     losses: int
     cancel_reason: str | None
@@ -262,26 +256,19 @@ def _opening_events(row: ExecutionRow) -> list[Event]:
 
 
 async def _claimed(session: AsyncSession, row: ExecutionRow) -> Claimed:
-    steps = select(StepRow).where(col(StepRow.execution_id) == row.execution_id)
     return Claimed(
         lease=Lease(TenantId(row.tenant_id), ExecutionId(row.execution_id), row.epoch),
         name=row.name,
-        plan=row.plan if row.plan is not None else await _plan_of_version(session, row),
+        plan=await read_plan(session, row),
         trigger=row.trigger,
         timeout_s=row.timeout_s,
         started_at=row.started_at or datetime.now(UTC),
-        steps=(await session.exec(steps.order_by(col(StepRow.ordinal), col(StepRow.attempt)))).all(),
+        steps=await read_steps(session, row.execution_id),
+        progress=row.progress,
         credits=row.credits,
         losses=row.losses,
         cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
     )
-
-
-async def _plan_of_version(session: AsyncSession, row: ExecutionRow) -> JsonObject | None:
-    if row.workflow_id is None:
-        return None
-    version = await session.get(WorkflowVersionRow, (row.workflow_id, row.workflow_version))
-    return version.plan if version is not None else None
 
 
 async def _is_written(session: AsyncSession, lease: Lease, write_id: UUID) -> bool:

@@ -17,8 +17,7 @@ _EXECUTION: Final[dict[ExecutionStatus, frozenset[ExecutionStatus]]] = {
 _S = StepStatus
 _STEP: Final[dict[StepStatus, frozenset[StepStatus]]] = {
     _S.QUEUED: frozenset({_S.RUNNING, _S.SKIPPED, _S.FAILED}),
-    # running again: a later run repeats what a lost worker left in flight
-    _S.RUNNING: frozenset({_S.RUNNING, _S.SUCCESS, _S.RETRYING, _S.FAILED, _S.SKIPPED}),
+    _S.RUNNING: frozenset({_S.SUCCESS, _S.RETRYING, _S.FAILED}),
     _S.RETRYING: frozenset(),
     _S.SUCCESS: frozenset(),
     _S.FAILED: frozenset(),

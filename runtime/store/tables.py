@@ -205,7 +205,7 @@ class RunRow(Row, table=True):
 
 
 class StepRow(Row, table=True):
-    """One attempt at a node, unique by (execution, node, path, attempt); repeated by a later run it takes its epoch."""
+    """One attempt at a node, unique by (execution, node, path, attempt)."""
 
     __tablename__ = "steps"
 

@@ -11,11 +11,11 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
-from runtime.store.artifacts import Records
 from runtime.store.db import Database, DatabaseAway
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
-from runtime.store.runs import Change, Claimed, End, Fenced, Runs, StoredBlob
+from runtime.store.records import Records, StoredBlob
+from runtime.store.runs import Change, Claimed, End, Fenced, Runs
 from runtime.store.states import IllegalMove
 from tests.runtime.conftest import Killer
 from tests.runtime.made import make_execution, make_log, make_step

@@ -1,0 +1,184 @@
+"""The artifact folder: `<tenant>/<execution>/<artifact>`. A file is there whole or not at all."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from uuid_utils.compat import uuid7
+
+from contracts.execution import Artifact, ArtifactKind, FailureCode
+from contracts.model import ArtifactId, ExecutionId, TenantId
+from runtime.store.records import StoredBlob
+
+MAX_BYTES = 64 * 1_048_576
+"""Of one artifact."""
+_CHUNK = 256 * 1_024
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class ArtifactStoreFailure(Exception):  # noqa: N818 — a failure is what it is called everywhere
+    """The folder can't take a file. `message` and `hint` are for a person."""
+
+    def __init__(self, code: FailureCode, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+class ArtifactFolder:
+    """Files by relative path. What is known of them stands in the database; a file without a row is nobody's."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def write(self, tenant_id: TenantId, execution_id: ExecutionId, artifact_id: ArtifactId, data: bytes) -> str:
+        """Store bytes and return their path relative to the folder.
+
+        Raises:
+            ArtifactStoreFailure: it is too large, the disk is full, or the folder can't be written.
+        """
+        if len(data) > MAX_BYTES:
+            raise ArtifactStoreFailure(
+                FailureCode.OUTPUT_TOO_LARGE,
+                f"{len(data)} bytes are more than an artifact may have ({MAX_BYTES}).",
+                "Store less at once: a part of the page, or a smaller picture.",
+            )
+        path = f"{tenant_id}/{execution_id}/{artifact_id}"
+        try:
+            await asyncio.to_thread(_write_whole, self._root / path, data)
+        except OSError as error:
+            raise _explain(error) from error
+        return path
+
+    async def read(self, path: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Bytes from `start`, in chunks; the file is opened before the first chunk is asked for.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        file = await asyncio.to_thread(_open_at, self._resolve(path), start)
+        return _chunks(file, length)
+
+    async def read_whole(self, path: str) -> bytes:
+        """All bytes. Raises FileNotFoundError."""
+        return await asyncio.to_thread(self._resolve(path).read_bytes)
+
+    async def remove(self, folders: Iterable[str]) -> None:
+        """Remove folders with all that is in them; those that are gone already are fine."""
+        for folder in folders:
+            await asyncio.to_thread(shutil.rmtree, self._resolve(folder), ignore_errors=True)
+
+    async def discard(self, path: str) -> None:
+        """Remove one file whose row was never written."""
+        await asyncio.to_thread(self._resolve(path).unlink, missing_ok=True)
+
+    def _resolve(self, path: str) -> Path:
+        """Paths come from our own rows; one that leads out of the folder is a fault, not a file."""
+        resolved = (self._root / path).resolve()
+        if not resolved.is_relative_to(self._root.resolve()) or resolved == self._root.resolve():
+            raise ValueError(f"{path!r} leads out of the artifact folder")
+        return resolved
+
+
+class ArtifactWriter:
+    """Puts artifacts of one execution into the folder; their rows are written by whoever asked."""
+
+    def __init__(self, folder: ArtifactFolder, tenant_id: TenantId, execution_id: ExecutionId) -> None:
+        self._folder = folder
+        self._tenant_id = tenant_id
+        self._execution_id = execution_id
+
+    async def put(
+        self,
+        node_id: str | None,
+        kind: ArtifactKind,
+        name: str,
+        media_type: str,
+        data: bytes,
+        *,
+        size: tuple[int, int] | None = None,
+        page_url: str | None = None,
+    ) -> StoredBlob:
+        """Store bytes and describe them.
+
+        Args:
+            size: width and height of a picture, in pixels.
+
+        Raises:
+            ArtifactStoreFailure: as `ArtifactFolder.write`.
+        """
+        artifact_id = ArtifactId(uuid7())
+        path = await self._folder.write(self._tenant_id, self._execution_id, artifact_id, data)
+        artifact = Artifact(
+            artifact_id=artifact_id,
+            execution_id=self._execution_id,
+            node_id=node_id,
+            kind=kind,
+            name=name,
+            media_type=media_type,
+            size=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            width=size[0] if size else None,
+            height=size[1] if size else None,
+            page_url=page_url,
+            created_at=datetime.now(UTC),
+        )
+        return StoredBlob(artifact, path)
+
+    async def discard(self, blob: StoredBlob) -> None:
+        """Remove bytes whose row was never written."""
+        await self._folder.discard(blob.path)
+
+
+def _write_whole(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = target.with_suffix(".part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _open_at(path: Path, start: int) -> BinaryIO:
+    file = path.open("rb")
+    file.seek(start)
+    return file
+
+
+async def _chunks(file: BinaryIO, length: int | None) -> AsyncIterator[bytes]:
+    left = length
+    try:
+        while left is None or left > 0:
+            chunk = await asyncio.to_thread(file.read, _CHUNK if left is None else min(_CHUNK, left))
+            if not chunk:
+                return
+            left = None if left is None else left - len(chunk)
+            yield chunk
+    finally:
+        file.close()
+
+
+def _explain(error: OSError) -> ArtifactStoreFailure:
+    if error.errno in _FULL:
+        return ArtifactStoreFailure(
+            FailureCode.ARTIFACT_STORE,
+            "The disk that keeps artifacts is full.",
+            "Free space, or shorten how long finished executions are kept.",
+        )
+    return ArtifactStoreFailure(
+        FailureCode.ARTIFACT_STORE,
+        f"The artifact folder can't be written ({error.strerror or type(error).__name__}).",
+        "Ask the operator to check STAGEDOOR_RUNTIME_ARTIFACT_DIR.",
+    )

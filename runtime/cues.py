@@ -1,0 +1,64 @@
+"""What a run may be told while it goes on; each reaches its inbox and is taken in turn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contracts.execution import Failure
+from contracts.workflow import JsonObject
+from runtime.engine.commands import StartNode
+from runtime.store.records import StoredBlob
+
+
+@dataclass(frozen=True)
+class Due:
+    """The delay before an attempt is over."""
+
+    start: StartNode
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """An attempt at a node ended well."""
+
+    start: StartNode
+    outputs: JsonObject
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An attempt at a node ended badly."""
+
+    start: StartNode
+    failure: Failure
+    retryable: bool = False
+    evidence: Sequence[StoredBlob] = ()
+
+
+@dataclass(frozen=True)
+class CancelAsked:
+    """Somebody wants the end."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class TimeIsUp:
+    """The execution has taken as long as it may."""
+
+
+@dataclass(frozen=True)
+class LeaseLost:
+    """Another run has taken over; nothing more may be written."""
+
+
+@dataclass(frozen=True)
+class DrainBegun:
+    """This worker is leaving: start nothing, let what runs come to its end."""
+
+
+@dataclass(frozen=True)
+class DrainOver:
+    """What still runs has to stop."""
+
+
+Cue = Due | Succeeded | Failed | CancelAsked | TimeIsUp | LeaseLost | DrainBegun | DrainOver

@@ -1,0 +1,121 @@
+"""What a run knows of its steps: which are open, how often each node was tried, which outputs were kept."""
+
+from collections.abc import Awaitable, Callable
+
+from uuid_utils.compat import uuid7
+
+from contracts.execution import Artifact, ArtifactKind, Failure, StepStatus
+from contracts.model import StepId
+from contracts.workflow import JsonObject
+from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
+from runtime.engine.commands import StartNode
+from runtime.engine.plan import Plan
+from runtime.facts import begin_step, end_step, unbegun_step
+from runtime.outputs import describe_lost, make_storable, shrink
+from runtime.recovery import Recovered
+from runtime.sheet import Sheet
+from runtime.telemetry import Telemetry
+
+_APART = "\x1f"
+"""Between node and handle in the flat form of a result; no id holds it."""
+_MAX_MESSAGE = 8_000
+
+
+class Ledger:
+    """Turns what happened to nodes into rows and events on a sheet."""
+
+    def __init__(self, plan: Plan, past: Recovered, writer: ArtifactWriter, telemetry: Telemetry) -> None:
+        self._nodes = {node.id: node for node in plan.nodes}
+        self._open = past.in_flight
+        self._attempts = past.attempts
+        self._kept = past.kept
+        self._writer = writer
+        self._telemetry = telemetry
+
+    def has_begun(self, node_id: str) -> bool:
+        """Whether an attempt at the node is recorded as running."""
+        return node_id in self._open
+
+    def begin(self, start: StartNode, sheet: Sheet) -> None:
+        """An attempt begins."""
+        step = begin_step(StepId(uuid7()), self._nodes[start.node_id], start.attempt, sheet.now)
+        self._open[start.node_id] = step
+        self._attempts[start.node_id] = start.attempt
+        sheet.note_step(step)
+
+    async def succeed(self, start: StartNode, outputs: JsonObject, sheet: Sheet) -> None:
+        """An attempt ended well. A replay costs nothing and keeps the outputs that others may have used.
+
+        Raises:
+            ArtifactStoreFailure: a large output can't be put away; nothing is on the sheet then.
+        """
+        node = self._nodes[start.node_id]
+        if not start.replay:
+            self._kept[node.id] = await shrink(outputs, self._make_store(node.id, sheet))
+        spent = 0 if start.replay else node.credits
+        self._end(node.id, StepStatus.SUCCESS, sheet, outputs=self._kept.get(node.id), spent=spent)
+
+    def fail(self, node_id: str, attempt: int, status: StepStatus, failure: Failure, sheet: Sheet) -> None:
+        """An attempt ended badly, perhaps before it began."""
+        if node_id not in self._open:
+            self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt)
+            self._attempts[node_id] = attempt
+        self._end(node_id, status, sheet, failure=failure)
+
+    def skip(self, node_id: str, sheet: Sheet) -> None:
+        """A node ends without running."""
+        attempt = self._attempts.get(node_id, 0) + 1
+        self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt)
+        self._attempts[node_id] = attempt
+        self._end(node_id, StepStatus.SKIPPED, sheet)
+
+    async def make_result(self, output: JsonObject, sheet: Sheet) -> JsonObject:
+        """The result as it is kept: what was put away with its step stays a reference, and so does what is too much."""
+        flat = {
+            f"{node_id}{_APART}{handle}": self._kept.get(node_id, {}).get(handle, value)
+            for node_id, values in output.items()
+            for handle, value in values.items()
+        }
+        try:
+            flat = await shrink(make_storable(flat), self._make_store(None, sheet))
+        except ArtifactStoreFailure:
+            flat = describe_lost(flat)
+        result: JsonObject = {}
+        for name, value in flat.items():
+            node_id, handle = name.split(_APART)
+            result.setdefault(node_id, {})[handle] = value
+        return result
+
+    def _end(
+        self,
+        node_id: str,
+        status: StepStatus,
+        sheet: Sheet,
+        *,
+        outputs: JsonObject | None = None,
+        failure: Failure | None = None,
+        spent: int = 0,
+    ) -> None:
+        step = end_step(self._open.pop(node_id), status, sheet.now, outputs=outputs, failure=failure, spent=spent)
+        sheet.note_step(step)
+        if step.duration_ms is not None:
+            self._telemetry.count_step(step.node_type, status, step.duration_ms / 1_000)
+
+    def _make_store(self, node_id: str | None, sheet: Sheet) -> Callable[[str, bytes], Awaitable[Artifact]]:
+        async def store(name: str, data: bytes) -> Artifact:
+            title = f"{name.rsplit(_APART, maxsplit=1)[-1]}.json"
+            blob = await self._writer.put(node_id, ArtifactKind.OUTPUT, title, "application/json", data)
+            sheet.note_blobs([blob])
+            return blob.artifact
+
+        return store
+
+
+def make_failure_storable(failure: Failure) -> Failure:
+    """A failure whose words may have come from a page."""
+    return failure.model_copy(
+        update={
+            "message": make_storable(failure.message)[:_MAX_MESSAGE],
+            "page_url": make_storable(failure.page_url),
+        }
+    )

@@ -1,0 +1,76 @@
+"""One writer per run: records follow each other, and log lines are gathered for a moment before they are written."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+from contracts.events import Event
+from runtime.facts import tell_line
+from runtime.node import Level
+from runtime.outputs import make_storable
+from runtime.store.runs import Change, End, Lease, Runs
+
+GATHER_S: Final = 0.01
+"""Only log lines wait, and no longer than this (spec E6)."""
+MAX_LINE: Final = 8_000
+"""Characters of one line; a page may shout as much as it likes."""
+MAX_LINES: Final = 10_000
+"""Lines of one run; what comes after is counted, not kept."""
+
+
+class Logbook:
+    """Everything a run writes goes through here, so that lines stand before the end of the step that wrote them."""
+
+    def __init__(self, runs: Runs, lease: Lease) -> None:
+        self._runs = runs
+        self._lease = lease
+        self._turn = asyncio.Lock()
+        self._lines: list[Event] = []
+        self._waiting = asyncio.Event()
+        self._taken = 0
+
+    async def record(self, change: Change) -> None:
+        """Write a change, after the lines that were gathered before it. Raises what Runs.record raises."""
+        async with self._turn:
+            await self._runs.record(self._lease, self._with_lines(change))
+
+    async def finish(self, change: Change, end: End) -> None:
+        """Write the end. Lines that come later are dropped: nothing follows the terminal event."""
+        async with self._turn:
+            await self._runs.finish(self._lease, self._with_lines(change), end)
+            self._taken = MAX_LINES
+
+    async def flush(self) -> None:
+        """Write the lines that wait."""
+        async with self._turn:
+            if self._lines:
+                await self._runs.record(self._lease, self._with_lines(Change()))
+
+    def add_line(self, level: Level, message: str, node_id: str | None) -> None:
+        """Gather a line; `keep_writing` writes it."""
+        self._taken += 1
+        if self._taken > MAX_LINES:
+            return
+        text = str(make_storable(message))[:MAX_LINE]
+        if self._taken == MAX_LINES:
+            level, text = "warning", f"More than {MAX_LINES} lines: the rest of this run's log is dropped."
+        self._lines.append(tell_line(self._lease.execution_id, level, text, node_id, datetime.now(UTC)))
+        self._waiting.set()
+
+    async def keep_writing(self) -> None:
+        """Write gathered lines until cancelled. Raises what Runs.record raises."""
+        while True:
+            await self._waiting.wait()
+            await asyncio.sleep(GATHER_S)
+            await self.flush()
+
+    def _with_lines(self, change: Change) -> Change:
+        lines, self._lines = self._lines, []
+        self._waiting.clear()
+        return Change(
+            events=[*lines, *change.events],
+            steps=change.steps,
+            blobs=change.blobs,
+            progress=change.progress,
+            current_node=change.current_node,
+        )

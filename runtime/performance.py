@@ -1,0 +1,301 @@
+"""One run of one execution: drives the engine's machine, carries out its commands, records what comes of them.
+
+Everything that decides passes one inbox, so the machine is asked by one task only, and each of its answers is recorded
+in one transaction before anything starts. Attempts at nodes run beside it in the same task group; none outlives it.
+"""
+
+import asyncio
+import random
+from asyncio import Queue, Task, TaskGroup
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any, assert_never
+
+from contracts.execution import Failure, FailureCode
+from runtime.artifacts import ArtifactFolder, ArtifactStoreFailure, ArtifactWriter
+from runtime.browser.pool import Lease as BrowserLease
+from runtime.browser.pool import Pool
+from runtime.catalogue import Catalogue
+from runtime.cues import CancelAsked, Cue, DrainBegun, DrainOver, Due, Failed, LeaseLost, Succeeded, TimeIsUp
+from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
+from runtime.engine.plan import Plan
+from runtime.facts import tell_end
+from runtime.ledger import Ledger, make_failure_storable
+from runtime.logbook import Logbook
+from runtime.outputs import make_storable
+from runtime.recovery import Recovered
+from runtime.sheet import Sheet
+from runtime.stagehand import Stagehand, attempt
+from runtime.store.records import Records
+from runtime.store.runs import Claimed, End, Fenced, Runs
+from runtime.store.wakeups import Wakeups
+from runtime.telemetry import Telemetry
+from runtime.watch import Drain, watch_clock, watch_drain, watch_lease
+
+
+class Verdict(Enum):
+    """How a run was left."""
+
+    ENDED = auto()
+    """The execution has its terminal event."""
+    HANDED_BACK = auto()
+    """The run is closed; another worker goes on from the last finished step."""
+    FENCED = auto()
+    """Another run has taken over already."""
+
+
+@dataclass(frozen=True)
+class House:
+    """What a worker lends each of its runs."""
+
+    runs: Runs
+    records: Records
+    folder: ArtifactFolder
+    catalogue: Catalogue
+    pool: Pool
+    wakeups: Wakeups
+    telemetry: Telemetry
+    drain: Drain
+
+
+class Performance:
+    """A run from its claim to its end. Use it once."""
+
+    def __init__(self, house: House, claimed: Claimed, plan: Plan, past: Recovered, browser: BrowserLease) -> None:
+        lease = claimed.lease
+        self._house = house
+        self._claimed = claimed
+        self._lease = lease
+        self._browser = browser
+        self._nodes = {node.id: node for node in plan.nodes}
+        self._machine = past.machine
+        self._writer = ArtifactWriter(house.folder, lease.tenant_id, lease.execution_id)
+        self._ledger = Ledger(plan, past, self._writer, house.telemetry)
+        self._logbook = Logbook(house.runs, lease)
+        self._inbox: Queue[Cue] = Queue()
+        self._attempts: dict[str, Task[None]] = {}
+        """Attempts that run or wait for their turn, by node."""
+        self._helpers: list[Task[None]] = []
+        self._credits = claimed.credits
+        self._told_progress = 0.0
+        self._draining = False
+        self._stopped_why: str | None = None
+
+    async def play(self) -> Verdict:
+        """Run until the end, or until this worker has to leave it. Nothing of it runs any more when this returns.
+
+        Raises:
+            ExceptionGroup: the database stayed away, or something failed that should not have. The run stays open,
+            and the next claim counts it as lost.
+        """
+        async with TaskGroup() as group:
+            self._help(group, watch_lease(self._house.runs, self._house.wakeups, self._lease, self._inbox))
+            self._help(group, watch_clock(self._claimed, self._inbox))
+            self._help(group, watch_drain(self._house.drain, self._inbox))
+            self._help(group, self._keep_writing())
+            try:
+                return await self._follow_cues(group)
+            except Fenced:
+                return Verdict.FENCED
+            finally:
+                for task in (*self._helpers, *self._attempts.values()):
+                    task.cancel()
+
+    async def _follow_cues(self, group: TaskGroup) -> Verdict:
+        commands: list[Command] = []
+        if (reason := self._claimed.cancel_reason) is not None:
+            commands = self._machine.on_cancel(reason)  # before `start`, so that nothing starts
+        ended = await self._obey([*self._machine.start(), *commands], Sheet(self._lease), group)
+        while not ended:
+            cue = await self._inbox.get()
+            if isinstance(cue, LeaseLost):
+                return Verdict.FENCED
+            ended = await self._take(cue, group)
+            if not ended and (isinstance(cue, DrainOver) or (self._draining and not self._attempts)):
+                return await self._hand_back()
+        return Verdict.ENDED
+
+    async def _take(self, cue: Cue, group: TaskGroup) -> bool:
+        """Let the machine answer a cue and obey it. True when that was the end."""
+        sheet = Sheet(self._lease)
+        match cue:
+            case Due(start):
+                del self._attempts[start.node_id]
+                commands: list[Command] = []
+                if not self._draining:
+                    self._ledger.begin(start, sheet)
+                    sheet.starts.append(start)
+            case Succeeded():
+                commands = await self._on_succeeded(cue, sheet)
+            case Failed():
+                commands = self._on_failed(cue, sheet)
+            case CancelAsked(reason):
+                commands = self._machine.on_cancel(reason)
+                self._stopped_why = self._stopped_why or "the execution was cancelled"
+            case TimeIsUp():
+                commands = self._machine.on_deadline()
+                self._stopped_why = self._stopped_why or "the execution's time was up"
+            case DrainBegun():
+                commands = []
+                self._drain()
+            case DrainOver() | LeaseLost():
+                commands = []
+            case _:
+                assert_never(cue)
+        return await self._obey(commands, sheet, group)
+
+    # --- outcomes
+
+    async def _on_succeeded(self, cue: Succeeded, sheet: Sheet) -> list[Command]:
+        outputs = make_storable(cue.outputs)
+        try:
+            await self._ledger.succeed(cue.start, outputs, sheet)
+        except ArtifactStoreFailure as error:
+            failure = Failure(code=error.code, message=error.message, hint=error.hint, node_id=cue.start.node_id)
+            return self._on_failed(Failed(cue.start, failure), sheet)
+        del self._attempts[cue.start.node_id]
+        return self._machine.on_succeeded(cue.start.node_id, outputs)
+
+    def _on_failed(self, cue: Failed, sheet: Sheet) -> list[Command]:
+        sheet.note_blobs(cue.evidence)
+        del self._attempts[cue.start.node_id]
+        return self._machine.on_failed(
+            cue.start.node_id,
+            make_failure_storable(cue.failure),
+            retryable=cue.retryable,
+            jitter=random.random(),  # noqa: S311 — spreads repetitions
+        )
+
+    def _drain(self) -> None:
+        """Start nothing more; what waits for its turn waits for another worker."""
+        self._draining = True
+        for node_id, task in list(self._attempts.items()):
+            if task.get_name() == _WAITING:
+                task.cancel()
+                del self._attempts[node_id]
+
+    async def _hand_back(self) -> Verdict:
+        for task in self._attempts.values():
+            task.cancel()
+        await self._logbook.flush()
+        await self._house.runs.hand_back(self._lease)
+        return Verdict.HANDED_BACK
+
+    # --- commands
+
+    async def _obey(self, commands: list[Command], sheet: Sheet, group: TaskGroup) -> bool:
+        """Record what the machine answered, then do it. True when that was the end."""
+        for command in commands:
+            self._read(command, sheet)
+        self._credits += sheet.credits
+        if sheet.finish is not None:
+            await self._finish(sheet, sheet.finish)
+            return True
+        await self._record(sheet)
+        for start in sheet.starts:
+            self._begin(start, group)
+        if sheet.stop is not None:
+            self._stopped_why = self._stopped_why or "another node failed"
+            self._help(group, self._stop_attempts(sheet.stop.grace_s))
+        return False
+
+    def _read(self, command: Command, sheet: Sheet) -> None:
+        match command:
+            case StartNode():
+                if self._draining:
+                    return  # not recorded, not begun: the next run's machine says it again
+                sheet.starts.append(command)
+                if command.delay_s == 0:
+                    self._ledger.begin(command, sheet)
+            case EndAttempt():
+                self._ledger.fail(command.node_id, command.attempt, command.status, command.failure, sheet)
+            case SkipNode():
+                self._ledger.skip(command.node_id, sheet)
+            case StopRunning():
+                sheet.stop = command
+            case Finish():
+                sheet.finish = command
+            case _:
+                assert_never(command)
+
+    async def _record(self, sheet: Sheet) -> None:
+        if sheet.blank:
+            return
+        progress, current = self._machine.progress, self._machine.current_node
+        if progress != self._told_progress:
+            self._told_progress = progress
+            sheet.note_progress(progress, current)
+        await self._logbook.record(sheet.close(progress, current))
+
+    async def _finish(self, sheet: Sheet, finish: Finish) -> None:
+        await self._browser.close()  # first: who reads the end finds nothing left behind
+        result = await self._ledger.make_result(finish.output, sheet)
+        duration_s = (datetime.now(UTC) - self._claimed.started_at).total_seconds()
+        progress = self._machine.progress
+        last = tell_end(
+            self._lease.execution_id,
+            finish,
+            result,
+            progress=progress,
+            spent=self._credits,
+            duration_s=duration_s,
+            now=sheet.now,
+        )
+        end = End(status=finish.status, result=result or None, failure=finish.failure)
+        await self._logbook.finish(sheet.close(progress, None, last), end)
+        self._house.telemetry.count_run(finish.status, duration_s)
+
+    # --- attempts
+
+    def _begin(self, start: StartNode, group: TaskGroup) -> None:
+        # a retry that is due has a delay too, but it comes here a second time, recorded as begun
+        waits = start.delay_s > 0 and not self._ledger.has_begun(start.node_id)
+        work = _wait(start) if waits else self._attempt(start)
+        name = _WAITING if waits else f"attempt at {start.node_id}"
+        self._attempts[start.node_id] = group.create_task(self._report(start, work), name=name)
+
+    async def _attempt(self, start: StartNode) -> Cue:
+        node = self._nodes[start.node_id]
+        stage = Stagehand(node.id, node.timeout_s, self._browser, self._writer, self._logbook)
+        return await attempt(self._house.catalogue, node, start, stage)
+
+    async def _report(self, start: StartNode, work: Coroutine[Any, Any, Cue]) -> None:
+        try:
+            cue = await work
+        except asyncio.CancelledError:
+            if self._stopped_why is None:
+                raise
+            cue = Failed(start, self._explain_stop(start))
+        self._inbox.put_nowait(cue)
+
+    async def _stop_attempts(self, grace_s: float) -> None:
+        await asyncio.sleep(grace_s)
+        for task in self._attempts.values():
+            task.cancel()
+
+    def _explain_stop(self, start: StartNode) -> Failure:
+        node = self._nodes[start.node_id]
+        message = f"“{node.name}” was stopped: {self._stopped_why}."
+        hint = "What was done before is kept; start the workflow again to do the rest."
+        return Failure(code=FailureCode.STOPPED, message=message, hint=hint, node_id=node.id)
+
+    # --- helpers
+
+    def _help(self, group: TaskGroup, work: Coroutine[Any, Any, None]) -> None:
+        self._helpers.append(group.create_task(work))
+
+    async def _keep_writing(self) -> None:
+        try:
+            await self._logbook.keep_writing()
+        except Fenced:
+            self._inbox.put_nowait(LeaseLost())
+
+
+_WAITING = "waits for its turn"
+
+
+async def _wait(start: StartNode) -> Cue:
+    await asyncio.sleep(start.delay_s)
+    return Due(start)

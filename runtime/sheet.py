@@ -1,0 +1,60 @@
+"""What one transaction of a run will record, gathered while the machine's answer is read."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from contracts.events import Event
+from runtime.engine.commands import Finish, StartNode, StopRunning
+from runtime.facts import tell_artifact, tell_progress, tell_step
+from runtime.store.records import StoredBlob
+from runtime.store.runs import Change, Lease, StepRecord
+
+
+class Sheet:
+    """Facts in the order they happened; what is to be done once they are recorded stands beside them."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._events: list[Event] = []
+        self._steps: list[StepRecord] = []
+        self._blobs: list[StoredBlob] = []
+        self.now = datetime.now(UTC)
+        self.starts: list[StartNode] = []
+        """Attempts to begin once this is recorded."""
+        self.stop: StopRunning | None = None
+        self.finish: Finish | None = None
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is nothing to record."""
+        return not (self._events or self._steps or self._blobs)
+
+    @property
+    def credits(self) -> int:
+        """What the steps of this sheet cost."""
+        return sum(step.credits for step in self._steps)
+
+    def note_step(self, step: StepRecord) -> None:
+        """A step has a new state."""
+        self._steps.append(step)
+        self._events += tell_step(self._lease.execution_id, self._lease.epoch, step, self.now)
+
+    def note_blobs(self, blobs: Iterable[StoredBlob]) -> None:
+        """Something was stored."""
+        for blob in blobs:
+            self._blobs.append(blob)
+            self._events.append(tell_artifact(self._lease.execution_id, blob.artifact, self.now))
+
+    def note_progress(self, progress: float, current_node: str | None) -> None:
+        """It has come further."""
+        self._events.append(tell_progress(self._lease.execution_id, progress, current_node, self.now))
+
+    def close(self, progress: float, current_node: str | None, last: Iterable[Event] = ()) -> Change:
+        """The transaction, with `last` after everything else."""
+        return Change(
+            events=[*self._events, *last],
+            steps=self._steps,
+            blobs=self._blobs,
+            progress=progress,
+            current_node=current_node,
+        )

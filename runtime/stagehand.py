@@ -1,0 +1,159 @@
+"""What the worker lends a node for one attempt: pages of this run, a place for artifacts, the log, and a clock."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
+from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
+from runtime.browser.page import Evidence, Page
+from runtime.browser.pool import Lease as BrowserLease
+from runtime.catalogue import Catalogue
+from runtime.cues import Failed, Succeeded
+from runtime.engine.commands import StartNode
+from runtime.engine.plan import PlannedNode
+from runtime.handles import PageRef
+from runtime.logbook import Logbook
+from runtime.node import Level, NodeFailure
+from runtime.store.records import StoredBlob
+from runtime.store.runs import Change
+
+log = structlog.get_logger()
+
+EVIDENCE_S = 8.0
+"""For everything that is kept of a failing attempt's pages."""
+
+
+class Stagehand:
+    """One attempt's view of its run; see `runtime.node.Stage`."""
+
+    def __init__(
+        self, node_id: str, timeout_s: float, browser: BrowserLease, writer: ArtifactWriter, logbook: Logbook
+    ) -> None:
+        self._node_id = node_id
+        self._ends = time.monotonic() + timeout_s
+        self._browser = browser
+        self._writer = writer
+        self._logbook = logbook
+        self._used: dict[PageRef, Page] = {}
+
+    @property
+    def node_id(self) -> str:
+        """The node that runs."""
+        return self._node_id
+
+    @property
+    def seconds_left(self) -> float:
+        """Until this attempt's deadline; never negative."""
+        return max(0.0, self._ends - time.monotonic())
+
+    async def open_page(self) -> PageRef:
+        """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
+        ref = PageRef(self._node_id)
+        self._used[ref] = await self._browser.open_page(ref)
+        return ref
+
+    def page(self, ref: PageRef) -> Page:
+        """The page behind a handle. Raises BrowserFailure (page_closed) when this run has no such page."""
+        page = self._browser.page(ref)
+        self._used[ref] = page
+        return page
+
+    async def store_artifact(
+        self,
+        kind: ArtifactKind,
+        name: str,
+        media_type: str,
+        data: bytes,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        page_url: str | None = None,
+    ) -> Artifact:
+        """Store a blob and record it with the execution. Raises NodeFailure (artifact_store, output_too_large)."""
+        size = (width, height) if width is not None and height is not None else None
+        try:
+            blob = await self._writer.put(self._node_id, kind, name, media_type, data, size=size, page_url=page_url)
+        except ArtifactStoreFailure as failure:
+            raise NodeFailure(failure.code, failure.message, failure.hint, page_url=page_url) from failure
+        try:
+            await self._logbook.record(Change(blobs=[blob]))
+        except BaseException:
+            await asyncio.shield(self._writer.discard(blob))
+            raise
+        return blob.artifact
+
+    async def log(self, level: Level, message: str) -> None:
+        """Write a line to the execution's log."""
+        self._logbook.add_line(level, message, self._node_id)
+
+    async def keep_evidence(self) -> Sequence[StoredBlob]:
+        """Put away a picture, the address and the console's tail of every page this attempt used.
+
+        What can't be had is left out: a failure must not hide behind another one.
+        """
+        blobs: list[StoredBlob] = []
+        try:
+            async with asyncio.timeout(EVIDENCE_S):
+                for page in self._used.values():
+                    blobs += await self._put_away(await page.collect_evidence())
+        except (TimeoutError, ArtifactStoreFailure) as error:
+            log.warning("evidence of a failure is incomplete", node=self._node_id, reason=str(error))
+        return blobs
+
+    async def _put_away(self, evidence: Evidence) -> list[StoredBlob]:
+        blobs: list[StoredBlob] = []
+        if (picture := evidence.picture) is not None:
+            blob = await self._writer.put(
+                self._node_id,
+                ArtifactKind.FAILURE_SCREENSHOT,
+                f"{self._node_id}-failure.{picture.media_type.removeprefix('image/')}",
+                picture.media_type,
+                picture.data,
+                size=(picture.width, picture.height),
+                page_url=picture.page_url,
+            )
+            blobs.append(blob)
+        text = "\n".join([f"page: {evidence.page_url}", *evidence.console]).encode("utf-8", "replace")
+        name = f"{self._node_id}-console.txt"
+        blobs.append(
+            await self._writer.put(
+                self._node_id, ArtifactKind.CONSOLE, name, "text/plain; charset=utf-8", text, page_url=evidence.page_url
+            )
+        )
+        return blobs
+
+
+async def attempt(catalogue: Catalogue, planned: PlannedNode, start: StartNode, stage: Stagehand) -> Succeeded | Failed:
+    """Run a node to its end or its deadline. Only a cancel escapes."""
+    try:
+        async with asyncio.timeout(planned.timeout_s):
+            return Succeeded(start, await catalogue.node(planned.type).perform(start.inputs, stage))
+    except NodeFailure as failure:
+        failed = Failed(start, failure.describe(planned.id), failure.retryable)
+    except TimeoutError:
+        failed = Failed(start, _explain_timeout(planned), retryable=True)
+    except Exception:  # the shell around node types: whatever they do, the run goes on
+        log.exception("a node type failed in a way it should not", node_type=planned.type)
+        failed = Failed(start, _explain_unexpected(planned))
+    return Failed(failed.start, failed.failure, failed.retryable, await stage.keep_evidence())
+
+
+def _explain_timeout(planned: PlannedNode) -> Failure:
+    return Failure(
+        code=FailureCode.TIMEOUT,
+        message=f"“{planned.name}” was not done within {planned.timeout_s:g} s.",
+        hint="Give the node a longer timeout_s, or less to do.",
+        node_id=planned.id,
+    )
+
+
+def _explain_unexpected(planned: PlannedNode) -> Failure:
+    return Failure(
+        code=FailureCode.INTERNAL,
+        message=f"“{planned.name}” failed in a way it should not.",
+        hint="Report it with the execution's id; the server's log has the reason.",
+        node_id=planned.id,
+    )

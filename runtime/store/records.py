@@ -1,0 +1,109 @@
+"""What is known of executions, steps and artifacts, for reading. A worker writes them, in runs.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from contracts.errors import ApiError, Code
+from contracts.execution import Artifact
+from contracts.model import ArtifactId, ExecutionId, TenantId
+from contracts.workflow import JsonObject
+from runtime.store.db import Database
+from runtime.store.events import unknown_execution
+from runtime.store.tables import ArtifactRow, ExecutionRow, StepRow, WorkflowVersionRow
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """An artifact and where its bytes lie in the artifact folder."""
+
+    artifact: Artifact
+    path: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An execution with all that its status shows, as of one instant."""
+
+    execution: ExecutionRow
+    plan: JsonObject | None
+    steps: Sequence[StepRow]
+    artifacts: Sequence[Artifact] | None
+    """None when they were not asked for."""
+
+
+class Records:
+    """Steps and artifacts of the caller's tenant."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def read_snapshot(self, tenant_id: TenantId, execution_id: ExecutionId, *, artifacts: bool) -> Snapshot:
+        """Where an execution stands. Raises ApiError (NOT_FOUND)."""
+        async with self._db.read(tenant_id) as session:
+            row = await session.get(ExecutionRow, execution_id)
+            if row is None:
+                raise unknown_execution()
+            return Snapshot(
+                execution=row,
+                plan=await read_plan(session, row),
+                steps=await read_steps(session, execution_id),
+                artifacts=await _read_artifacts(session, execution_id) if artifacts else None,
+            )
+
+    async def list_steps(self, tenant_id: TenantId, execution_id: ExecutionId) -> Sequence[StepRow]:
+        """Every attempt, in the order they began. Raises ApiError (NOT_FOUND)."""
+        async with self._db.read(tenant_id) as session:
+            if await session.get(ExecutionRow, execution_id) is None:
+                raise unknown_execution()
+            return await read_steps(session, execution_id)
+
+    async def list_artifacts(self, tenant_id: TenantId, execution_id: ExecutionId) -> list[Artifact]:
+        """Everything an execution has stored, oldest first. Raises ApiError (NOT_FOUND)."""
+        async with self._db.read(tenant_id) as session:
+            if await session.get(ExecutionRow, execution_id) is None:
+                raise unknown_execution()
+            return await _read_artifacts(session, execution_id)
+
+    async def get_blob(self, tenant_id: TenantId, artifact_id: ArtifactId) -> StoredBlob:
+        """An artifact and where its bytes lie. Raises ApiError (NOT_FOUND)."""
+        async with self._db.read(tenant_id) as session:
+            row = await session.get(ArtifactRow, artifact_id)
+        if row is None:
+            raise ApiError(Code.NOT_FOUND, "No such artifact.")
+        return StoredBlob(describe(row), row.path)
+
+    async def find_artifacts(self, tenant_id: TenantId, artifact_ids: Sequence[UUID]) -> list[Artifact]:
+        """Those of the ids that exist, in the order asked for."""
+        query = select(ArtifactRow).where(col(ArtifactRow.artifact_id).in_(artifact_ids))
+        async with self._db.read(tenant_id) as session:
+            found = {row.artifact_id: describe(row) for row in await session.exec(query)}
+        return [found[wanted] for wanted in dict.fromkeys(artifact_ids) if wanted in found]
+
+
+def describe(row: ArtifactRow) -> Artifact:
+    """A row as the wire shows it."""
+    return Artifact.model_validate({name: getattr(row, name) for name in Artifact.model_fields})
+
+
+async def read_steps(session: AsyncSession, execution_id: UUID) -> Sequence[StepRow]:
+    """Every attempt, in the order they began."""
+    query = select(StepRow).where(col(StepRow.execution_id) == execution_id)
+    return (await session.exec(query.order_by(col(StepRow.ordinal), col(StepRow.attempt)))).all()
+
+
+async def read_plan(session: AsyncSession, row: ExecutionRow) -> JsonObject | None:
+    """What an execution runs: its own one-off plan, or that of its workflow's version."""
+    if row.plan is not None or row.workflow_id is None:
+        return row.plan
+    version = await session.get(WorkflowVersionRow, (row.workflow_id, row.workflow_version))
+    return version.plan if version is not None else None
+
+
+async def _read_artifacts(session: AsyncSession, execution_id: UUID) -> list[Artifact]:
+    query = select(ArtifactRow).where(col(ArtifactRow.execution_id) == execution_id)
+    rows = await session.exec(query.order_by(col(ArtifactRow.created_at), col(ArtifactRow.artifact_id)))
+    return [describe(row) for row in rows]

@@ -1,0 +1,165 @@
+"""From an intent to an execution: which workflow it runs, and whether it can ever run."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
+
+from contracts.errors import ApiError, Code, Fault
+from contracts.execution import Failure, FailureCode, Realms, SubmitExecution
+from contracts.model import TenantId, WorkflowId
+from contracts.workflow import JsonObject, NodeType, RunWorkflow, WorkflowDocument
+from runtime.engine.plan import make_plan
+from runtime.engine.validate import check_document
+from runtime.store.executions import NewExecution
+from runtime.store.workflows import Workflows
+
+_FAILURES: Final = {
+    Code.INVALID: FailureCode.INVALID_INPUT,
+    Code.NOT_FOUND: FailureCode.NOT_FOUND,
+    Code.WORKFLOW_INVALID: FailureCode.WORKFLOW_INVALID,
+}
+"""What a refusal becomes where it comes too late to be answered."""
+
+
+class Submissions:
+    """Turns what Experience hands over into an execution to record."""
+
+    def __init__(self, workflows: Workflows, realms: Realms, catalogue: Mapping[str, NodeType]) -> None:
+        self._workflows = workflows
+        self._catalogue = catalogue
+        self._schemas = {
+            (realm.realm, intent.intent): Draft202012Validator(intent.parameters, format_checker=FormatChecker())
+            for realm in realms.realms
+            for intent in realm.intents
+        }
+
+    async def prepare(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
+        """The execution that an intent asks for.
+
+        What can never run is refused; where the caller was told 202 long ago (`deferred`), it becomes an execution that
+        has failed already.
+
+        Raises:
+            ApiError: INVALID, NOT_FOUND or WORKFLOW_INVALID, unless `deferred`.
+        """
+        try:
+            return await self._prepare(tenant_id, asked)
+        except ApiError as error:
+            if not asked.deferred or error.code not in _FAILURES:
+                raise
+            failure = Failure(code=_FAILURES[error.code], message=error.detail, hint=error.hint)
+            return _name(asked, f"{asked.realm}: {asked.intent}", failure=failure)
+
+    async def _prepare(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
+        self._check(asked)
+        match (asked.realm, asked.intent):
+            case ("workflow", "run"):
+                return await self._run_workflow(tenant_id, asked)
+            case ("browser", "visit"):
+                return self._visit(asked)
+            case _:
+                raise AssertionError("a realm that is declared is served")
+
+    def _check(self, asked: SubmitExecution) -> None:
+        schema = self._schemas.get((asked.realm, asked.intent))
+        if schema is None:
+            fault = Fault(
+                where="body.intent", rule="unknown_intent", detail=f"There is no {asked.realm}/{asked.intent}."
+            )
+            raise ApiError(
+                Code.INVALID, fault.detail, "GET /api/intent/catalogue lists what can be asked for.", faults=[fault]
+            )
+        faults = [_explain(error) for error in schema.iter_errors(asked.parameters)]
+        if faults:
+            raise ApiError(Code.INVALID, f"{faults[0].where}: {faults[0].detail}", faults=faults)
+
+    async def _run_workflow(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
+        wanted = RunWorkflow.model_validate(asked.parameters)
+        stored = await self._workflows.get(tenant_id, wanted.workflow_id, wanted.version)
+        document = WorkflowDocument.model_validate(stored.version.document)
+        if stored.version.plan is None:
+            faults = [Fault.model_validate(fault) for fault in stored.version.faults]
+            detail = f"Version {stored.version.version} of “{document.name}” can't run."
+            raise ApiError(Code.WORKFLOW_INVALID, detail, faults=faults)
+        return _name(
+            asked,
+            document.name,
+            workflow_id=WorkflowId(stored.workflow.workflow_id),
+            workflow_version=stored.version.version,
+            trigger={"type": "intent", "inputs": wanted.inputs},
+            workflow_concurrency=document.settings.concurrency,
+            timeout_s=document.settings.timeout_s,
+        )
+
+    def _visit(self, asked: SubmitExecution) -> NewExecution:
+        """A one-off workflow: it has no version, so it is kept with the execution."""
+        document = draw_visit(asked.parameters)
+        faults = check_document(document, self._catalogue)
+        if faults:
+            raise ApiError(Code.INVALID, faults[0].detail, faults=faults)
+        plan = make_plan(document, self._catalogue)
+        return _name(
+            asked,
+            document.name,
+            document=document.model_dump(mode="json"),
+            plan=plan.model_dump(mode="json"),
+            trigger={"type": "intent", "inputs": asked.parameters},
+            timeout_s=document.settings.timeout_s,
+        )
+
+
+def draw_visit(parameters: JsonObject) -> WorkflowDocument:
+    """The workflow of browser/visit: open the address, then a picture and a text as asked for."""
+    url = str(parameters["url"])
+    nodes: list[JsonObject] = [_draw("open", "launch_standard_browser", {"Website URL": url})]
+    edges: list[JsonObject] = []
+    if selector := parameters.get("selector"):
+        nodes += [
+            _draw("wait", "wait_for_element", {"Selector": selector, "Visibility": "visible"}),
+            _draw("html", "get_html", {}),
+            _draw("text", "get_text_from_html", {"Selector": selector}),
+        ]
+        edges += [_connect("open", "wait"), _connect("wait", "html"), _connect("html", "text", "Html Content", "Html")]
+    if parameters.get("screenshot", True):
+        nodes.append(_draw("picture", "screenshot", {}))
+        edges.append(_connect("html" if selector else "open", "picture"))
+    name = f"Visit {urlsplit(url).hostname or url}"[:200]
+    return WorkflowDocument.model_validate({"name": name, "nodes": nodes, "edges": edges})
+
+
+def _draw(node_id: str, kind: str, inputs: JsonObject) -> JsonObject:
+    return {"id": node_id, "type": kind, "data": {"inputs": inputs}}
+
+
+def _connect(source: str, target: str, handle: str = "Web Page", target_handle: str = "Web Page") -> JsonObject:
+    return {
+        "id": f"{source}-{target}",
+        "source": source,
+        "target": target,
+        "sourceHandle": handle,
+        "targetHandle": target_handle,
+    }
+
+
+def _name(asked: SubmitExecution, name: str, **further: object) -> NewExecution:
+    values = {
+        "execution_id": asked.execution_id,
+        "intent_id": asked.intent_id,
+        "session_id": asked.session_id,
+        "user_id": asked.user_id,
+        "realm": asked.realm,
+        "intent": asked.intent,
+        "parameters": asked.parameters,
+        "submitted_at": asked.submitted_at,
+        "name": name,
+        **further,
+    }
+    return NewExecution(**values)  # type: ignore[arg-type]  # the names are NewExecution's
+
+
+def _explain(error: ValidationError) -> Fault:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    return Fault(where=f"body.parameters{path}", rule=str(error.validator), detail=error.message[:500])

@@ -1,0 +1,66 @@
+"""What happens around a run while it goes on: a cancel, a lost lease, the time limit, the worker's leaving."""
+
+import asyncio
+import time
+from asyncio import Queue
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from runtime.cues import CancelAsked, Cue, DrainBegun, DrainOver, LeaseLost, TimeIsUp
+from runtime.store.db import DatabaseAway
+from runtime.store.runs import Claimed, Lease, Runs
+from runtime.store.wakeups import Wakeups
+
+log = structlog.get_logger()
+
+LOOK_S: Final = 0.5
+"""A cancel is seen at the latest after this, also when its wake-up was lost (spec: within 1 s)."""
+PAUSE_S: Final = 0.2
+"""Between two looks: the run's own writes ring the same bell."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """A worker that is leaving: from `begun` on nothing starts, and `grace_s` later nothing runs."""
+
+    grace_s: float
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, inbox: "Queue[Cue]") -> None:
+    """Say once that the end was asked for, and end by saying that the lease is lost."""
+    told = False
+    with wakeups.subscribe(lease.execution_id) as bell:
+        while True:
+            try:
+                signal = await runs.check(lease)
+            except DatabaseAway as error:
+                log.warning("the lease can't be checked now", reason=error.detail)
+            else:
+                if not signal.held:
+                    inbox.put_nowait(LeaseLost())
+                    return
+                if signal.cancel_reason is not None and not told:
+                    told = True
+                    inbox.put_nowait(CancelAsked(signal.cancel_reason))
+            looked = time.monotonic()
+            await bell.wait(LOOK_S)
+            await asyncio.sleep(max(0.0, looked + PAUSE_S - time.monotonic()))
+
+
+async def watch_clock(claimed: Claimed, inbox: "Queue[Cue]") -> None:
+    """Say when the execution's time is up, counted from its first start."""
+    spent_s = (datetime.now(UTC) - claimed.started_at).total_seconds()
+    await asyncio.sleep(max(0.0, claimed.timeout_s - spent_s))
+    inbox.put_nowait(TimeIsUp())
+
+
+async def watch_drain(drain: Drain, inbox: "Queue[Cue]") -> None:
+    """Say when the worker begins to leave, and when it must be gone."""
+    await drain.begun.wait()
+    inbox.put_nowait(DrainBegun())
+    await asyncio.sleep(drain.grace_s)
+    inbox.put_nowait(DrainOver())

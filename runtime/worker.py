@@ -1,0 +1,107 @@
+"""The shell around runs: takes executions from the queue, performs each, and leaves in good order.
+
+A worker holds nothing that another could not take over: leases expire, runs are fenced, steps are recorded. Browsers
+and broken nodes end at this border; whatever else breaks goes back to the queue, counted, and never for ever.
+"""
+
+import os
+import socket
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from contracts.execution import ExecutionStatus, Failure, FailureCode
+from runtime.engine.commands import Finish
+from runtime.engine.plan import Plan
+from runtime.facts import tell_end
+from runtime.performance import House, Performance, Verdict
+from runtime.recovery import recover
+from runtime.store.queue import Entry, HandBack, Queue
+from runtime.store.runs import Change, Claimed, End, Fenced
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Performs executions, several at once, until it is told to leave."""
+
+    def __init__(self, queue: Queue, house: House) -> None:
+        self._queue = queue
+        self._house = house
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-6:]}"
+
+    async def work(self) -> None:
+        """Take executions until `leave`; return when none is in this worker's hands any more."""
+        log.info("worker ready", worker=self._name)
+        await self._queue.work(self._perform)
+        log.info("worker gone", worker=self._name)
+
+    def leave(self) -> None:
+        """Take nothing more, and give back what is not done when the grace time is over."""
+        self._queue.stop()
+        self._house.drain.begun.set()
+
+    async def _perform(self, entry: Entry) -> None:
+        """Perform one execution. Returning means that the entry has done its duty.
+
+        Raises:
+            HandBack: somebody else has to go on.
+        """
+        with structlog.contextvars.bound_contextvars(
+            execution_id=str(entry.execution_id), tenant_id=str(entry.tenant_id)
+        ):
+            claimed = await self._house.runs.claim(entry.tenant_id, entry.execution_id, self._name)
+            if claimed is None:
+                return
+            with ExitStack() as stack:
+                self._house.telemetry.leases.inc()
+                stack.callback(self._house.telemetry.leases.dec)
+                verdict = await self._play(claimed)
+            log.info("run left", epoch=claimed.lease.epoch, verdict=verdict.name.lower())
+            if verdict is Verdict.HANDED_BACK:
+                raise HandBack
+
+    async def _play(self, claimed: Claimed) -> Verdict:
+        if claimed.lost_too_often:
+            return await self._bury(claimed, _LOST_TOO_OFTEN)
+        if claimed.plan is None:
+            return await self._bury(claimed, _NOTHING_TO_RUN)
+        plan = Plan.model_validate(claimed.plan)
+        past = await recover(plan, claimed, self._house.records, self._house.folder)
+        lease = claimed.lease
+        async with self._house.pool.lease(lease.tenant_id, lease.execution_id) as browser:
+            return await Performance(self._house, claimed, plan, past, browser).play()
+
+    async def _bury(self, claimed: Claimed, failure: Failure) -> Verdict:
+        """End an execution that can't go on, without touching what it was about to do."""
+        now = datetime.now(UTC)
+        events = tell_end(
+            claimed.lease.execution_id,
+            Finish(ExecutionStatus.FAILED, {}, failure, 0, 0),
+            {},
+            progress=claimed.progress,
+            spent=claimed.credits,
+            duration_s=(now - claimed.started_at).total_seconds(),
+            now=now,
+        )
+        try:
+            await self._house.runs.finish(
+                claimed.lease, Change(events=events), End(status=ExecutionStatus.FAILED, failure=failure)
+            )
+        except Fenced:
+            return Verdict.FENCED
+        return Verdict.ENDED
+
+
+_LOST_TOO_OFTEN = Failure(
+    code=FailureCode.WORKER_LOST,
+    message="Four workers were lost while they ran this execution; it is not tried again.",
+    hint="Look at the last node that began: a page that eats all memory is the usual reason.",
+)
+_NOTHING_TO_RUN = Failure(
+    code=FailureCode.WORKFLOW_INVALID,
+    message="There is no plan to run: the workflow's version is gone or was never valid.",
+    hint="Validate the workflow and start it again.",
+)

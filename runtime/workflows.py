@@ -1,0 +1,116 @@
+"""Workflows: what a document means to this Runtime, before it is stored and after."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from contracts.errors import Fault
+from contracts.workflow import (
+    NodeType,
+    Validation,
+    Workflow,
+    WorkflowDocument,
+    WorkflowSummary,
+    WorkflowVersion,
+)
+from runtime.engine.document import normalize_document
+from runtime.engine.plan import Plan, make_plan
+from runtime.engine.validate import check_document
+from runtime.store.tables import WorkflowVersionRow
+from runtime.store.workflows import Draft, Stored
+
+_LAYOUT: dict[str, Any] = {"nodes": {"__all__": {"position"}}, "id": True, "status": True}
+"""What says where things stand and not what they do."""
+_DOCUMENT_FIELDS = frozenset(WorkflowDocument.model_fields)
+
+Catalogue = Mapping[str, NodeType]
+
+
+def make_draft(document: WorkflowDocument, catalogue: Catalogue) -> Draft:
+    """A document as it is stored: normalised, with its faults, and its plan when it has none."""
+    whole = WorkflowDocument.model_validate(document.model_dump(include=set(_DOCUMENT_FIELDS)))
+    normal = normalize_document(whole, catalogue).model_copy(update={"id": None, "status": None})
+    faults = check_document(normal, catalogue)
+    plan = None if faults else make_plan(normal, catalogue)
+    return Draft(
+        name=normal.name,
+        description=normal.description,
+        document=normal.model_dump(mode="json"),
+        nodes=len(normal.nodes),
+        faults=[fault.model_dump(mode="json") for fault in faults],
+        plan=plan.model_dump(mode="json") if plan else None,
+        content_hash=hash_content(normal),
+    )
+
+
+def hash_content(document: WorkflowDocument) -> str:
+    """SHA-256 of the canonical document without layout: equal hashes do the same."""
+    canonical = document.model_dump(mode="json", exclude=_LAYOUT)
+    return hashlib.sha256(to_json(_sort(canonical))).hexdigest()
+
+
+def validate(document: WorkflowDocument, catalogue: Catalogue) -> Validation:
+    """Whether the document could run, and every reason why not."""
+    faults = check_document(document, catalogue)
+    phases = [] if faults else make_plan(document, catalogue).phases
+    return Validation(valid=not faults, faults=faults, phases=phases)
+
+
+def describe(stored: Stored) -> Workflow:
+    """A stored workflow as the wire shows it."""
+    row, version = stored.workflow, stored.version
+    return Workflow.model_validate(
+        {
+            "workflow_id": row.workflow_id,
+            "name": version.document["name"],
+            "description": version.document["description"],
+            "status": row.status,
+            "version": version.version,
+            "etag": version.etag,
+            "document": WorkflowDocument.model_validate(version.document),
+            "valid": version.plan is not None,
+            "faults": [Fault.model_validate(fault) for fault in version.faults],
+            "phases": Plan.model_validate(version.plan).phases if version.plan is not None else [],
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+            "created_by": row.created_by,
+        }
+    )
+
+
+def summarize(stored: Stored) -> WorkflowSummary:
+    """A stored workflow as lists show it."""
+    row, version = stored.workflow, stored.version
+    return WorkflowSummary.model_validate(
+        {
+            "workflow_id": row.workflow_id,
+            "name": row.name,
+            "description": row.description,
+            "status": row.status,
+            "version": row.version,
+            "valid": version.plan is not None,
+            "nodes": version.nodes,
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+        }
+    )
+
+
+def describe_version(row: WorkflowVersionRow) -> WorkflowVersion:
+    """A version as the wire shows it."""
+    return WorkflowVersion.model_validate(
+        {name: getattr(row, name) for name in WorkflowVersion.model_fields},
+    )
+
+
+def _sort(value: object) -> object:
+    """Keys in order, so that equal documents have equal text."""
+    match value:
+        case dict():
+            return {key: _sort(value[key]) for key in sorted(value)}
+        case list():
+            return [_sort(item) for item in value]
+        case _:
+            return value
