@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,6 +51,8 @@ class Launch:
     folder: RunFolder
     hosts: AllowedHosts
     dead_port: int
+    on_driver_lost: Callable[[], None]
+    """Called when the browser finds that nobody drives it any more."""
 
 
 class Chromium:
@@ -66,7 +69,7 @@ class Chromium:
         self.leases = 0
         """Executions that use it now."""
         self.alive = True
-        browser.on("disconnected", lambda _: self._on_disconnected())
+        browser.on("disconnected", lambda _: self.lose())
 
     @classmethod
     async def start(cls, playwright: Playwright, launch: Launch, mark: str) -> "Chromium":
@@ -116,6 +119,15 @@ class Chromium:
         if page in self._pages:
             self._pages.remove(page)
 
+    def lose(self) -> None:
+        """Take note that it crashed or was cut off, and end what is left of it."""
+        if self.alive:
+            _log.warning("browser lost", pid=self.pid, contexts=self.opened)
+        self.alive = False
+        for page in self._pages:
+            page.lose(explain_crash(page.url))
+        end_browser(self._launch.folder.record(self._mark))
+
     def measure_memory(self) -> int:
         """Bytes that its processes hold, 0 where that can't be told."""
         pid = self.pid
@@ -146,17 +158,9 @@ class Chromium:
         except (TimeoutError, Error) as error:
             await self.close()  # a browser that can't open a page opens none any more
             raise explain_crash("") from error
-        page = Page(inner, context, self._launch.hosts)
+        page = Page(inner, context, self._launch.hosts, self._launch.on_driver_lost)
         self._pages.append(page)
         return page
-
-    def _on_disconnected(self) -> None:
-        if self.alive:
-            _log.warning("browser crashed", pid=self.pid, contexts=self.opened)
-        self.alive = False
-        for page in self._pages:
-            page.lose(explain_crash(page.url))
-        end_browser(self._launch.folder.record(self._mark))
 
 
 async def _close_surplus(context: BrowserContext, page: PlaywrightPage) -> None:

@@ -19,8 +19,6 @@ from runtime.browser.processes import RunFolder
 
 _START_S = 30.0
 _STOP_S = 5.0
-_DRIVER_LOST = "Connection closed"
-"""How Playwright's client says that its driver has gone, rather than a browser."""
 _log = structlog.get_logger(__name__)
 
 
@@ -33,15 +31,17 @@ class Driver:
         self._hosts = hosts
         self._dead_port = dead_port
         self._playwright: Playwright | None = None
+        self._started: set[Chromium] = set()
 
     async def launch(self) -> Chromium:
         """Start a Chromium. Raises BrowserFailure: browser_missing, browser_crashed (retryable)."""
         try:
             return await self._launch()
-        except BrowserFailure as failure:
-            if _DRIVER_LOST not in failure.message:
+        except BrowserFailure:
+            if self._playwright is None or await self._answers(self._playwright):
                 raise
-            _log.warning("Playwright's driver was lost and is started again")
+        _log.warning("Playwright's driver was lost and is started again")
+        self._on_lost()
         await self.stop()
         return await self._launch()
 
@@ -56,8 +56,25 @@ class Driver:
     async def _launch(self) -> Chromium:
         playwright = await self._start()
         executable = find_chromium(self._browser_path, Path(playwright.chromium.executable_path))
-        launch = Launch(executable, self._folder, self._hosts, self._dead_port)
-        return await Chromium.start(playwright, launch, uuid4().hex)
+        launch = Launch(executable, self._folder, self._hosts, self._dead_port, self._on_lost)
+        chromium = await Chromium.start(playwright, launch, uuid4().hex)
+        self._started = {chromium, *(one for one in self._started if one.alive)}
+        return chromium
+
+    def _on_lost(self) -> None:
+        """Without its driver no browser can be used; none of them is told."""
+        for chromium in self._started:
+            chromium.lose()
+        self._started.clear()
+
+    async def _answers(self, playwright: Playwright) -> bool:
+        """Whether the driver lives: its end looks the same as a browser's, so it is asked for what needs no browser."""
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await (await playwright.request.new_context()).dispose()
+        except (TimeoutError, Error):
+            return False
+        return True
 
     async def _start(self) -> Playwright:
         if self._playwright is None:

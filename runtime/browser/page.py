@@ -23,6 +23,7 @@ from runtime.browser.translate import (
     explain_closed,
     explain_crash,
     explain_hang,
+    has_error_page,
     is_closed,
     shorten,
     translate_action,
@@ -51,7 +52,8 @@ _EVIDENCE_S = 5.0
 _CONSOLE_LINES = 100
 _CONSOLE_CHARACTERS = 500
 _JPEG_QUALITY = 80
-_MAX_INTERRUPTIONS = 3
+_ERROR_PAGE = "chrome-error:"
+_ERROR_PAGE_TURNS = 50
 _BUSY = frozenset({429, *range(500, 600)})
 """Answers that may be better a little later (spec W6)."""
 
@@ -87,7 +89,11 @@ class Evidence:
 class Page:
     """One page in a browser context of its own."""
 
-    def __init__(self, page: PlaywrightPage, context: BrowserContext, hosts: AllowedHosts) -> None:
+    def __init__(
+        self, page: PlaywrightPage, context: BrowserContext, hosts: AllowedHosts, on_dead: Callable[[], None]
+    ) -> None:
+        """`on_dead` is called when the page finds that nobody drives its browser any more."""
+        self._on_dead = on_dead
         self._page = page
         self._context = context
         self._hosts = hosts
@@ -139,14 +145,19 @@ class Page:
         return response.status if response is not None else None
 
     async def _go(self, url: str, timeout_s: float) -> Response | None:
-        for _ in range(_MAX_INTERRUPTIONS):
-            try:
-                return await self._page.goto(url, timeout=timeout_s * 1_000, wait_until="load")
-            except Error as error:
-                # The error page of a navigation that failed just before can come late, and cut off this one.
-                if "is interrupted by another navigation" not in error.message or self._refused_url is not None:
-                    raise
-        return await self._page.goto(url, timeout=timeout_s * 1_000, wait_until="load")
+        try:
+            return await self._page.goto(url, timeout=timeout_s * 1_000, wait_until="load")
+        except Error as error:
+            if has_error_page(error):
+                await self._await_error_page()
+            raise
+
+    async def _await_error_page(self) -> None:
+        """Chromium's error page comes a moment after the failure, and would cut off a navigation that comes first."""
+        for _ in range(_ERROR_PAGE_TURNS):
+            if self.url.startswith(_ERROR_PAGE):
+                return
+            await asyncio.sleep(_NEWS_TURN_S)
 
     async def fill(self, selector: str, value: str, *, timeout_s: float = ACTION_S) -> None:
         """Replace the value of a field."""
@@ -283,16 +294,21 @@ class Page:
 
     async def _await_reason(self, error: Error) -> BrowserFailure | None:
         """Why the page has gone, if it has: a call fails a moment before the word comes that it was a crash."""
-        for _ in range(_NEWS_TURNS if is_closed(error) else 1):
+        if not is_closed(error):
+            await asyncio.sleep(0)
+            return self.lost
+        for _ in range(_NEWS_TURNS):
             if self.lost is not None and self.lost.code is FailureCode.BROWSER_CRASHED:
-                break
-            await asyncio.sleep(_NEWS_TURN_S if is_closed(error) else 0)
+                return self.lost
+            await asyncio.sleep(_NEWS_TURN_S)
+        if self.lost is None:  # a page that closes says so; one that doesn't has lost Playwright's driver
+            self._on_dead()
         return self.lost
 
     # --- words
 
     def _explain_action(self, error: Error, selector: str) -> BrowserFailure:
-        if self._refused_url is not None and self.url.startswith("chrome-error:"):
+        if self._refused_url is not None and self.url.startswith(_ERROR_PAGE):
             return explain_refusal(self._refused_url)
         return translate_action(error, selector, self.url)
 

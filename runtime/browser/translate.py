@@ -94,6 +94,12 @@ def is_closed(error: Error) -> bool:
     return bool(_CLOSED.search(error.message))
 
 
+def has_error_page(error: Error) -> bool:
+    """Whether a navigation failed in a way that Chromium answers with a page of its own."""
+    found = _NET_ERROR.search(error.message)
+    return found is not None and found[1] != "ERR_ABORTED"
+
+
 def explain_closed(url: str) -> BrowserFailure:
     """The page that a node holds is no longer there."""
     return BrowserFailure(
