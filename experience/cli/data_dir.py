@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from experience.cli.failure import StackError
 
+LAST_PORT = 65_535
 LOCK_WAIT_S = 5.0
 """How long the last processes of a stack that was killed may take to go."""
 
@@ -145,9 +146,9 @@ class DataDir:
 
     def read_ports(self) -> dict[str, int]:
         """Ports that earlier starts used, by service; empty when there are none to read."""
-        with contextlib.suppress(OSError, ValueError):
-            kept = json.loads(self.ports_file.read_text())
-            return {str(name): int(port) for name, port in kept.items()}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            kept = dict(json.loads(self.ports_file.read_text()))
+            return {str(name): int(port) for name, port in kept.items() if 0 < int(port) <= LAST_PORT}
         return {}
 
     def write_ports(self, ports: Mapping[str, int]) -> None:

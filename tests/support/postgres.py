@@ -58,12 +58,12 @@ class Postgres:
 
 
 @contextmanager
-def run_postgres() -> Iterator[Postgres]:
-    """Start a server on throw-away data and leave nothing of it behind."""
+def run_postgres(home: Path | None = None) -> Iterator[Postgres]:
+    """Start a server on throw-away data, in `home` where it matters, and leave nothing of it behind."""
     # Not pytest's tmp_path: that is private to this user, and started by root the server runs as another one.
     folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-", dir="/tmp"))
     folder.chmod(0o755)
-    cluster = prepare_cluster(folder / "data", sync=False)
+    cluster = prepare_cluster((home or folder) / "data", sync=False)
     log = folder / "log"
     settings = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
     try:

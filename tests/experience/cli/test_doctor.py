@@ -1,0 +1,43 @@
+"""Doctor says what is wrong and how to mend it."""
+
+import io
+import socket
+from pathlib import Path
+
+import pytest
+
+from experience.cli import doctor
+from experience.cli.console import Console
+from experience.cli.failure import StackError
+
+
+def test_what_is_there_is_fine(tmp_path: Path) -> None:
+    assert doctor.check_postgres().seen.startswith("postgres (PostgreSQL) 18")
+    assert "3.7" in doctor.check_traefik().seen
+    assert doctor.check_folder(tmp_path / "not" / "yet").verdict is doctor.Verdict.FINE
+    assert doctor.check_clock().verdict is doctor.Verdict.FINE
+
+
+def test_a_taken_port_is_odd_but_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(doctor, "DEFAULT_PORT", taken.getsockname()[1])
+        assert doctor.check_port().verdict is doctor.Verdict.ODD
+
+
+def test_something_broken_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail() -> doctor.Finding:
+        raise StackError("There is no Chromium", "Run: install it")
+
+    monkeypatch.setattr(doctor, "check_chromium", fail)
+    out = io.StringIO()
+    assert doctor.examine(tmp_path, Console(out)) == 1
+    said = out.getvalue()
+    assert "✗ Chromium     There is no Chromium" in said
+    assert "Run: install it" in said
+    assert said.endswith("1 to mend.\n")
+
+
+def test_a_program_that_fails_speaks_for_itself() -> None:
+    with pytest.raises(StackError) as failure:
+        doctor.ask(["/bin/sh", "-c", "echo no library >&2; echo install it >&2; exit 1"])
+    assert (failure.value.problem, failure.value.way_out) == ("no library", "install it")

@@ -1,0 +1,83 @@
+"""Which process gets to know what."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from experience.cli.data_dir import Admin, DataDir
+from experience.cli.postgres import Cluster
+from experience.cli.services import Plan, Ports
+
+MINE = {
+    "PATH": "/bin",
+    "STAGEDOOR_ADMIN_EMAIL": "me@example.com",
+    "STAGEDOOR_ADMIN_PASSWORD": "open sesame",
+    "STAGEDOOR_EXPERIENCE_REGISTRATION": "invite",
+    "STAGEDOOR_EXPERIENCE_PORT": "1",
+    "STAGEDOOR_RUNTIME_CONCURRENCY": "2",
+    "STAGEDOOR_RUNTIME_ALLOWED_HOSTS": "example.com, example.org:8443",
+}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    data = DataDir(tmp_path)
+    cluster = Cluster(binaries=Path("/bin"), data=tmp_path, sockets=Path("/tmp/s"), account=None)
+    return Plan(
+        data=data,
+        cluster=cluster,
+        ports=Ports(web=8080, experience=1001, runtime=1002, shop=1003),
+        keys=data.ensure_keys(),
+        admin=Admin("me@example.com", "open sesame"),
+        environment=MINE,
+    )
+
+
+def test_each_tier_gets_its_own_settings_and_no_other(plan: Plan) -> None:
+    runtime, experience = (service.environment for service in plan.plan_tiers())
+    assert experience["STAGEDOOR_EXPERIENCE_REGISTRATION"] == "invite"
+    assert runtime["STAGEDOOR_RUNTIME_CONCURRENCY"] == "2"
+    assert experience["STAGEDOOR_PUBLIC_URL"] == runtime["STAGEDOOR_PUBLIC_URL"] == "http://localhost:8080"
+    assert not [name for name in experience if name.startswith("STAGEDOOR_RUNTIME_")]
+    assert not [name for name in runtime if name.startswith(("STAGEDOOR_EXPERIENCE_", "STAGEDOOR_ADMIN_"))]
+    assert "open sesame" not in runtime.values()
+    assert experience["STAGEDOOR_ADMIN_PASSWORD"] == "open sesame"
+
+
+def test_what_the_stack_decides_stands_above_what_a_person_set(plan: Plan) -> None:
+    _, experience = plan.plan_tiers()
+    assert experience.environment["STAGEDOOR_EXPERIENCE_PORT"] == "1001"
+
+
+def test_runtime_may_reach_the_shop_and_what_its_owner_adds(plan: Plan) -> None:
+    runtime, _ = plan.plan_tiers()
+    allowed = runtime.environment["STAGEDOOR_RUNTIME_ALLOWED_HOSTS"]
+    assert [host.strip() for host in allowed.split(",")] == ["127.0.0.1:1003", "example.com", "example.org:8443"]
+
+
+def test_runtime_gets_the_public_key_only(plan: Plan) -> None:
+    runtime, experience = plan.plan_tiers()
+    assert str(plan.keys.internal) not in runtime.environment.values()
+    assert str(plan.keys.internal_public) in runtime.environment.values()
+    assert str(plan.keys.internal) in experience.environment.values()
+
+
+def test_what_knows_no_setting_gets_none(plan: Plan) -> None:
+    shop = plan.plan_shop()
+    assert shop
+    for service in (shop, plan.plan_postgres(3)):
+        assert not [name for name in service.environment if name.startswith("STAGEDOOR_")]
+
+
+def test_the_database_goes_last(plan: Plan) -> None:
+    postgres = plan.plan_postgres(3)
+    traefik = plan.plan_traefik(Path("/traefik.yml"))
+    shop = plan.plan_shop()
+    assert shop
+    rest = [*plan.plan_tiers(), shop]
+    assert {service.stop_turn for service in rest} == {0}
+    assert 0 < traefik.stop_turn < postgres.stop_turn
+    assert postgres.stop_signal is signal.SIGINT, "SIGTERM would wait for its clients"
+    total = max(service.patience_s for service in rest) + traefik.patience_s + postgres.patience_s
+    assert total < 10, "all of it is gone within ten seconds"
