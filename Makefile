@@ -1,12 +1,12 @@
 # Everything a person does here begins with `make`. It needs Python 3.11 or newer and installs the rest into the project:
-# uv into .uv/ (unless one is on PATH), packages into .venv/. Stamps in .make/ remember what is done.
+# uv into .uv/ (unless one is on PATH), packages into .venv/. Stamps in .stamps/ remember what is done.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
-STAMPS := .make
+STAMPS := .stamps
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 # Options for the command behind a target: make run ARGS="--port 9000", make test ARGS="-k traefik".
