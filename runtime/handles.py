@@ -94,9 +94,10 @@ class Values(BaseModel):
 
 
 def derive_ports(model: type[Values], *, inputs: bool) -> list[Port]:
-    """The ports of a model, in the order of its fields. Raises TypeError for a field without a display name."""
+    """The ports of a model in the order of its fields, pages last. Raises TypeError for a field without a name."""
     schema = model.model_json_schema(by_alias=True) if inputs else {}
-    return [_derive_port(field, schema, inputs=inputs) for field in _checked_fields(model)]
+    ports = [_derive_port(field, schema, inputs=inputs) for field in _checked_fields(model)]
+    return sorted(ports, key=lambda port: port.type is DataType.BROWSER_INSTANCE)
 
 
 def _checked_fields(model: type[Values]) -> list[FieldInfo]:
@@ -123,7 +124,8 @@ def _derive_schema(name: str, type_: DataType, schema: JsonObject) -> JsonObject
     """JSON Schema of a literal; nothing for what can't be typed into a form."""
     if type_ in (DataType.BROWSER_INSTANCE, DataType.CONDITIONAL):
         return {}
-    return {key: value for key, value in schema["properties"][name].items() if key not in ("title", "description")}
+    found = {key: value for key, value in schema["properties"][name].items() if key not in ("title", "description")}
+    return {**found, "$defs": schema["$defs"]} if "$ref" in str(found) and "$defs" in schema else found
 
 
 def _derive_type(field: FieldInfo) -> DataType:
@@ -133,6 +135,8 @@ def _derive_type(field: FieldInfo) -> DataType:
     options = [option for option in get_args(annotation) if option is not type(None)]
     if get_origin(annotation) in (Union, UnionType) and len(options) == 1:
         annotation = options[0]
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     return _BY_TYPE.get(get_origin(annotation) or annotation, DataType.JSON)
 
 

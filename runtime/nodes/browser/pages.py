@@ -1,0 +1,35 @@
+"""What all nodes that hold a page share: the page in, the page out, selectors, and how long they may wait."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from runtime.handles import PageRef, Values
+from runtime.node import Stage
+
+Selector = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
+
+_MARGIN_S = 1.0
+_MARGIN_SHARE = 0.2
+
+
+class PageInputs(Values):
+    """A page."""
+
+    web_page: PageRef = Field(alias="Web Page", description="The page, from the node that opened or used it last.")
+
+
+class PageOutputs(Values):
+    """The same page, for the next node."""
+
+    web_page: PageRef = Field(alias="Web Page", description="The page, as this node leaves it.")
+
+
+def choose_timeout(stage: Stage, most_s: float) -> float:
+    """Seconds an action may take: at most `most_s`, and less than the node has.
+
+    The action's own failure says more than the end of the node's time, so it has to come first.
+    """
+    left = stage.seconds_left
+    return min(most_s, max(left - _MARGIN_S, left * (1 - _MARGIN_SHARE)))
