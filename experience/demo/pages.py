@@ -110,7 +110,9 @@ def render_cards(products: Iterable[Product], heading: str) -> str:
     cards = "".join(
         f"""<li class="card" data-testid="product" data-slug="{product.slug}">
 {_render_picture(product)}
-<{heading}><a class="name" id="product-{product.slug}" href="/products/{product.slug}">{escape(product.name)}</a></{heading}>
+<{heading}>
+<a class="name" id="product-{product.slug}" href="/products/{product.slug}">{escape(product.name)}</a>
+</{heading}>
 <p class="shelf">{escape(product.category.capitalize())}</p>
 <p class="price" data-testid="price">{format_price(product.cents)}</p>
 </li>"""
