@@ -15,7 +15,7 @@ ARGS ?=
 .PHONY: help run test check mend bench e2e chaos contracts doctor clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 run: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the whole product on this machine and print the link that signs you in
 	@exec $(BIN)/stagedoor up $(ARGS)

@@ -1,0 +1,97 @@
+"""What `make` does on machines that lack something: it says what, and what to type."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / "deploy" / "local"
+TOOLS = ("sh", "id", "env", "cat", "mkdir", "timeout", "dirname")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A PATH with a shell and little else; put programs into it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        if found:
+            (programs / tool).symlink_to(found)
+    return programs
+
+
+def add_program(machine: Path, name: str, body: str) -> None:
+    program = machine / name
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+
+
+def run(script: str, machine: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": str(machine), "HOME": str(machine.parent)} | more
+    command = ["/bin/sh", str(LOCAL / script)]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=environment, cwd=machine.parent
+    )
+
+
+def test_uv_on_the_path_is_taken(machine: Path) -> None:
+    add_program(machine, "uv", "echo uv 9")
+    assert run("find-uv", machine).stdout.strip() == str(machine / "uv")
+
+
+def test_no_python_names_the_package(machine: Path) -> None:
+    add_program(machine, "python3", "exit 1")
+    refused = run("find-uv", machine)
+    assert refused.returncode == 1
+    assert "Python 3.11 or newer" in refused.stderr
+    assert "apt install python3" in refused.stderr
+
+
+def test_python_without_venv_names_the_package(machine: Path) -> None:
+    add_program(machine, "python3", 'case "$2" in *ensurepip*) exit 1;; *print*) echo 3.12;; esac')
+    refused = run("find-uv", machine)
+    assert refused.returncode == 1
+    assert "apt install python3.12-venv" in refused.stderr
+
+
+def test_chromium_on_the_path_is_enough(machine: Path) -> None:
+    add_program(machine, "chromium", "echo Chromium 156")
+    assert run("find-chromium", machine).returncode == 0
+
+
+def test_chromium_that_does_not_run_is_not_enough(machine: Path) -> None:
+    add_program(machine, "chromium", "exit 127")
+    refused = run("find-chromium", machine)
+    assert refused.returncode == 1
+    assert "playwright install" in refused.stderr
+    assert "apt install chromium" in refused.stderr
+
+
+def test_chromium_of_playwright_is_found_where_it_puts_it(machine: Path) -> None:
+    shell = (
+        machine.parent / ".cache" / "ms-playwright" / "chromium_headless_shell-1" / "chrome-linux" / "headless_shell"
+    )
+    shell.parent.mkdir(parents=True)
+    add_program(shell.parent, shell.name, "echo Chromium 156")
+    assert run("find-chromium", machine).returncode == 0
+
+
+def test_named_browser_that_does_not_run_is_said(machine: Path) -> None:
+    add_program(machine, "chromium", "echo Chromium 156")
+    refused = run("find-chromium", machine, STAGEDOOR_RUNTIME_BROWSER_PATH="/nowhere/chromium")
+    assert refused.returncode == 1
+    assert "STAGEDOOR_RUNTIME_BROWSER_PATH is /nowhere/chromium" in refused.stderr
+
+
+def test_help_names_every_target() -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("no make here")
+    said = subprocess.run([make, "-C", ROOT, "help"], check=True, capture_output=True, text=True, env=dict(os.environ))
+    declared = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
+    for target in declared.split()[1:]:
+        assert f"make {target} " in said.stdout, target
