@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from contracts.workflow import Edge, Node, NodeType, Port, WorkflowDocument
 
 _BREAKS = re.compile(r"[^a-z0-9]+")
 
 
+@lru_cache(maxsize=4_096)
 def to_kebab(name: str) -> str:
     """The editor's spelling of a display name: `Web Page` → `web-page`."""
     return _BREAKS.sub("-", name.lower()).strip("-")
@@ -18,9 +20,11 @@ def normalize_document(document: WorkflowDocument, catalogue: Mapping[str, NodeT
 
     Use it before a document is stored, so that what is exported is the canonical form.
     """
-    kinds = {node.id: catalogue[node.type] for node in document.nodes if node.type in catalogue}
-    inputs = {node_id: _spellings(kind.inputs) for node_id, kind in kinds.items()}
-    outputs = {node_id: _spellings(kind.outputs) for node_id, kind in kinds.items()}
+    used = {node.type for node in document.nodes if node.type in catalogue}
+    spelled_inputs = {type_: _spellings(catalogue[type_].inputs) for type_ in used}
+    spelled_outputs = {type_: _spellings(catalogue[type_].outputs) for type_ in used}
+    inputs = {node.id: spelled_inputs.get(node.type, {}) for node in document.nodes}
+    outputs = {node.id: spelled_outputs.get(node.type, {}) for node in document.nodes}
     nodes = [_normalize_node(node, inputs.get(node.id, {})) for node in document.nodes]
     edges = [
         _normalize_edge(edge, outputs.get(edge.source, {}), inputs.get(edge.target, {})) for edge in document.edges

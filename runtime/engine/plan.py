@@ -17,6 +17,8 @@ Join = Literal["any", "all", "first"]
 ERROR_HANDLE = "Error"
 """The output that a node with `on_error: route` gains: {code, message, hint} of its failure."""
 
+_NO_DATA = (DataType.BROWSER_INSTANCE, DataType.CONDITIONAL)
+
 
 class Incoming(Contract):
     """An edge as its target sees it."""
@@ -124,9 +126,7 @@ def _plan_node(
         conditions=_names(kind.inputs, DataType.CONDITIONAL),
         page_inputs=_names(kind.inputs, DataType.BROWSER_INSTANCE),
         page_outputs=_names(kind.outputs, DataType.BROWSER_INSTANCE),
-        outputs=[
-            port.name for port in kind.outputs if port.type not in (DataType.BROWSER_INSTANCE, DataType.CONDITIONAL)
-        ],
+        outputs=[port.name for port in kind.outputs if port.type not in _NO_DATA],
         safe=kind.safe,
         attempts=int(settings.get("attempts", default_attempts(safe=kind.safe))),
         timeout_s=float(settings.get("timeout_s", document.settings.node_timeout_s)),
