@@ -69,8 +69,11 @@ class Executions:
             raise unknown_execution()
         return row
 
-    async def submit(self, tenant_id: TenantId, new: NewExecution) -> ExecutionRow:
+    async def submit(self, tenant_id: TenantId, new: NewExecution, *, deferred: bool = False) -> ExecutionRow:
         """Record the execution with event 1 and admit it, in one transaction; a known id answers what is there.
+
+        Args:
+            deferred: it was accepted long ago; while the tenant is suspended it is recorded and waits.
 
         Raises:
             ApiError: FORBIDDEN while the tenant is suspended; CONFLICT when the id belongs to somebody else.
@@ -80,7 +83,7 @@ class Executions:
             known = await session.get(ExecutionRow, new.execution_id)
             if known is not None:
                 return known
-            if tenant.suspended and new.failure is None:
+            if tenant.suspended and not deferred:
                 raise ApiError(Code.FORBIDDEN, "This tenant is suspended.", "Ask the operator of this installation.")
             await self._insert(session, tenant_id, new)
             await admit_waiting(session, self._queue, tenant)
@@ -123,6 +126,14 @@ class Executions:
             else:
                 await session.flush()
                 await wake_readers(session, execution_id)
+
+    async def cancel_if_running(self, tenant_id: TenantId, execution_id: ExecutionId, reason: str) -> None:
+        """As `request_cancel`, but one that has ended meanwhile is fine, too."""
+        try:
+            await self.request_cancel(tenant_id, execution_id, reason)
+        except ApiError as error:
+            if error.code not in (Code.CONFLICT, Code.NOT_FOUND):
+                raise
 
     async def _insert(self, session: AsyncSession, tenant_id: TenantId, new: NewExecution) -> None:
         events: list[Event] = [_accepted(new)]

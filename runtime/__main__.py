@@ -1,0 +1,64 @@
+"""`python -m runtime all | serve | work | migrate`: the internal tier as a process."""
+
+import asyncio
+import sys
+from typing import Final
+
+import uvicorn
+
+from contracts.errors import ApiError
+from contracts.wiring.logging import configure
+from runtime.settings import Settings, SettingsError, load_settings
+
+USAGE: Final = "usage: python -m runtime all | serve | work | migrate"
+_NEEDS: Final = {
+    "all": ("database_url", "system_database_url", "internal_public_key_file"),
+    "serve": ("database_url", "system_database_url", "internal_public_key_file"),
+    "work": ("database_url", "system_database_url"),
+    "migrate": ("migrate_database_url",),
+}
+"""Settings that a command can't do without."""
+
+
+def main() -> int:
+    """Read the environment, then do what was asked; a wrong setting ends with a message and code 2."""
+    command = " ".join(sys.argv[1:])
+    if command not in _NEEDS:
+        return _refuse(USAGE)
+    try:
+        settings = load_settings(*_NEEDS[command])
+    except SettingsError as error:
+        return _refuse(f"The settings don't work:\n{error}")
+    configure("runtime", settings.log_format)
+    return _migrate(settings) if command == "migrate" else _run(settings, command)
+
+
+def _migrate(settings: Settings) -> int:
+    from runtime.store.schema import migrate  # noqa: PLC0415 — Alembic is loaded by nobody else
+
+    try:
+        asyncio.run(migrate(settings.migrate_database_url))
+    except ApiError as error:
+        return _refuse(f"{error.detail} {error.hint}")
+    return 0
+
+
+def _run(settings: Settings, command: str) -> int:
+    from runtime.app import run  # noqa: PLC0415 — a migration needs none of it
+
+    loop = uvicorn.Config(app="").get_loop_factory()
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(run(settings, serves=command != "work", works=command != "serve"))
+    except (OSError, ValueError) as error:
+        return _refuse(f"Runtime can't start: {error}")
+    return 0
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"{message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

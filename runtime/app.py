@@ -1,0 +1,223 @@
+"""The composition root of the internal tier: what there is, in the order in which it is built.
+
+A process serves the API, works, or both. It chooses node families here and nowhere else.
+"""
+
+import asyncio
+import math
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from contracts.api.runtime import RuntimeApi
+from contracts.wiring.channel import Channels
+from contracts.wiring.internal import InternalCaller, InternalVerifier
+from contracts.wiring.server import Server, build_app
+from contracts.wiring.uvicorn_socket import uvicorn_settings
+from runtime.api.artifacts import ArtifactHandlers
+from runtime.api.executions import ExecutionHandlers
+from runtime.api.gate import Gate, identify
+from runtime.api.health import Check, Meter, make_routes
+from runtime.api.realms import RealmHandlers
+from runtime.api.streams import EventStreams, make_guard
+from runtime.api.tenants import TenantHandlers
+from runtime.api.workflows import WorkflowHandlers
+from runtime.artifacts import ArtifactFolder
+from runtime.browser.pool import Pool, PoolOptions
+from runtime.catalogue import Catalogue, list_realms
+from runtime.housekeeping import Housekeeping
+from runtime.nodes import data, flow
+from runtime.nodes.browser import act, read, walk
+from runtime.performance import House
+from runtime.settings import Settings
+from runtime.store.db import Database, SystemDatabase
+from runtime.store.events import EventLog
+from runtime.store.executions import Executions
+from runtime.store.queue import PgQueue
+from runtime.store.records import Records
+from runtime.store.runs import Runs
+from runtime.store.tenants import Tenants
+from runtime.store.upkeep import Upkeep
+from runtime.store.wakeups import Wakeups
+from runtime.store.workflows import Workflows
+from runtime.submission import Submissions
+from runtime.telemetry import Telemetry
+from runtime.watch import Drain
+from runtime.worker import Worker
+
+log = structlog.get_logger()
+
+NODES: Final = (*walk.NODES, *act.NODES, *read.NODES, *data.NODES, *flow.NODES)
+"""Every node type of this Runtime."""
+KEEP_ALIVE_S: Final = 95
+"""Above the 60 s after which Experience lets go of an idle connection: whoever sends must be the one that closes."""
+MARGIN_S: Final = 1.0
+"""Of the drain time, for what comes after the last run: browsers, connections, goodbyes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What everything else stands on. Building it opens no connection."""
+
+    settings: Settings
+    db: Database
+    system: SystemDatabase
+    queue: PgQueue
+    wakeups: Wakeups
+    folder: ArtifactFolder
+    catalogue: Catalogue
+    telemetry: Telemetry
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self.db.close()
+        await self.system.close()
+
+
+def lay_ground(settings: Settings) -> Ground:
+    """Build what everything stands on."""
+    return Ground(
+        settings=settings,
+        db=Database(settings.database_url),
+        system=SystemDatabase(settings.system_database_url),
+        queue=PgQueue(settings.system_database_url, concurrency=settings.concurrency, heartbeat_s=settings.heartbeat_s),
+        wakeups=Wakeups(settings.database_url),
+        folder=ArtifactFolder(settings.artifact_dir),
+        catalogue=Catalogue(NODES),
+        telemetry=Telemetry(),
+    )
+
+
+def create_api(ground: Ground, public_key: Path) -> Starlette:
+    """The internal API. Refuses to be built while a declared endpoint has nobody to serve it."""
+    verifier = InternalVerifier(public_key.read_bytes())
+    server: Server[InternalCaller] = Server(RuntimeApi, identify)
+    executions = Executions(ground.db, ground.queue)
+    records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
+    realms = list_realms()
+    submissions = Submissions(workflows, realms, ground.catalogue.types)
+    ExecutionHandlers(executions, records, events, submissions).serve(server)
+    WorkflowHandlers(workflows, executions, ground.catalogue).serve(server)
+    ArtifactHandlers(records, ground.folder).serve(server)
+    TenantHandlers(Tenants(ground.db, ground.system, ground.queue), ground.folder).serve(server)
+    RealmHandlers(realms).serve(server)
+    channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
+    channels.on(RuntimeApi.events, EventStreams(events, ground.wakeups).serve)
+    gate = Middleware(Gate, verifier=verifier)
+    return _build([*server.routes(), *channels.routes()], ground, gate)
+
+
+def create_health(ground: Ground) -> Starlette:
+    """All that a process without the API answers."""
+    return _build([], ground)
+
+
+def make_worker(ground: Ground, pool: Pool) -> Worker:
+    """A worker over a pool of browsers that is open."""
+    settings = ground.settings
+    house = House(
+        runs=Runs(ground.db, ground.queue),
+        records=Records(ground.db),
+        folder=ground.folder,
+        catalogue=ground.catalogue,
+        pool=pool,
+        wakeups=ground.wakeups,
+        telemetry=ground.telemetry,
+        drain=Drain(max(0.0, settings.drain_s - MARGIN_S)),
+    )
+    return Worker(ground.queue, house)
+
+
+async def run(settings: Settings, *, serves: bool, works: bool) -> None:
+    """Run until SIGTERM or SIGINT, then leave within the drain time."""
+    settings.artifact_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ground = lay_ground(settings)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(ground.close)
+        key = settings.internal_public_key_file
+        api = create_api(ground, key) if serves and key else create_health(ground)
+        worker = make_worker(ground, await stack.enter_async_context(open_pool(settings))) if works else None
+        server = _Server(configure_server(api, settings))
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(ground.wakeups.run())]
+            if serves:
+                upkeep = Upkeep(ground.system, ground.queue)
+                beside.append(group.create_task(Housekeeping(upkeep, ground.folder, ground.telemetry).keep()))
+            serving = group.create_task(server.serve())
+            working = group.create_task(worker.work()) if worker else None
+            await _wait_for_the_end(serving, working)
+            server.should_exit = True
+            if worker is not None and working is not None:
+                worker.leave()
+                await asyncio.wait({working}, timeout=settings.drain_s)
+                working.cancel()  # one that is stuck; the reconciler puts back what it held
+            await asyncio.wait({serving}, timeout=MARGIN_S)
+            for task in beside:
+                task.cancel()
+
+
+@asynccontextmanager
+async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
+    """Browsers for a worker."""
+    options = PoolOptions(
+        scratch_dir=settings.scratch_dir, allowed_hosts=settings.allowed_hosts, browser_path=settings.browser_path
+    )
+    async with Pool(options) as pool:
+        yield pool
+
+
+def configure_server(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """Uvicorn with our manners; its access log stays off, the wiring writes one."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.drain_s),
+        **uvicorn_settings(),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `run`: a worker has to hear of them as soon as the server does."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured here."""
+        yield
+
+
+async def _wait_for_the_end(*tasks: "asyncio.Task[None] | None") -> None:
+    """Until a signal comes, or until something that should never end has ended."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    waiting = asyncio.ensure_future(asked.wait())
+    try:
+        await asyncio.wait(
+            {waiting, *(task for task in tasks if task is not None)}, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        waiting.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _build(routes: list[BaseRoute], ground: Ground, *inner: Middleware) -> Starlette:
+    checks: Mapping[str, Check] = {"database": ground.db.ping}
+    health = make_routes(checks, ground.telemetry)
+    return build_app([*health, *routes], middleware=[Middleware(Meter, telemetry=ground.telemetry), *inner])

@@ -1,0 +1,62 @@
+"""What has to be looked after while nobody asks: the queue kept whole, old things removed, figures taken."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from runtime.artifacts import ArtifactFolder
+from runtime.store.db import DatabaseAway
+from runtime.store.upkeep import BATCH, Upkeep
+from runtime.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+RECONCILE_S: Final = 15.0
+PRUNE_S: Final = 3_600.0
+MEASURE_S: Final = 5.0
+
+
+class Housekeeping:
+    """Any number of processes may keep house at once."""
+
+    def __init__(self, upkeep: Upkeep, folder: ArtifactFolder, telemetry: Telemetry) -> None:
+        self._upkeep = upkeep
+        self._folder = folder
+        self._telemetry = telemetry
+
+    async def keep(self) -> None:
+        """Go on until cancelled; a round that fails is logged, and the next one comes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_repeat("reconcile", RECONCILE_S, self._upkeep.reconcile))
+            group.create_task(_repeat("prune", PRUNE_S, self.prune))
+            group.create_task(_repeat("measure", MEASURE_S, self._measure))
+
+    async def prune(self) -> None:
+        """Remove what is past its retention, rows first: a file without a row is nobody's, a row without is a lie."""
+        while True:
+            pruned = await self._upkeep.prune()
+            await self._folder.remove(pruned.folders)
+            if pruned.executions or pruned.queue_lines:
+                log.info("pruned", executions=pruned.executions, queue_lines=pruned.queue_lines)
+            if pruned.executions < BATCH:
+                return
+
+    async def _measure(self) -> None:
+        figures = await self._upkeep.measure_queue()
+        self._telemetry.queue_depth.set(figures.queued)
+        self._telemetry.queue_picked.set(figures.picked)
+        self._telemetry.queue_lag.set(figures.lag_s)
+
+
+async def _repeat(name: str, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except DatabaseAway as error:
+            log.warning("housekeeping waits for the database", work=name, reason=error.detail)
+        except Exception:  # a shell: one bad row must not end all housekeeping
+            log.exception("housekeeping failed", work=name)
+        await asyncio.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 — replicas take turns
