@@ -298,7 +298,7 @@ class FakeRuntime:
         return Artifacts(items=[artifact for tenant, artifact, _ in mine if tenant == call.caller.tenant_id])
 
     async def _read_artifact(self, call: Caller, request: ReadArtifact) -> Download:
-        artifact, content = self._open(call, request.artifact_id)
+        _, content = self._open(call, request.artifact_id)
         status, headers = 200, {"accept-ranges": "bytes"}
         if request.range is not None:
             first, _, last = request.range.removeprefix("bytes=").partition("-")
@@ -307,7 +307,7 @@ class FakeRuntime:
                 raise ApiError(Code.RANGE_NOT_SATISFIABLE, f"The artifact has {len(content)} bytes.")
             status, headers["content-range"] = 206, f"bytes {begin}-{end}/{len(content)}"
             content = content[begin : end + 1]
-        return Download(artifact.media_type, _chunks(content), len(content), status, headers)
+        return Download("application/octet-stream", _chunks(content), len(content), status, headers)
 
     async def _get_node_types(self, _call: Caller, _: Nothing) -> NodeTypes:
         return NODE_TYPES
