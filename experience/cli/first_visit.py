@@ -66,19 +66,23 @@ async def _start_demo(client: PublicClient, shop_url: str | None) -> tuple[str, 
         workflow = await ensure_demo(client, shop_url)
         accepted = await client.run_workflow(RunWorkflow(workflow_id=workflow.workflow_id))
     except ApiError as failure:
-        return HOME, f"The demo could not be started: {failure.detail}"
+        reasons = " ".join([failure.detail, *(fault.detail for fault in failure.faults or ())])
+        return HOME, f"The demo could not be started: {reasons}"
     return f"/executions/{accepted.execution_id}", ""
 
 
 async def ensure_demo(client: PublicClient, shop_url: str) -> Workflow:
-    """The demo workflow of this tenant, created when it is not there, moved along when the shop has moved."""
+    """The demo workflow of this tenant: created when it is not there, moved along when the shop has moved.
+
+    One that cannot run any more gets the shipped one as its next version; what it was stays in its history.
+    """
     shipped = load_demo(shop_url)
     found = await client.list_workflows(ListWorkflows(text=shipped.name))
     known = next((item for item in found.items if item.name == shipped.name), None)
     if known is None:
         return await client.create_workflow(CreateWorkflow(**dict(shipped)))
     workflow = await client.get_workflow(ReadWorkflow(workflow_id=known.workflow_id))
-    moved = move_shop(workflow.document, shop_url)
+    moved = move_shop(workflow.document, shop_url) if workflow.valid else shipped
     if moved == workflow.document:
         return workflow
     return await client.save_workflow(

@@ -115,7 +115,7 @@ def _run(wish: Wish, data: DataDir, lock: int, supervisor: Supervisor, console: 
     plan = Plan(data=data, cluster=cluster, ports=ports, keys=data.ensure_keys(), admin=admin, programs=wish.programs)
     _start(plan, wish.profile, lock, supervisor)
     _wait_until_ready(ports, supervisor, console)
-    _announce(plan, time.monotonic() - started, console)
+    _announce(plan, started, console)
     console.hides_routine = not wish.verbose
     while not console.closed:
         supervisor.check()
@@ -219,7 +219,7 @@ def probe_readiness(port: int) -> dict[str, str]:
     return {name: str(reason) for name, reason in checks.items() if reason != "ok"}
 
 
-def _announce(plan: Plan, took_s: float, console: Console) -> None:
+def _announce(plan: Plan, started: float, console: Console) -> None:
     # Imported late: this takes 0.5 s, while the processes of the stack come up.
     from contracts.errors import ApiError  # noqa: PLC0415
     from experience.cli.first_visit import Visit, prepare_visit  # noqa: PLC0415
@@ -231,7 +231,7 @@ def _announce(plan: Plan, took_s: float, console: Console) -> None:
         visit = Visit(plan.ports.public_url, problem=failure.detail)
     if visit.problem:
         console.complain(visit.problem)
-    console.announce(describe_visit(visit, plan, took_s))
+    console.announce(describe_visit(visit, plan, time.monotonic() - started))
 
 
 def describe_visit(visit: "Visit", plan: Plan, took_s: float) -> str:

@@ -75,7 +75,7 @@ async def do_step(page: Page, node: Node) -> Any:
         case "fill_input":
             await page.fill(selector, inputs["Value"])
         case "select_option":
-            await page.select_option(selector, inputs["Value"])
+            await page.select_option(selector, inputs["Option"])
         case "click_element":
             await page.click(selector)
         case "wait_for_element":
