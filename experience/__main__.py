@@ -2,17 +2,19 @@
 
 import asyncio
 import math
+import signal
 import sys
 
 import structlog
 import uvicorn
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from starlette.types import ASGIApp
 
+from contracts.errors import ApiError
 from contracts.wiring.logging import configure
 from contracts.wiring.uvicorn_socket import uvicorn_settings
-from experience.app import create_app, lay_ground
 from experience.settings import Settings, load_settings
-from experience.store.migrate import migrate
+from experience.store.revision import newest_revision, read_revision
 
 USAGE = "usage: python -m experience serve | migrate"
 KEEP_ALIVE_S = 95
@@ -39,27 +41,45 @@ def main() -> int:
 def _migrate(settings: Settings) -> int:
     if settings.migrate_database_url is None:
         return _refuse("migrate needs STAGEDOOR_EXPERIENCE_MIGRATE_DATABASE_URL (role experience_owner)")
-    revision = asyncio.run(migrate(settings.migrate_database_url.get_secret_value()))
+    try:
+        revision = asyncio.run(_bring_up(settings.migrate_database_url))
+    except ApiError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
     sys.stdout.write(f"experience schema at {revision}\n")
     return 0
+
+
+async def _bring_up(url: SecretStr) -> str:
+    dsn = url.get_secret_value()
+    if await read_revision(dsn) == newest_revision():
+        return newest_revision()
+    from experience.store.migrate import migrate  # noqa: PLC0415  # Alembic: a second to load, and rarely needed
+
+    return await migrate(dsn)
 
 
 def _serve(settings: Settings) -> int:
     if settings.is_exposed:
         log.warning("plain http beyond this machine: logins can be read on the way", public_url=settings.public_url)
+    from experience.app import create_app, lay_ground  # noqa: PLC0415  # `migrate` must not wait for all of it
+
     try:
-        config = configure_server(settings)
+        app = create_app(lay_ground(settings))
     except (OSError, ValueError) as error:
         return _refuse(f"Experience can't start: {error}")
-    server = uvicorn.Server(config)
+    # uvicorn drains first and then raises the signal again: an end that was asked for is no failure
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    server = uvicorn.Server(configure_server(settings, app))
     server.run()
     return 0 if server.started else 1
 
 
-def configure_server(settings: Settings) -> uvicorn.Config:
-    """The server with the application; raises OSError or ValueError for key files that can't be used."""
+def configure_server(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    """How the application is served."""
     return uvicorn.Config(
-        create_app(lay_ground(settings)),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

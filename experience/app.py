@@ -35,11 +35,12 @@ from experience.outbox import Outbox
 from experience.pages import page_routes
 from experience.pruning import Pruning
 from experience.realms import Catalogue
-from experience.runtime_calls import RuntimeCalls
+from experience.runtime_calls import NOBODY, RuntimeCalls
 from experience.sessions import Sessions
 from experience.settings import Settings
 from experience.sign_in import SignIn
 from experience.store.db import SystemDatabase, TenantDatabase
+from experience.store.readiness import is_behind
 
 Caller = Principal | None
 Work = dict[str, Callable[[], Awaitable[None]]]
@@ -214,8 +215,10 @@ def health(ground: Ground) -> list[BaseRoute]:
     """`/health` and `/ready`."""
 
     async def database() -> str:
-        async with ground.system.transaction():
-            return "ok"
+        async with ground.tenants.transaction(NOBODY):
+            pass
+        async with ground.system.transaction() as session:
+            return "the schema waits for `python -m experience migrate`" if await is_behind(session) else "ok"
 
     async def runtime() -> str:
         try:

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     """Each field is `STAGEDOOR_EXPERIENCE_<NAME>`, unless an alias says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True, populate_by_name=True
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, use_attribute_docstrings=True, populate_by_name=True
     )
 
     public_url: Annotated[str, AfterValidator(_plain_origin), Field(validation_alias="STAGEDOOR_PUBLIC_URL")]

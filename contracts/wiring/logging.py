@@ -48,8 +48,14 @@ def configure(service: str, fmt: Literal["json", "console"], *, stream: TextIO =
     root.setLevel(logging.INFO)
     # uvicorn's own access log prints query strings, and with them tokens; ours (wiring/server) does not
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("uvicorn.error").addFilter(_names_no_handshake)
     for noisy in ("httpx", "httpcore", "websockets", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _names_no_handshake(record: logging.LogRecord) -> bool:
+    # the same for sockets, also those that no route has taken, where nothing could redact the query
+    return '"WebSocket %s"' not in str(record.msg)
 
 
 def _json_traces() -> Processor:

@@ -1,54 +1,36 @@
-"""Brings the schema up to date; several processes may try at once, and one that finds nothing to do is quick."""
+"""Brings the schema up to date; several processes may try at once."""
 
 from importlib.resources import files
 
-import asyncpg
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import make_url
 
 from experience.store.db import open_engine
-from experience.store.tables import SCHEMA, Row
+from experience.store.revision import SCHEMA, newest_revision, read_revision
+from experience.store.tables import Row
 
 LOCK = 0x5D_0E_C5_01
 """Advisory lock of Experience's migrations."""
-CONNECT_TIMEOUT_S = 10
 
 
 async def migrate(dsn: str) -> str:
     """Run what is missing as the schema's owner and answer the revision that is in force now."""
-    scripts = _open_scripts()
-    head = scripts.get_current_head()
-    if head is None:
-        raise RuntimeError("no migrations in this installation")
-    if await read_revision(dsn) == head:
-        return head
+    if await read_revision(dsn) == newest_revision():
+        return newest_revision()
     engine = open_engine(dsn, pool_size=1)
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-            await connection.run_sync(_upgrade, scripts)
+            await connection.run_sync(_upgrade, open_scripts())
     finally:
         await engine.dispose()
-    return head
+    return newest_revision()
 
 
-async def read_revision(dsn: str) -> str | None:
-    """The revision in force, or None where nothing has run yet."""
-    plain = make_url(dsn).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(plain, timeout=CONNECT_TIMEOUT_S, command_timeout=CONNECT_TIMEOUT_S)
-    try:
-        if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.alembic_version") is None:
-            return None
-        revision: str | None = await connection.fetchval(f"SELECT version_num FROM {SCHEMA}.alembic_version")  # noqa: S608
-        return revision
-    finally:
-        await connection.close()
-
-
-def _open_scripts() -> ScriptDirectory:
+def open_scripts() -> ScriptDirectory:
+    """The history of the schema."""
     config = Config()
     config.set_main_option("script_location", str(files("experience.migrations")))
     config.set_main_option("path_separator", "os")

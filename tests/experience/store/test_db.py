@@ -14,7 +14,8 @@ from contracts.errors import ApiError, Code
 from contracts.identity import TenantLimits
 from contracts.model import TenantId
 from experience.store.db import SystemDatabase, TenantDatabase
-from experience.store.tables import SCHEMA, Row, SessionRow, TenantRow
+from experience.store.revision import SCHEMA
+from experience.store.tables import Row, SessionRow, TenantRow
 from experience.store.tenants import insert_tenant
 from tests.support.postgres import Database
 

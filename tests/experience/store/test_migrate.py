@@ -7,9 +7,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from experience.store.db import open_engine
-from experience.store.migrate import migrate, read_revision
-from experience.store.tables import SCHEMA, Row
+from experience.store.db import SystemDatabase, open_engine
+from experience.store.migrate import migrate, open_scripts
+from experience.store.readiness import is_behind
+from experience.store.revision import SCHEMA, newest_revision, read_revision
+from experience.store.tables import Row
 from tests.support.postgres import Database
 
 
@@ -21,6 +23,23 @@ async def test_processes_that_start_together_migrate_once(make_database: Callabl
         runs = [group.create_task(migrate(owner)) for _ in range(4)]
     assert {run.result() for run in runs} == {await read_revision(owner)}
     assert await migrate(owner) == await read_revision(owner)
+
+
+def test_the_newest_revision_is_the_one_that_alembic_calls_head() -> None:
+    assert newest_revision() == open_scripts().get_current_head()
+
+
+async def test_a_schema_with_missing_steps_is_noticed_and_a_newer_one_let_be(
+    make_database: Callable[[], Database],
+) -> None:
+    database = make_database()
+    await migrate(database.dsn("experience_owner"))
+    door = SystemDatabase(database.dsn("experience_system"))
+    for revision, behind in ((newest_revision(), False), ("0000", True), ("9999", False)):
+        database.cluster.run_sql(f"UPDATE experience.alembic_version SET version_num = '{revision}'", database.name)
+        async with door.transaction() as session:
+            assert await is_behind(session) is behind
+    await door.close()
 
 
 async def test_the_schema_is_the_sum_of_the_migrations(make_database: Callable[[], Database]) -> None:
