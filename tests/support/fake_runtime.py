@@ -68,6 +68,7 @@ from contracts.workflow import (
     WorkflowVersion,
     WorkflowVersions,
 )
+from experience.cli.ports import find_free_port
 from tests.support.served import ServedThread, listen
 
 Caller = Call[InternalCaller]
@@ -144,7 +145,7 @@ class FakeRuntime:
     """What it was told, and how it is to behave. Lives in a thread of its own."""
 
     public_pem: bytes
-    port: int = 0
+    port: int = field(default_factory=find_free_port)
     delay_s: float = 0
     """Before every answer."""
     refusal: ApiError | None = None
@@ -174,7 +175,6 @@ class FakeRuntime:
         """Listen; on the same port as before."""
         if self._thread is None:
             self._thread = ServedThread(self._app(), listen(self.port), abrupt=True)
-            self.port = self._thread.port
 
     def down(self) -> None:
         """Stop listening and cut what is open. What it knows it keeps, as its database would."""

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 
 from contracts.model import TenantId
 from experience.app import create_app, lay_ground
+from experience.auth.identities import REMEMBER_S
 from experience.settings import Settings
 from tests.support.fake_runtime import FakeRuntime
 from tests.support.front import PASSWORD, TurnableClock, make_settings, write_keys
@@ -74,6 +76,15 @@ class House:
         """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
+    async def suspend(self, tenant_id: TenantId) -> None:
+        """What an operator does to a tenant; counts once this process has forgotten whom it has seen."""
+        connection = await asyncpg.connect(self.database.superuser_dsn)
+        try:
+            await connection.execute("UPDATE experience.tenants SET suspended = true WHERE tenant_id = $1", tenant_id)
+        finally:
+            await connection.close()
+        self.clock.advance(REMEMBER_S + 1)
+
     def visit(self, token: str | None = None) -> httpx.AsyncClient:
         """A client from an address of its own; close it."""
         number = next(_addresses)
@@ -90,8 +101,9 @@ def run_house(database: Database, folder: Path, runtime: FakeRuntime | None = No
     listening = listen()
     port = listening.getsockname()[1]
     own = runtime is None
-    runtime = runtime or FakeRuntime(keys["internal_key_file"].with_suffix(".pub").read_bytes())
-    runtime.up()
+    if runtime is None:
+        runtime = FakeRuntime(keys["internal_key_file"].with_suffix(".pub").read_bytes())
+        runtime.up()
     fields = {"public_url": f"http://localhost:{port}", "runtime_url": runtime.url, "port": port, "guests": True}
     settings = make_settings(database, folder, **(fields | changes))
     clock = TurnableClock()
