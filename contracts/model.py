@@ -5,7 +5,16 @@ from decimal import Decimal
 from typing import Annotated, Any, Generic, NewType, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
 
 TenantId = NewType("TenantId", UUID)
 UserId = NewType("UserId", UUID)
@@ -22,7 +31,15 @@ LogId = NewType("LogId", UUID)
 NodeId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """A node's id: chosen by whoever drew the workflow, unique within it."""
 
-Instant = AwareDatetime
+
+def _place_in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time that does not exist in UTC") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_place_in_utc)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 ShortText = Annotated[str, StringConstraints(max_length=8_000)]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[A-Za-z0-9_\-=.]+$")]

@@ -248,7 +248,7 @@ async def ensure_operator(
     """
     if settings.admin_email is None or settings.admin_password is None:
         return
-    email = settings.admin_email.strip().lower()
+    email = settings.admin_email
     password = settings.admin_password.get_secret_value()
     async with system.transaction() as session:
         if await has_operator(session):

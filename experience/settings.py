@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.identity import Email
+
 PREFIX = "STAGEDOOR_EXPERIENCE_"
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -42,9 +44,11 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(_plain_origin), Field(validation_alias="STAGEDOOR_PUBLIC_URL")]
     """The one origin people see; decides cookies, accepted origins and links."""
     log_format: Annotated[Literal["json", "console"], Field(validation_alias="STAGEDOOR_LOG_FORMAT")] = "json"
-    admin_email: Annotated[str | None, Field(validation_alias="STAGEDOOR_ADMIN_EMAIL")] = None
+    admin_email: Annotated[Email | None, Field(validation_alias="STAGEDOOR_ADMIN_EMAIL")] = None
     """With admin_password: becomes the first operator when there is none yet."""
-    admin_password: Annotated[SecretStr | None, Field(validation_alias="STAGEDOOR_ADMIN_PASSWORD")] = None
+    admin_password: Annotated[
+        SecretStr | None, Field(validation_alias="STAGEDOOR_ADMIN_PASSWORD", min_length=10, max_length=200)
+    ] = None
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8001

@@ -190,6 +190,14 @@ async def test_the_trail_is_filtered_and_paged(front: Front) -> None:
         assert await refused(owner.client.read_audit(ReadAudit(cursor=bad))) is Code.INVALID
 
 
+@pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_times_that_utc_does_not_have_are_refused(front: Front, edge: str) -> None:
+    owner = await front.register()
+    for name in ("since", "until"):
+        answer = await front.visit(owner.bearer).get("/api/admin/audit", params={name: edge})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
 async def test_a_trail_is_its_tenants_own(front: Front) -> None:
     ada, bob = await front.register(), await front.register()
     subjects = {entry.subject for entry in (await ada.client.read_audit(ReadAudit())).items}

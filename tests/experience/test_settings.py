@@ -75,6 +75,14 @@ def test_the_first_operator_needs_both_words(monkeypatch: pytest.MonkeyPatch) ->
         load(monkeypatch, STAGEDOOR_ADMIN_EMAIL="a@b")
 
 
+def test_the_first_operators_words_are_held_to_everybodys_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {"STAGEDOOR_ADMIN_EMAIL": " Root@Example.COM ", "STAGEDOOR_ADMIN_PASSWORD": "long enough"}
+    assert load(monkeypatch, **words).admin_email == "root@example.com"
+    for wrong in ({"STAGEDOOR_ADMIN_EMAIL": "root"}, {"STAGEDOOR_ADMIN_PASSWORD": "short"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            load(monkeypatch, **words | wrong)
+
+
 def test_proxies_are_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, **{f"{PREFIX}TRUSTED_PROXIES": "10.0.0.0/8, ::1"}).trusted_proxies == "10.0.0.0/8, ::1"
     with pytest.raises(ValueError, match="trusted_proxies"):
