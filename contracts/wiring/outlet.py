@@ -57,7 +57,7 @@ class Outlet:
         else:
             self._begin(message)
 
-    async def settle(self, timeout_s: float) -> bool:
+    async def settle(self, timeout_s: float | None = None) -> bool:
         """Wait until the connection has taken what was written; whether it did in time."""
         if self._finishing is None:
             return True
@@ -73,8 +73,15 @@ class Outlet:
         except PEER_AWAY:
             self.closed = True
             return
-        self.busy = True
-        self._finishing = self._tasks.create_task(self._finish(sending, awaited))
+        finishing = self._finish(sending, awaited)
+        try:
+            self._finishing = self._tasks.create_task(finishing)
+        except RuntimeError:  # the socket is ending
+            finishing.close()
+            sending.close()
+            self.closed = True
+        else:
+            self.busy = True
 
     async def _finish(self, sending: Coroutine[Any, Any, None], awaited: Any) -> None:
         try:

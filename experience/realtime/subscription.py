@@ -208,44 +208,52 @@ class Due(Enum):
 
     NOTHING = auto()
     PING = auto()
+    CHECK = auto()
+    """Ask whether the credential still stands."""
     EXPIRING = auto()
     """The credential ends soon: renew it, or warn."""
     EXPIRED = auto()
 
 
 class Timetable:
-    """When a socket is due for a ping, a warning, its end. All instants are seconds on one clock of the caller's.
+    """What a socket is due for. All instants are seconds on one clock of the caller's.
 
-    Pings keep their beat: each is due one interval after the last was due, however late it went out.
+    Pings keep their beat: each is due one interval after the last was due, however late that one went out.
     """
 
-    __slots__ = ("_expires_at", "_interval", "_next_ping", "_warn_s", "_warned")
+    __slots__ = ("_check_s", "_expires_at", "_next_check", "_next_ping", "_ping_s", "_warn_s", "_warned")
 
-    def __init__(self, now: float, interval: float, expires_at: float | None, warn_s: float) -> None:
-        self._interval = interval
-        self._next_ping = now + interval
+    def __init__(self, now: float, *, ping_s: float, check_s: float, warn_s: float, expires_at: float | None) -> None:
+        self._ping_s = ping_s
+        self._next_ping = now + ping_s
+        self._check_s = check_s
+        self._next_check = now + check_s
         self._warn_s = warn_s
-        self._expires_at = expires_at
         self._warned = False
+        self._expires_at = expires_at
 
     @property
     def next_at(self) -> float:
         """When something is due next."""
+        soonest = min(self._next_ping, self._next_check)
         if self._expires_at is None:
-            return self._next_ping
-        return min(self._next_ping, self._expires_at - (0 if self._warned else self._warn_s))
+            return soonest
+        return min(soonest, self._expires_at - (0 if self._warned else self._warn_s))
 
     def take_due(self, now: float) -> Due:
         """What is due, one thing at a time, the gravest first; ask until it is NOTHING."""
-        if self._expires_at is not None:
-            if now >= self._expires_at:
-                return Due.EXPIRED
-            if not self._warned and now >= self._expires_at - self._warn_s:
-                self._warned = True
-                return Due.EXPIRING
+        if self._expires_at is not None and now >= self._expires_at:
+            return Due.EXPIRED
+        if self._expires_at is not None and not self._warned and now >= self._expires_at - self._warn_s:
+            self._warned = True
+            self._next_check = now + self._check_s  # renewing is a check
+            return Due.EXPIRING
+        if now >= self._next_check:
+            self._next_check = now + self._check_s
+            return Due.CHECK
         if now >= self._next_ping:
-            missed = int((now - self._next_ping) / self._interval)
-            self._next_ping += self._interval * (missed + 1)
+            missed = int((now - self._next_ping) / self._ping_s)
+            self._next_ping += self._ping_s * (missed + 1)
             return Due.PING
         return Due.NOTHING
 

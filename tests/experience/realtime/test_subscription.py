@@ -327,8 +327,12 @@ TestStreams.settings = settings(max_examples=150, stateful_step_count=40, deadli
 # --- time
 
 
+def timetable_of(now: float = 0.0, *, ping_s: float = 30.0, expires_at: float | None = None) -> Timetable:
+    return Timetable(now, ping_s=ping_s, check_s=1_000.0, warn_s=60.0, expires_at=expires_at)
+
+
 def test_pings_keep_their_beat_whatever_else_happens() -> None:
-    timetable = Timetable(100.0, 30.0, None, 60.0)
+    timetable = timetable_of(100.0)
     assert timetable.next_at == 130.0
     assert timetable.take_due(129.9) is Due.NOTHING
     assert timetable.take_due(130.2) is Due.PING
@@ -340,7 +344,7 @@ def test_pings_keep_their_beat_whatever_else_happens() -> None:
 
 
 def test_a_credential_is_warned_of_once_and_ends() -> None:
-    timetable = Timetable(0.0, 30.0, 100.0, 60.0)
+    timetable = timetable_of(expires_at=100.0)
     assert [timetable.take_due(29.0), timetable.take_due(40.0), timetable.take_due(40.0)] == [
         Due.NOTHING,
         Due.EXPIRING,
@@ -352,18 +356,27 @@ def test_a_credential_is_warned_of_once_and_ends() -> None:
 
 
 def test_a_renewed_credential_is_warned_of_anew() -> None:
-    timetable = Timetable(0.0, 30.0, 100.0, 60.0)
+    timetable = timetable_of(expires_at=100.0)
     assert timetable.take_due(40.0) is Due.EXPIRING
     timetable.renew(200.0)
     assert [timetable.take_due(50.0), timetable.take_due(50.0)] == [Due.PING, Due.NOTHING]
     assert timetable.take_due(140.0) is Due.EXPIRING
     timetable.renew(None)
-    assert timetable.take_due(1_000.0) is Due.PING
+    assert timetable.take_due(900.0) is Due.PING
+
+
+def test_a_credential_is_asked_after_now_and_then_and_renewing_counts() -> None:
+    timetable = Timetable(0.0, ping_s=1_000.0, check_s=60.0, warn_s=30.0, expires_at=100.0)
+    assert timetable.next_at == 60.0
+    assert [timetable.take_due(60.0), timetable.take_due(60.0)] == [Due.CHECK, Due.NOTHING]
+    assert timetable.take_due(75.0) is Due.EXPIRING
+    timetable.renew(500.0)
+    assert timetable.next_at == 135.0
 
 
 @given(st.floats(1, 100), st.lists(st.floats(0, 50), max_size=50))
 def test_at_most_one_interval_passes_without_a_ping_being_due(interval: float, steps: list[float]) -> None:
-    timetable = Timetable(0.0, interval, None, 1.0)
+    timetable = Timetable(0.0, ping_s=interval, check_s=1e9, warn_s=1.0, expires_at=None)
     now = 0.0
     for step in steps:
         now += step
