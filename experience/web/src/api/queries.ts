@@ -10,7 +10,7 @@ import {
   useQueryClient,
 } from "@tanstack/react-query";
 import { call } from "./call";
-import { type ExecutionStatus, type ExecutionSummary, isFinal, type Me } from "./nouns";
+import { type ExecutionStatus, type ExecutionSummary, isFinal, type Me, type NodeType } from "./nouns";
 import { isPassing, isSignedOut } from "./problem";
 import type { components } from "./schema";
 
@@ -90,7 +90,7 @@ function pace(data: InfiniteData<ExecutionPage> | undefined): number {
   return moving && data && data.pages.length < 4 ? BUSY_MS : QUIET_MS;
 }
 
-/** What Home shows: the newest executions, and everything that is still under way even if it is old. */
+/** What Home shows: everything under way, even if it is old, and what ended last. */
 export function useStage() {
   return useQuery({
     queryKey: ["stage"],
@@ -98,11 +98,12 @@ export function useStage() {
       const asked: (ExecutionStatus | null)[] = [null, "running", "waiting", "paused", "pending"];
       const pages = await Promise.all(
         asked.map((status) =>
-          call("get", "/api/execution", { query: { limit: status ? 20 : 12, ...(status && { status }) }, signal }),
+          call("get", "/api/execution", { query: { limit: status ? 20 : 16, ...(status && { status }) }, signal }),
         ),
       );
       const [newest, ...active] = pages.map((page) => page.items);
-      return { newest: newest ?? [], active: uniteActive([...active.flat(), ...(newest ?? [])]) };
+      const ended = (newest ?? []).filter((item) => isFinal(item.status)).slice(0, 8);
+      return { ended, active: uniteActive([...active.flat(), ...(newest ?? [])]) };
     },
     refetchInterval: ({ state }) => (state.data?.active.length ? BUSY_MS : QUIET_MS / 2),
   });
@@ -151,8 +152,13 @@ export function useNodeTypes() {
     queryKey: ["node-types"],
     queryFn: ({ signal }) => call("get", "/api/node-types", { signal }),
     staleTime: Number.POSITIVE_INFINITY,
-    select: (types) => new Map(types.items.map((type) => [type.type, type])),
+    select: byType,
   });
+}
+
+// named, because an arrow in the hook would be new and so run again on every render
+function byType(types: components["schemas"]["NodeTypes"]): ReadonlyMap<string, NodeType> {
+  return new Map(types.items.map((type) => [type.type, type]));
 }
 
 /** Where an execution stands, with everything that the log does not say. */

@@ -21,9 +21,11 @@ import "./canvas.css";
 const NODE_TYPES = { card: Card };
 const EDGE_TYPES = { wire: WirePath };
 const MIN_ZOOM = 0.08;
-const FIT = { padding: 0.12, maxZoom: 1.1 } as const;
+const FIT = { padding: 0.06, maxZoom: 1.1 } as const;
 /** Below this zoom a card's name can't be read: the view then follows the node that runs. */
-const READABLE_ZOOM = 0.5;
+const READABLE_ZOOM = 0.42;
+/** Below this one cards show their name only, in larger letters. */
+const DETAIL_ZOOM = 0.75;
 const FOLLOW_ZOOM = 0.85;
 const RUN_WORDS = {
   "node.a11yDescription.default": "Press Enter to see this node's details.",
@@ -69,6 +71,7 @@ export function Canvas(props: CanvasProps) {
         zoomOnScroll={isEditor}
         preventScrolling={isEditor}
         onMoveStart={stopFollowing}
+        attributionPosition="bottom-left"
         minZoom={MIN_ZOOM}
         maxZoom={2}
       >
@@ -91,6 +94,7 @@ function Camera({ isFollowing, setFollowing, current }: CameraProps) {
   const width = useStore((state) => state.width);
   const height = useStore((state) => state.height);
   const count = useStore((state) => state.nodes.length);
+  const isFar = useStore((state) => state.transform[2] < DETAIL_ZOOM);
   const moved = useRef(false);
 
   useEffect(() => {
@@ -111,7 +115,7 @@ function Camera({ isFollowing, setFollowing, current }: CameraProps) {
   }, [flow, isFollowing, width, height, count, current]);
 
   return (
-    <Panel position="bottom-right" className="canvas-tools">
+    <Panel position="bottom-right" className={`canvas-tools ${isFar ? "is-far" : ""}`}>
       <Tool icon="plus" label="Zoom in" onUse={() => flow.zoomIn()} />
       <Tool icon="dash" label="Zoom out" onUse={() => flow.zoomOut()} />
       <Tool

@@ -1,5 +1,5 @@
 import { memo, useEffect, useRef, useState } from "react";
-import type { LogLine } from "../stream/view";
+import { type LogLine, PAGE } from "../stream/view";
 import { Icon } from "../ui/icon";
 import { clock } from "../ui/time";
 import { useView } from "./show";
@@ -143,13 +143,15 @@ const LogPage = memo(function LogPage({ page, level, nodeId, onSelect }: LogPage
   const lines = page.filter((line) => passes(line, { level, nodeId }));
   if (!lines.length) return null;
   return (
-    <ol className="log-page">
+    <ol className={`log-page ${page.length === PAGE ? "is-full" : ""}`}>
       {lines.map((line) => (
         <li key={line.seq} className={`line is-${line.level}`}>
           <time dateTime={new Date(line.at).toISOString()}>{clock(line.at)}</time>
-          {line.level !== "info" && <span className="line-level">{line.level}</span>}
-          {line.nodeId && <NodeName id={line.nodeId} onSelect={onSelect} />}
-          <span className="line-message">{line.message}</span>
+          {line.nodeId ? <NodeName id={line.nodeId} onSelect={onSelect} /> : <span className="line-node" />}
+          <span className="line-message">
+            {line.level !== "info" && <b>{line.level} </b>}
+            {line.message}
+          </span>
         </li>
       ))}
     </ol>

@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "react";
 import { useNodeTypes } from "../api/queries";
 import type { Attempt, NodeView } from "../stream/view";
 import { Icon } from "../ui/icon";
@@ -28,10 +29,15 @@ export function NodeList({ onSelect }: { onSelect: (id: string) => void }) {
 
 function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void }) {
   const node = useView((view) => view.nodes[id]);
+  const row = useRef<HTMLButtonElement>(null);
+  const isOnStage = useView((view) => view.currentNode === id);
+  useEffect(() => {
+    if (isOnStage && row.current) bringIntoView(row.current);
+  }, [isOnStage]);
   if (!node) return null;
   const look = stepLook(node.status);
   return (
-    <button type="button" className={`node-row ${look.tone}`} onClick={() => onSelect(id)}>
+    <button ref={row} type="button" className={`node-row ${look.tone}`} onClick={() => onSelect(id)}>
       <span className="node-row-mark">
         <Icon name={look.icon} size={15} />
       </span>
@@ -46,6 +52,14 @@ function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void 
       {node.error && <span className="node-row-error">{node.error}</span>}
     </button>
   );
+}
+
+/** Scrolls the list, never the page, and not under the hands of somebody who is in it. */
+function bringIntoView(row: HTMLElement): void {
+  const panel = row.closest<HTMLElement>("[role=tabpanel]");
+  if (!panel || panel.matches(":hover, :focus-within")) return;
+  const middle = row.offsetTop - panel.offsetTop - panel.clientHeight / 2;
+  panel.scrollTo({ top: middle, behavior: "smooth" });
 }
 
 function Took({ node }: { node: NodeView }) {
@@ -67,7 +81,7 @@ export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) 
         <Icon name="back" size={15} /> All nodes
       </button>
       <header>
-        <h3>{node.name}</h3>
+        <h2>{node.name}</h2>
         <StepStatusChip status={node.status} />
       </header>
       <p className="soft">
@@ -80,7 +94,7 @@ export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) 
       {node.attempts.length > 0 && <Attempts attempts={node.attempts} />}
       {node.output && Object.keys(node.output).length > 0 && (
         <section>
-          <h4>Handed on</h4>
+          <h3>Handed on</h3>
           <Value value={node.output} />
           <CopyButton value={node.output} />
         </section>
@@ -107,7 +121,7 @@ function NodeFailure({ node }: { node: NodeView }) {
 function Attempts({ attempts }: { attempts: readonly Attempt[] }) {
   return (
     <section>
-      <h4>Attempts</h4>
+      <h3>Attempts</h3>
       <ol className="attempts">
         {attempts.map((attempt) => (
           <li key={attempt.number}>
@@ -135,7 +149,7 @@ function LastWords({ id }: { id: string }) {
   if (!lines.length) return null;
   return (
     <section>
-      <h4>Last lines</h4>
+      <h3>Last lines</h3>
       <ul className="last-words">
         {lines.map((line) => (
           <li key={line.seq}>{line.message}</li>

@@ -40,6 +40,7 @@ export function SidePane({ selected, onSelect }: SidePaneProps) {
             id: "nodes",
             label: "Nodes",
             count: nodes,
+            thing: selected,
             content: selected ? <NodeDetails id={selected} onBack={() => onSelect(null)} /> : list,
           },
           { id: "result", label: "Result", content: <Result /> },

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { type CSSProperties, useEffect, useRef, useState } from "react";
 import { isFinal } from "../api/nouns";
 import type { Shot } from "../stream/view";
 import { Icon } from "../ui/icon";
@@ -26,9 +26,10 @@ function Picture({ shot, onSelect }: { shot: Shot; onSelect: (node: string) => v
   const { artifact } = shot;
   const shown = useLoaded(contentAddress(artifact));
   const node = useView((view) => (shot.nodeId ? view.nodes[shot.nodeId]?.name : null));
+  const ratio = artifact.width && artifact.height ? artifact.width / artifact.height : 16 / 9;
   const failed = artifact.kind === "failure_screenshot";
   return (
-    <figure className={`picture ${failed ? "is-failure" : ""}`}>
+    <figure className={`picture ${failed ? "is-failure" : ""}`} style={{ "--ratio": ratio } as CSSProperties}>
       <div className="picture-bar">
         <Icon name={failed ? "warning" : "globe"} size={14} />
         <span className="picture-url">{artifact.page_url ?? "about:blank"}</span>

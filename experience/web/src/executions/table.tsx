@@ -53,9 +53,14 @@ function Row({ item }: { item: ExecutionSummary }) {
   );
 }
 
+/** A node's id as words; lists don't know its name. */
+export function readable(nodeId: string): string {
+  return nodeId.replace(/[-_]+/g, " ");
+}
+
 function about(item: ExecutionSummary): string {
   if (item.error) return item.error.message;
-  if (!isFinal(item.status) && item.current_node) return `At ${item.current_node}`;
+  if (!isFinal(item.status) && item.current_node) return `At ${readable(item.current_node)}`;
   if (item.workflow_version) return `Version ${item.workflow_version}`;
   return `${item.realm} · ${item.intent}`;
 }

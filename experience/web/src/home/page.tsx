@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 import { Link } from "wouter";
 import type { ExecutionSummary } from "../api/nouns";
 import { usePendingIntents, useStage, useWorkflows } from "../api/queries";
-import { ExecutionTable } from "../executions/table";
+import { ExecutionTable, readable } from "../executions/table";
 import { Empty, Loading } from "../ui/empty";
 import { Status } from "../ui/status";
 import { Elapsed } from "../ui/time";
@@ -47,7 +47,7 @@ export function HomePage() {
           </Section>
         )}
         <Section title="Recent" more={<Link href="/executions">All executions</Link>}>
-          {stage.data && <ExecutionTable items={stage.data.newest} empty="Nothing has run yet" />}
+          {stage.data && <ExecutionTable items={stage.data.ended} empty="Nothing has come to its end yet" />}
         </Section>
       </div>
       <Section title="Workflows" className="home-side">
@@ -77,7 +77,7 @@ function Running({ item }: { item: ExecutionSummary }) {
     <Link href={`/executions/${item.execution_id}`} className="running-card card">
       <span className="running-name">{item.name}</span>
       <Status status={item.status} />
-      <span className="running-node soft">{item.current_node ?? "In the wings"}</span>
+      <span className="running-node soft">{item.current_node ? readable(item.current_node) : "In the wings"}</span>
       <span className="soft">
         <Elapsed from={Date.parse(item.started_at ?? item.created_at)} to={null} />
       </span>

@@ -13,7 +13,7 @@ export function isDemo(workflow: WorkflowSummary): boolean {
 export function DemoCard({ workflow }: { workflow: WorkflowSummary }) {
   return (
     <section className="demo" aria-labelledby="demo-title">
-      <div className="demo-lights" aria-hidden="true" />
+      <GhostLight />
       <h2 id="demo-title">{workflow.name}</h2>
       <p>{workflow.description || "A real browser does the work, and you watch."}</p>
       <div className="demo-act">
@@ -21,6 +21,23 @@ export function DemoCard({ workflow }: { workflow: WorkflowSummary }) {
         <span>{workflow.nodes} steps on a real browser</span>
       </div>
     </section>
+  );
+}
+
+/** The lamp that is left burning on an empty stage. */
+function GhostLight() {
+  return (
+    <svg className="ghost-light" viewBox="0 0 120 260" aria-hidden="true" focusable="false">
+      <path d="M60 78v164M34 246h52" stroke="#4b3a4a" strokeWidth="4" strokeLinecap="round" />
+      <circle cx="60" cy="52" r="15" fill="#ffe9b8" />
+      <path
+        d="M40 74c-6-14-5-32 6-43 8-7 20-7 28 0 11 11 12 29 6 43zM60 26v48M46 31c-4 14-4 29 0 43M74 31c4 14 4 29 0 43M39 54h42"
+        fill="none"
+        stroke="#6d5745"
+        strokeWidth="2"
+      />
+      <path d="M50 74h20v8H50z" fill="#4b3a4a" />
+    </svg>
   );
 }
 

@@ -9,6 +9,7 @@ import { Announcer } from "../ui/announce";
 import { Loading } from "../ui/empty";
 import { Icon } from "../ui/icon";
 import { Trouble } from "../ui/trouble";
+import { Boundary } from "./boundary";
 import { MeContext } from "./me";
 import { ThemeSwitch } from "./theme";
 import { Wordmark } from "./wordmark";
@@ -60,7 +61,13 @@ export function Shell({ children }: { children: ReactNode }) {
       </header>
       <main id="main" tabIndex={-1}>
         <FocusOnArrival here={here} />
-        {me.data ? <MeContext value={me.data}>{children}</MeContext> : <Loading what="the page" />}
+        {me.data ? (
+          <MeContext value={me.data}>
+            <Boundary key={here}>{children}</Boundary>
+          </MeContext>
+        ) : (
+          <Loading what="the page" />
+        )}
       </main>
       <Announcer />
     </div>

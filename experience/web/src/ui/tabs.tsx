@@ -6,6 +6,8 @@ export interface Tab<Id extends string> {
   label: string;
   count?: number;
   content: ReactNode;
+  /** What the tab shows: another thing is read from its beginning. */
+  thing?: string | null;
 }
 
 interface TabsProps<Id extends string> {
@@ -50,6 +52,7 @@ export function Tabs<Id extends string>({ label, tabs, chosen, onChoose }: TabsP
         ))}
       </div>
       <div
+        key={`${shown.id} ${shown.thing ?? ""}`}
         className="tab-panel"
         role="tabpanel"
         id={`${prefix}panel`}
