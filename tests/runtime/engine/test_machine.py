@@ -1,0 +1,401 @@
+"""The machine in scenes that a person would describe."""
+
+import pytest
+
+from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
+from contracts.workflow import JsonObject
+from runtime.engine.commands import (
+    GRACE_S,
+    Command,
+    EndAttempt,
+    Finish,
+    Recorded,
+    SkipNode,
+    SkipReason,
+    StartNode,
+    StopRunning,
+)
+from runtime.engine.machine import Machine
+from tests.runtime.engine.drawn import PAGE, edge, node, plan
+
+
+def fail(code: FailureCode = FailureCode.NAVIGATION_FAILED) -> Failure:
+    return Failure(code=code, message="It broke.", hint="Mend it.")
+
+
+def started(commands: list[Command]) -> list[str]:
+    return [command.node_id for command in commands if isinstance(command, StartNode)]
+
+
+def skipped(commands: list[Command]) -> dict[str, SkipReason]:
+    return {command.node_id: command.reason for command in commands if isinstance(command, SkipNode)}
+
+
+def end(commands: list[Command]) -> Finish:
+    assert isinstance(commands[-1], Finish)
+    return commands[-1]
+
+
+def page(name: str, out: object = None) -> JsonObject:
+    return {PAGE: name} if out is None else {PAGE: name, "Out": out}
+
+
+BROWSE = plan(
+    [node("open", "open"), node("fill", "touch"), node("read", "touch")],
+    [edge(f"open.{PAGE}", f"fill.{PAGE}"), edge(f"fill.{PAGE}", f"read.{PAGE}")],
+)
+
+
+def test_a_walk_through_a_page_ends_with_what_nobody_took() -> None:
+    machine = Machine(BROWSE, {})
+    assert started(machine.start()) == ["open"]
+    assert machine.current_node == "open"
+    (fill,) = machine.on_succeeded("open", page("open"))
+    assert fill == StartNode("fill", 1, 2, {PAGE: "open"}, 0.0)
+    assert machine.progress == pytest.approx(1 / 3)
+    machine.on_succeeded("fill", page("open"))
+    finish = end(machine.on_succeeded("read", page("open", out="text")))
+    assert finish == Finish(ExecutionStatus.COMPLETED, {"read": {"Out": "text"}}, None, 3, 0)
+
+
+def test_an_empty_plan_is_complete_at_once() -> None:
+    finish = end(Machine(plan([node("a", "work")], []).model_copy(update={"nodes": []}), {}).start())
+    assert finish.status is ExecutionStatus.COMPLETED
+
+
+def test_siblings_run_at_once_up_to_the_limit_and_the_next_phase_waits_for_all() -> None:
+    five = plan(
+        [*(node(f"w{number}", "work") for number in range(4)), node("last", "need")],
+        [edge("w0.Out", "last.Must")],
+        max_parallel=3,
+    )
+    machine = Machine(five, {})
+    assert started(machine.start()) == ["w0", "w1", "w2"]
+    assert started(machine.on_succeeded("w0", {"Out": 0})) == ["w3"]
+    assert machine.on_succeeded("w1", {"Out": 1}) == []
+    assert machine.on_succeeded("w2", {"Out": 2}) == []
+    assert started(machine.on_succeeded("w3", {"Out": 3})) == ["last"]
+
+
+def test_two_nodes_of_one_page_take_turns_and_another_page_does_not_wait() -> None:
+    pages = plan(
+        [node("p", "open"), node("q", "open"), node("p1", "touch"), node("p2", "touch"), node("q1", "touch")],
+        [edge(f"p.{PAGE}", f"p1.{PAGE}"), edge(f"p.{PAGE}", f"p2.{PAGE}"), edge(f"q.{PAGE}", f"q1.{PAGE}")],
+    )
+    machine = Machine(pages, {})
+    machine.start()
+    machine.on_succeeded("p", page("p"))
+    assert started(machine.on_succeeded("q", page("q"))) == ["p1", "q1"]
+    assert started(machine.on_succeeded("p1", page("p"))) == ["p2"]
+
+
+def test_a_join_after_a_branch_runs_with_the_side_that_was_taken() -> None:
+    branch = plan(
+        [node("fork", "fork"), node("yes", "gate"), node("no", "gate"), node("join", "work")],
+        [
+            edge("fork.Yes", "yes.When"),
+            edge("fork.No", "no.When"),
+            edge("yes.Out", "join.In"),
+            edge("no.Out", "join.In"),
+        ],
+    )
+    machine = Machine(branch, {})
+    machine.start()
+    commands = machine.on_succeeded("fork", {"Yes": "taken", "Out": 1})
+    assert started(commands) == ["yes"]
+    assert skipped(commands) == {"no": SkipReason.NOT_REACHED}
+    (join,) = machine.on_succeeded("yes", {"Out": "from yes"})
+    assert isinstance(join, StartNode)
+    assert join.inputs == {"In": ["from yes"]}
+    assert end(machine.on_succeeded("join", {"Out": "done"})).nodes_completed == 3
+
+
+@pytest.mark.parametrize(
+    ("join", "inputs"),
+    [("any", {"In": ["left"]}), ("first", {"In": "left"}), ("all", {})],
+)
+def test_joins_differ_in_what_one_dead_edge_of_two_means(join: str, inputs: JsonObject) -> None:
+    merging = plan(
+        [node("left", "work"), node("right", "work", on_error="continue"), node("both", "work", join=join)],
+        [edge("left.Out", "both.In"), edge("right.Out", "both.In")],
+    )
+    machine = Machine(merging, {})
+    machine.start()
+    machine.on_succeeded("left", {"Out": "left"})
+    start = machine.on_failed("right", fail(), retryable=False)[-1]
+    assert isinstance(start, StartNode)
+    assert start.inputs == inputs
+
+
+def test_a_live_edge_wins_over_a_literal_and_a_dead_one_leaves_it() -> None:
+    fed = plan(
+        [node("source", "work", on_error="continue"), node("sink", "need", {"Must": "typed"})],
+        [edge("source.Out", "sink.Must")],
+    )
+    machine = Machine(fed, {})
+    machine.start()
+    (live,) = machine.on_succeeded("source", {"Out": "sent"})
+    machine = Machine(fed, {})
+    machine.start()
+    dead = machine.on_failed("source", fail(), retryable=False)[-1]
+    assert isinstance(live, StartNode)
+    assert isinstance(dead, StartNode)
+    assert (live.inputs["Must"], dead.inputs["Must"]) == ("sent", "typed")
+
+
+class TestErrors:
+    """What follows a failure."""
+
+    TWO = plan([node("a", "work", attempts=1), node("b", "work"), node("c", "need")], [edge("a.Out", "c.Must")])
+
+    def test_stop_lets_siblings_finish_and_starts_nothing_more(self) -> None:
+        machine = Machine(self.TWO, {})
+        machine.start()
+        commands = machine.on_failed("a", fail(), retryable=True)
+        assert commands == [EndAttempt("a", 1, 1, StepStatus.FAILED, fail()), StopRunning(GRACE_S)]
+        commands = machine.on_succeeded("b", {"Out": "partial"})
+        assert skipped(commands) == {"c": SkipReason.STOPPED}
+        assert end(commands) == Finish(ExecutionStatus.FAILED, {"b": {"Out": "partial"}}, fail(), 1, 1)
+
+    def test_two_failures_say_once_to_stop_and_the_first_is_the_reason(self) -> None:
+        machine = Machine(plan([node(name, "work", attempts=1) for name in "abc"], []), {})
+        machine.start()
+        machine.on_failed("a", fail(), retryable=False)
+        commands = machine.on_failed("b", fail(FailureCode.TIMEOUT), retryable=False)
+        assert commands == [EndAttempt("b", 1, 1, StepStatus.FAILED, fail(FailureCode.TIMEOUT))]
+        assert end(machine.on_succeeded("c", {})).failure == fail()
+
+    @pytest.mark.parametrize("settings", [{"on_error": "continue"}, {"critical": False}])
+    def test_continue_hands_the_page_on_but_no_data(self, settings: JsonObject) -> None:
+        banner = plan(
+            [node("open", "open"), node("banner", "press", **settings), node("next", "touch"), node("data", "need")],
+            [
+                edge(f"open.{PAGE}", f"banner.{PAGE}"),
+                edge(f"banner.{PAGE}", f"next.{PAGE}"),
+                edge("banner.Out", "data.Must"),
+            ],
+        )
+        machine = Machine(banner, {})
+        machine.start()
+        machine.on_succeeded("open", page("open"))
+        commands = machine.on_failed("banner", fail(FailureCode.ELEMENT_NOT_FOUND), retryable=False)
+        assert started(commands) == ["next"]
+        assert skipped(commands) == {"data": SkipReason.NOT_REACHED}
+        finish = end(machine.on_succeeded("next", page("open")))
+        assert (finish.status, finish.nodes_failed) == (ExecutionStatus.COMPLETED, 1)
+
+    def test_use_default_puts_out_what_was_declared(self) -> None:
+        fallback = plan(
+            [node("a", "work", on_error="use_default", default={"Out": []}), node("b", "need")],
+            [edge("a.Out", "b.Must")],
+        )
+        machine = Machine(fallback, {})
+        machine.start()
+        start = machine.on_failed("a", fail(), retryable=False)[-1]
+        assert isinstance(start, StartNode)
+        assert start.inputs == {"Must": []}
+
+    def test_route_takes_the_error_way_only(self) -> None:
+        routed = plan(
+            [node("a", "work", on_error="route"), node("well", "need"), node("ill", "need")],
+            [edge("a.Out", "well.Must"), edge("a.Error", "ill.Must")],
+        )
+        machine = Machine(routed, {})
+        machine.start()
+        commands = machine.on_failed("a", fail(), retryable=False)
+        assert skipped(commands) == {"well": SkipReason.NOT_REACHED}
+        start = commands[-1]
+        assert isinstance(start, StartNode)
+        assert start.inputs["Must"] == {"code": "navigation_failed", "message": "It broke.", "hint": "Mend it."}
+
+    def test_a_retryable_failure_is_tried_again_after_a_while(self) -> None:
+        machine = Machine(plan([node("a", "work")], []), {})
+        machine.start()
+        delays = []
+        for attempt in range(1, 5):
+            ended, start = machine.on_failed("a", fail(FailureCode.TIMEOUT), retryable=True)
+            assert ended == EndAttempt("a", attempt, 1, StepStatus.RETRYING, fail(FailureCode.TIMEOUT))
+            assert isinstance(start, StartNode)
+            assert start.attempt == attempt + 1
+            delays.append(start.delay_s)
+        assert delays == [2, 4, 8, 16]
+        assert end(machine.on_failed("a", fail(FailureCode.TIMEOUT), retryable=True)).status is ExecutionStatus.FAILED
+
+    def test_an_unsafe_node_is_tried_once_unless_a_person_allows_more(self) -> None:
+        for attempts, status in ((None, StepStatus.FAILED), (2, StepStatus.RETRYING)):
+            press = node("press", "press", attempts=attempts) if attempts else node("press", "press")
+            machine = Machine(plan([node("open", "open"), press], [edge(f"open.{PAGE}", f"press.{PAGE}")]), {})
+            machine.start()
+            machine.on_succeeded("open", page("open"))
+            ended = machine.on_failed("press", fail(FailureCode.TIMEOUT), retryable=True)[0]
+            assert isinstance(ended, EndAttempt)
+            assert ended.status is status
+
+
+class TestEnding:
+    """Cancel and the time limit."""
+
+    def test_cancel_stops_what_runs_and_keeps_what_was_done(self) -> None:
+        machine = Machine(BROWSE, {})
+        machine.start()
+        machine.on_succeeded("open", page("open", out="kept"))
+        assert machine.on_cancel("no longer needed") == [StopRunning(0.0)]
+        assert machine.on_cancel("again") == []
+        commands = machine.on_failed("fill", fail(FailureCode.STOPPED), retryable=True)
+        assert [type(command) for command in commands] == [EndAttempt, SkipNode, Finish]
+        finish = end(commands)
+        assert finish.status is ExecutionStatus.CANCELLED
+        assert finish.reason == "no longer needed"
+        assert finish.output == {"open": {"Out": "kept"}}
+
+    def test_cancel_before_anything_runs_is_the_end(self) -> None:
+        machine = Machine(BROWSE, {})
+        commands = machine.on_cancel("early")
+        assert end(commands).status is ExecutionStatus.CANCELLED
+        assert machine.start() == []
+
+    def test_cancel_during_the_grace_of_a_failure_shortens_it_and_stays_a_failure(self) -> None:
+        machine = Machine(TestErrors.TWO, {})
+        machine.start()
+        machine.on_failed("a", fail(), retryable=False)
+        assert machine.on_cancel("hurry") == [StopRunning(0.0)]
+        assert end(machine.on_failed("b", fail(FailureCode.STOPPED), retryable=False)).failure == fail()
+
+    def test_the_time_limit_fails_it_and_says_which_limit(self) -> None:
+        machine = Machine(BROWSE, {})
+        machine.start()
+        assert machine.on_deadline() == [StopRunning(0.0)]
+        finish = end(machine.on_failed("open", fail(FailureCode.STOPPED), retryable=False))
+        assert finish.failure is not None
+        assert finish.failure.code is FailureCode.DEADLINE_EXCEEDED
+        assert "900 s" in finish.failure.message
+
+    def test_an_outcome_nobody_waits_for_is_named(self) -> None:
+        machine = Machine(BROWSE, {})
+        with pytest.raises(ValueError, match="open was reported, but it is pending"):
+            machine.on_succeeded("open", {})
+        machine.on_cancel("")
+        with pytest.raises(ValueError, match="after the end"):
+            machine.on_failed("open", fail(), retryable=False)
+
+
+class TestLostPages:
+    """A page that has to be brought back."""
+
+    def test_a_crash_runs_the_way_to_the_page_again_and_keeps_the_first_outputs(self) -> None:
+        machine = Machine(BROWSE, {})
+        machine.start()
+        machine.on_succeeded("open", page("open"))
+        machine.on_succeeded("fill", page("open", out="first"))
+        ended, start = machine.on_failed("read", fail(FailureCode.BROWSER_CRASHED), retryable=True)
+        assert isinstance(ended, EndAttempt)
+        assert start == StartNode("open", 2, 1, {}, 0.0, replay=True)
+        assert machine.progress == pytest.approx(2 / 3)
+        assert started(machine.on_succeeded("open", page("open"))) == ["fill"]
+        (again,) = machine.on_succeeded("fill", page("open", out="second"))
+        assert again == StartNode("read", 2, 3, {PAGE: "open"}, 2.0)
+        assert end(machine.on_succeeded("read", page("open"))).output == {"fill": {"Out": "first"}}
+
+    def test_a_crash_after_something_unsafe_is_not_made_good(self) -> None:
+        bought = plan(
+            [node("open", "open"), node("buy", "press"), node("read", "touch")],
+            [edge(f"open.{PAGE}", f"buy.{PAGE}"), edge(f"buy.{PAGE}", f"read.{PAGE}")],
+        )
+        machine = Machine(bought, {})
+        machine.start()
+        machine.on_succeeded("open", page("open"))
+        machine.on_succeeded("buy", page("open"))
+        commands = machine.on_failed("read", fail(FailureCode.BROWSER_CRASHED), retryable=True)
+        assert started(commands) == []
+        assert end(commands).failure == fail(FailureCode.BROWSER_CRASHED)
+
+    def test_a_replay_that_fails_ends_it_whatever_the_policy(self) -> None:
+        lenient = plan(
+            [node("open", "open"), node("fill", "touch", on_error="continue"), node("read", "touch")],
+            [edge(f"open.{PAGE}", f"fill.{PAGE}"), edge(f"fill.{PAGE}", f"read.{PAGE}")],
+        )
+        machine = Machine(lenient, {})
+        machine.start()
+        machine.on_succeeded("open", page("open"))
+        machine.on_succeeded("fill", page("open"))
+        machine.on_failed("read", fail(FailureCode.BROWSER_CRASHED), retryable=True)
+        machine.on_succeeded("open", page("open"))
+        finish = end(machine.on_failed("fill", fail(FailureCode.ELEMENT_NOT_FOUND), retryable=False))
+        assert finish.status is ExecutionStatus.FAILED
+        assert finish.failure == fail(FailureCode.ELEMENT_NOT_FOUND)
+
+
+class TestRecovery:
+    """Going on after a worker was lost."""
+
+    DONE = (
+        Recorded("open", 1, StepStatus.SUCCESS, page("open")),
+        Recorded("fill", 1, StepStatus.SUCCESS, page("open", out="kept")),
+    )
+
+    def test_a_safe_node_in_flight_runs_again_once_its_page_is_back(self) -> None:
+        machine = Machine.recover(BROWSE, {}, [*self.DONE, Recorded("read", 1, StepStatus.RUNNING)])
+        lost, start = machine.start()
+        assert isinstance(lost, EndAttempt)
+        assert (lost.status, lost.failure.code) == (StepStatus.RETRYING, FailureCode.WORKER_LOST)
+        assert start == StartNode("open", 2, 1, {}, 0.0, replay=True)
+        machine.on_succeeded("open", page("open"))
+        (again,) = machine.on_succeeded("fill", page("open"))
+        assert again == StartNode("read", 2, 3, {PAGE: "open"}, 0.0)
+
+    def test_data_alone_needs_no_page_and_no_replay(self) -> None:
+        data = plan(
+            [node("open", "open"), node("read", "touch"), node("sum", "need")],
+            [edge(f"open.{PAGE}", f"read.{PAGE}"), edge("read.Out", "sum.Must")],
+        )
+        rows = [self.DONE[0], Recorded("read", 1, StepStatus.SUCCESS, page("open", out="text"))]
+        machine = Machine.recover(data, {}, rows)
+        assert machine.start() == [StartNode("sum", 1, 3, {"Must": "text"}, 0.0)]
+
+    def test_a_way_back_past_something_unsafe_asks_a_person(self) -> None:
+        bought = plan(
+            [node("open", "open"), node("buy", "press"), node("read", "touch")],
+            [edge(f"open.{PAGE}", f"buy.{PAGE}"), edge(f"buy.{PAGE}", f"read.{PAGE}")],
+        )
+        rows = [self.DONE[0], Recorded("buy", 1, StepStatus.SUCCESS, page("open"))]
+        commands = Machine.recover(bought, {}, rows).start()
+        finish = end(commands)
+        assert skipped(commands) == {"read": SkipReason.STOPPED}
+        assert finish.failure is not None
+        assert finish.failure.code is FailureCode.INTERRUPTED_UNSAFE
+        assert "“Press”, which led to it, must not run twice" in finish.failure.message
+
+    def test_a_click_that_found_nothing_does_not_bar_the_way_back(self) -> None:
+        banner = plan(
+            [node("open", "open"), node("banner", "press", critical=False), node("read", "touch")],
+            [edge(f"open.{PAGE}", f"banner.{PAGE}"), edge(f"banner.{PAGE}", f"read.{PAGE}")],
+        )
+        missed = Recorded("banner", 1, StepStatus.FAILED, failure=fail(FailureCode.ELEMENT_NOT_FOUND))
+        machine = Machine.recover(banner, {}, [self.DONE[0], missed])
+        assert started(machine.start()) == ["open"]
+        assert started(machine.on_succeeded("open", page("open"))) == ["read"]
+
+    def test_a_retry_that_was_due_keeps_its_count_and_its_delay(self) -> None:
+        work = plan([node("a", "work", attempts=3)], [])
+        retrying = [Recorded("a", number, StepStatus.RETRYING, failure=fail(FailureCode.TIMEOUT)) for number in (1, 2)]
+        machine = Machine.recover(work, {}, retrying)
+        assert machine.start() == [StartNode("a", 3, 1, {}, 4.0)]
+        assert end(machine.on_failed("a", fail(FailureCode.TIMEOUT), retryable=True)).status is ExecutionStatus.FAILED
+
+    def test_a_failure_that_was_ending_it_still_ends_it(self) -> None:
+        rows = [Recorded("a", 1, StepStatus.FAILED, failure=fail()), Recorded("b", 1, StepStatus.RUNNING)]
+        commands = Machine.recover(TestErrors.TWO, {}, rows).start()
+        assert started(commands) == []
+        assert end(commands).failure == fail()
+
+    def test_a_replay_in_flight_counts_as_the_success_it_was(self) -> None:
+        rows = [*self.DONE, Recorded("read", 1, StepStatus.RUNNING), Recorded("open", 2, StepStatus.RUNNING)]
+        machine = Machine.recover(BROWSE, {}, rows)
+        commands = machine.start()
+        assert commands[-1] == StartNode("open", 3, 1, {}, 0.0, replay=True)
+
+    def test_one_that_was_only_queued_may_run_even_if_unsafe(self) -> None:
+        pressed = plan([node("open", "open"), node("press", "press")], [edge(f"open.{PAGE}", f"press.{PAGE}")])
+        machine = Machine.recover(pressed, {}, [self.DONE[0], Recorded("press", 1, StepStatus.QUEUED)])
+        machine.start()
+        assert started(machine.on_succeeded("open", page("open"))) == ["press"]
