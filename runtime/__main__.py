@@ -46,7 +46,7 @@ def _migrate(settings: Settings) -> int:
 def _run(settings: Settings, command: str) -> int:
     from runtime.app import run  # noqa: PLC0415 — a migration needs none of it
 
-    loop = uvicorn.Config(app="").get_loop_factory()
+    loop = uvicorn.Config(app="", log_config=None).get_loop_factory()
     try:
         with asyncio.Runner(loop_factory=loop) as runner:
             runner.run(run(settings, serves=command != "work", works=command != "serve"))

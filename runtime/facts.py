@@ -34,7 +34,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 PICTURES = frozenset({ArtifactKind.SCREENSHOT, ArtifactKind.FAILURE_SCREENSHOT})
 
 
-def begin_step(step_id: StepId, node: PlannedNode, attempt: int, now: datetime) -> StepRecord:
+def begin_step(step_id: StepId, node: PlannedNode, attempt: int, epoch: int, now: datetime) -> StepRecord:
     """An attempt that begins now."""
     return StepRecord(
         step_id=step_id,
@@ -42,12 +42,13 @@ def begin_step(step_id: StepId, node: PlannedNode, attempt: int, now: datetime) 
         node_type=node.type,
         phase=node.phase,
         attempt=attempt,
+        epoch=epoch,
         status=StepStatus.RUNNING,
         started_at=now,
     )
 
 
-def unbegun_step(step_id: StepId, node: PlannedNode, attempt: int) -> StepRecord:
+def unbegun_step(step_id: StepId, node: PlannedNode, attempt: int, epoch: int) -> StepRecord:
     """An attempt that ends before it began: skipped, or stopped while it waited for its turn."""
     return StepRecord(
         step_id=step_id,
@@ -55,6 +56,7 @@ def unbegun_step(step_id: StepId, node: PlannedNode, attempt: int) -> StepRecord
         node_type=node.type,
         phase=node.phase,
         attempt=attempt,
+        epoch=epoch,
         status=StepStatus.QUEUED,
     )
 
@@ -81,7 +83,7 @@ def end_step(
     )
 
 
-def tell_step(execution_id: ExecutionId, epoch: int, step: StepRecord, now: datetime) -> list[Event]:
+def tell_step(execution_id: ExecutionId, step: StepRecord, now: datetime) -> list[Event]:
     """The events of a step's new state: the API guide's shape, and ours with more in it."""
     state = NodeStateData(
         status=step.status,
@@ -96,7 +98,7 @@ def tell_step(execution_id: ExecutionId, epoch: int, step: StepRecord, now: date
         node_type=step.node_type,
         phase=step.phase,
         attempt=step.attempt,
-        epoch=epoch,
+        epoch=step.epoch,
         status=step.status,
         code=step.error.code.value if step.error else None,
         duration_ms=step.duration_ms,

@@ -24,7 +24,8 @@ _MAX_MESSAGE = 8_000
 class Ledger:
     """Turns what happened to nodes into rows and events on a sheet."""
 
-    def __init__(self, plan: Plan, past: Recovered, writer: ArtifactWriter, telemetry: Telemetry) -> None:
+    def __init__(self, epoch: int, plan: Plan, past: Recovered, writer: ArtifactWriter, telemetry: Telemetry) -> None:
+        self._epoch = epoch
         self._nodes = {node.id: node for node in plan.nodes}
         self._open = past.in_flight
         self._attempts = past.attempts
@@ -38,7 +39,7 @@ class Ledger:
 
     def begin(self, start: StartNode, sheet: Sheet) -> None:
         """An attempt begins."""
-        step = begin_step(StepId(uuid7()), self._nodes[start.node_id], start.attempt, sheet.now)
+        step = begin_step(StepId(uuid7()), self._nodes[start.node_id], start.attempt, self._epoch, sheet.now)
         self._open[start.node_id] = step
         self._attempts[start.node_id] = start.attempt
         sheet.note_step(step)
@@ -58,14 +59,14 @@ class Ledger:
     def fail(self, node_id: str, attempt: int, status: StepStatus, failure: Failure, sheet: Sheet) -> None:
         """An attempt ended badly, perhaps before it began."""
         if node_id not in self._open:
-            self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt)
+            self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt, self._epoch)
             self._attempts[node_id] = attempt
         self._end(node_id, status, sheet, failure=failure)
 
     def skip(self, node_id: str, sheet: Sheet) -> None:
         """A node ends without running."""
         attempt = self._attempts.get(node_id, 0) + 1
-        self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt)
+        self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt, self._epoch)
         self._attempts[node_id] = attempt
         self._end(node_id, StepStatus.SKIPPED, sheet)
 

@@ -72,7 +72,7 @@ class Performance:
         self._nodes = {node.id: node for node in plan.nodes}
         self._machine = past.machine
         self._writer = ArtifactWriter(house.folder, lease.tenant_id, lease.execution_id)
-        self._ledger = Ledger(plan, past, self._writer, house.telemetry)
+        self._ledger = Ledger(lease.epoch, plan, past, self._writer, house.telemetry)
         self._logbook = Logbook(house.runs, lease)
         self._inbox: Queue[Cue] = Queue()
         self._attempts: dict[str, Task[None]] = {}

@@ -80,6 +80,7 @@ def _to_record(row: StepRow) -> StepRecord:
         node_type=row.node_type,
         phase=row.phase,
         attempt=row.attempt,
+        epoch=row.epoch,
         status=row.status,
         path=row.path,
         started_at=row.started_at,

@@ -37,7 +37,7 @@ class Sheet:
     def note_step(self, step: StepRecord) -> None:
         """A step has a new state."""
         self._steps.append(step)
-        self._events += tell_step(self._lease.execution_id, self._lease.epoch, step, self.now)
+        self._events += tell_step(self._lease.execution_id, step, self.now)
 
     def note_blobs(self, blobs: Iterable[StoredBlob]) -> None:
         """Something was stored."""

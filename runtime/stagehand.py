@@ -14,6 +14,7 @@ from runtime.catalogue import Catalogue
 from runtime.cues import Failed, Succeeded
 from runtime.engine.commands import StartNode
 from runtime.engine.plan import PlannedNode
+from runtime.facts import tell_artifact
 from runtime.handles import PageRef
 from runtime.logbook import Logbook
 from runtime.node import Level, NodeFailure
@@ -79,7 +80,8 @@ class Stagehand:
         except ArtifactStoreFailure as failure:
             raise NodeFailure(failure.code, failure.message, failure.hint, page_url=page_url) from failure
         try:
-            await self._logbook.record(Change(blobs=[blob]))
+            told = tell_artifact(blob.artifact.execution_id, blob.artifact, blob.artifact.created_at)
+            await self._logbook.record(Change(blobs=[blob], events=[told]))
         except BaseException:
             await asyncio.shield(self._writer.discard(blob))
             raise

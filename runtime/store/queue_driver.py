@@ -30,6 +30,7 @@ class ReconnectingDriver(Driver):
         self._name = name
         self._stopped = stopped
         self._lock = asyncio.Lock()
+        self._entered = 0
         self._listeners: list[tuple[str, NotifyCallback]] = []
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
@@ -74,17 +75,22 @@ class ReconnectingDriver(Driver):
 
     async def __aenter__(self) -> Self:
         """PgQueuer enters the driver too; connecting happens with the first query."""
+        self._entered += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close; whoever leaves last finds it closed already."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        """Close when the last one leaves: PgQueuer writes its last lines after it has left."""
+        self._entered -= 1
+        if self._entered > 0:
             return
-        try:
-            await connection.close(timeout=_CLOSE_S)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection.terminate()
+        async with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            try:
+                await connection.close(timeout=_CLOSE_S)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()
 
     async def _repeat(self, run: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[ResultT]]) -> ResultT:
         async for attempt in AsyncRetrying(

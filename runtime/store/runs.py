@@ -58,6 +58,8 @@ class StepRecord:
     node_type: str
     phase: int
     attempt: int
+    epoch: int
+    """Of the run that made the attempt; the run that ends it may be a later one."""
     status: StepStatus
     path: str = ""
     outputs: JsonObject | None = None
@@ -336,7 +338,7 @@ def _step_values(lease: Lease, step: StepRecord) -> dict[str, Any]:
         "node_id": step.node_id,
         "path": step.path,
         "attempt": step.attempt,
-        "epoch": lease.epoch,
+        "epoch": step.epoch,
         "node_type": step.node_type,
         "phase": step.phase,
         "status": step.status,

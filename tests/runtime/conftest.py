@@ -1,7 +1,7 @@
 """A migrated database per test process, and doors into it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
@@ -11,7 +11,7 @@ from contracts.model import TenantId
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.schema import migrate
-from tests.support.postgres import Database
+from tests.support.postgres import Database, Postgres
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,20 @@ def migrated(database: Database) -> Database:
     """The session's database with schema `runtime` in place."""
     asyncio.run(migrate(database.dsn("runtime_owner")))
     return database
+
+
+@pytest.fixture(scope="session")
+def blueprint(postgres: Postgres) -> Database:
+    """A migrated database that nobody connects to: tests that need a queue of their own copy it."""
+    made = postgres.create_database()
+    asyncio.run(migrate(made.dsn("runtime_owner")))
+    return made
+
+
+@pytest.fixture
+def own_database(make_database: Callable[..., Database], blueprint: Database) -> Database:
+    """A migrated database of this test alone."""
+    return make_database(blueprint)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def make_step(node_id: str, status: StepStatus, **changes: Any) -> StepRecord:
         "node_type": "delay",
         "phase": 1,
         "attempt": 1,
+        "epoch": 1,
         "status": status,
     }
     return StepRecord(**values | changes)

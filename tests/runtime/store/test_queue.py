@@ -1,7 +1,7 @@
 """The queue: in our own transaction, once per execution, handed back, left to whoever holds it, surviving restarts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -13,17 +13,14 @@ from contracts.model import ExecutionId, TenantId
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.queue import Entry, HandBack, Perform, PgQueue
-from runtime.store.schema import migrate
 from tests.runtime.conftest import Killer
 from tests.support.postgres import Database
 
 
 @pytest.fixture
-async def fresh(make_database: Callable[..., Database], migrated: Database) -> Database:
-    """A database of its own: nothing of other tests lies in its queue."""
-    database = make_database()
-    await migrate(database.dsn("runtime_owner"))
-    return database
+def fresh(own_database: Database) -> Database:
+    """Nothing of other tests lies in its queue."""
+    return own_database
 
 
 @pytest.fixture

@@ -1,0 +1,302 @@
+"""Executions end to end in one process: recorded in order, cancelled in time, resumed, handed back, never lost."""
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from contracts.events import TERMINAL
+from contracts.execution import ExecutionStatus, FailureCode, StepStatus
+from runtime.store.runs import Runs
+from tests.runtime.conftest import Killer
+from tests.runtime.made import make_execution
+from tests.runtime.staging import Staging, edge, node
+from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+async def staging(own_database: Database, tmp_path: Path) -> AsyncIterator[Staging]:
+    Echo.asked.clear()
+    Hang.left.clear()
+    Stumble.falls.clear()
+    made = Staging(own_database, tmp_path, TROUPE, grace_s=0.5)
+    yield made
+    await made.close()
+
+
+async def test_a_workflow_runs_to_its_end_and_its_log_tells_it_in_order(staging: Staging) -> None:
+    nodes = [node("a", "echo", {"Text": "hello"}), node("b", "echo")]
+    execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text")])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (row.result, row.credits, row.progress) == ({"b": {"Text": "hello"}}, 2, 1.0)
+    log = await staging.read(execution_id)
+    told = [
+        event.type if event.type != "node_update" else f"{event.node_id} {event.node_state.status}" for event in log
+    ]
+    assert [line for line in told if line != "step_update"] == [
+        "accepted",
+        "status",
+        "a running",
+        "log",
+        "a success",
+        "b running",
+        "status",
+        "log",
+        "b success",
+        "usage",
+        "status",
+        "completion",
+    ]
+    assert [event.type for event in log if event.type in TERMINAL] == ["completion"]
+
+
+async def test_cancel_stops_a_running_step_within_a_second_and_keeps_what_was_done(staging: Staging) -> None:
+    nodes = [node("a", "echo", {"Text": "kept"}), node("b", "hang"), node("c", "echo")]
+    edges = [edge("a", "b", "Text", "Text"), edge("b", "c", "Text", "Text")]
+    execution_id = await staging.submit(nodes, edges)
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "b")
+        asked = time.monotonic()
+        await staging.executions.request_cancel(staging.tenant_id, execution_id, "enough")
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
+        assert time.monotonic() - asked < 1
+    assert Hang.left == ["b"]
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert [(step.node_id, step.status) for step in steps] == [
+        ("a", StepStatus.SUCCESS),
+        ("b", StepStatus.FAILED),
+        ("c", StepStatus.SKIPPED),
+    ]
+    assert steps[1].error is not None
+    assert steps[1].error["code"] == FailureCode.STOPPED
+    assert (await staging.read(execution_id))[-1].type == "cancelled"
+
+
+async def test_a_cancel_whose_wake_up_is_lost_is_seen_all_the_same(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution_id = await staging.submit([node("a", "hang")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        async with staging.db.write(staging.tenant_id) as session:
+            silent = text("UPDATE runtime.executions SET cancel_requested_at = now()")
+            await (await session.connection()).execute(silent)
+        asked = time.monotonic()
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
+        assert time.monotonic() - asked < 1.5
+
+
+async def test_an_execution_has_a_time_limit(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "hang")], timeout_s=0.4)
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.error is not None
+    assert row.error["code"] == FailureCode.DEADLINE_EXCEEDED
+
+
+async def test_a_node_has_a_time_limit_and_its_failure_is_retried(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "hang", timeout_s=0.2, attempts=2)])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert [(step.attempt, step.status, step.error and step.error["code"]) for step in steps] == [
+        (1, StepStatus.RETRYING, FailureCode.TIMEOUT),
+        (2, StepStatus.FAILED, FailureCode.TIMEOUT),
+    ]
+
+
+async def test_cancel_reaches_a_node_that_waits_for_its_next_attempt(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "stumble", {"Text": "once"})])
+    async with staging.perform():
+        await staging.wait_for_event(execution_id, "step_update")
+        await staging.wait_until(execution_id, lambda row: row.head_seq > 5)
+        await staging.executions.request_cancel(staging.tenant_id, execution_id, "")
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
+
+
+async def test_what_a_node_type_raises_never_leaves_the_server(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "break")])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.error is not None
+    assert row.error["code"] == FailureCode.INTERNAL
+    assert "secret" not in str([event.model_dump_json() for event in await staging.read(execution_id)])
+
+
+async def test_large_outputs_become_artifacts_and_come_back_whole(staging: Staging) -> None:
+    nodes = [node("a", "flood"), node("b", "measure"), node("c", "flood")]
+    execution_id = await staging.submit(nodes, [edge("a", "b", "Value", "Value")])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.result is not None
+    assert row.result["b"] == {"Text": "100000"}
+    kept = row.result["c"]["Value"]
+    assert set(kept) == {"$artifact", "size", "preview"}
+    steps = {step.node_id: step for step in await staging.records.list_steps(staging.tenant_id, execution_id)}
+    assert steps["c"].outputs == {"Value": kept}
+    assert max(len(event.model_dump_json()) for event in await staging.read(execution_id)) < 70_000
+    artifacts = await staging.records.list_artifacts(staging.tenant_id, execution_id)
+    blob = await staging.records.get_blob(staging.tenant_id, artifacts[0].artifact_id)
+    stored = (await staging.folder.read_whole(blob.path)).decode()
+    assert '"odd":"\ufffd' in stored
+    assert '"number":null' in stored
+
+
+async def test_lines_are_gathered_and_stand_before_the_end_of_their_step(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "chatter")])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    log = await staging.read(execution_id)
+    lines = [event.log.message for event in log if event.type == "log"]
+    assert lines == [f"line {number}" for number in range(200)]
+    kinds = [event.type for event in log]
+    assert kinds.index("artifact") > len(kinds) - 1 - kinds[::-1].index("log")
+
+
+async def test_a_full_disk_fails_the_node_and_the_log_stays_right(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill)
+    ids = [await staging.submit([node("a", kind)]) for kind in ("chatter", "flood")]
+    async with staging.perform():
+        for execution_id in ids:
+            assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+            row = await staging.executions.get(staging.tenant_id, execution_id)
+            assert row.error is not None
+            assert row.error["code"] == FailureCode.ARTIFACT_STORE
+            assert (await staging.read(execution_id))[-1].type == "error"
+    assert [path for path in staging.artifact_dir.rglob("*") if path.is_file()] == []
+
+
+async def test_a_drain_hands_back_and_the_next_worker_goes_on_from_the_last_finished_step(staging: Staging) -> None:
+    nodes = [node("a", "echo", {"Text": "once"}), node("b", "hang"), node("c", "echo")]
+    execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text"), edge("b", "c", "Text", "Text")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "b")
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (row.status, row.epoch, row.losses) == (ExecutionStatus.RUNNING, 1, 0)
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.epoch == 2)
+        await staging.executions.request_cancel(staging.tenant_id, execution_id, "")
+        await staging.wait_for_end(execution_id)
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.losses == 0
+    assert Echo.asked == ["a"]
+
+
+async def test_a_drain_lets_short_steps_end(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "stumble", {"Text": "x"}), node("b", "echo")])
+    async with staging.perform() as worker:
+        await staging.wait_for_event(execution_id, "step_update")
+        worker.leave()
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert all(step.status is not StepStatus.RUNNING for step in steps)
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    assert row.losses == 0
+
+
+async def test_an_unsafe_step_in_flight_is_never_repeated(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "hang_unsafe")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.error is not None
+    assert row.error["code"] == FailureCode.INTERRUPTED_UNSAFE
+    assert Hang.left == ["a"]
+
+
+async def test_whoever_is_fenced_stops_and_writes_nothing(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "hang")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        stolen = await Runs(staging.db, staging._make_queue()).claim(staging.tenant_id, execution_id, "thief")
+        assert stolen is not None
+        before = len(await staging.read(execution_id))
+        async with asyncio.timeout(3):
+            while not Hang.left:  # noqa: ASYNC110 — the node type has no event
+                await asyncio.sleep(0.02)
+        assert len(await staging.read(execution_id)) == before
+
+
+async def test_an_execution_that_kills_its_workers_is_buried(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "echo")])
+    runs = Runs(staging.db, staging._make_queue())
+    for _ in range(4):
+        claimed = await runs.claim(staging.tenant_id, execution_id, "doomed")
+        assert claimed is not None
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.error is not None
+    assert row.error["code"] == FailureCode.WORKER_LOST
+    assert Echo.asked == []
+    assert (await staging.read(execution_id))[-1].type == "error"
+
+
+async def test_finished_steps_are_reused_and_their_large_outputs_too(staging: Staging) -> None:
+    """The first worker leaves between two steps: what the first one handed out lies in the artifact folder."""
+    nodes = [node("a", "flood"), node("b", "hang_once"), node("c", "measure")]
+    execution_id = await staging.submit(nodes, [edge("a", "c", "Value", "Value")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.progress > 0)
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert [(step.node_id, step.attempt, step.epoch, step.status) for step in steps] == [
+        ("a", 1, 1, StepStatus.SUCCESS),
+        ("b", 1, 1, StepStatus.RETRYING),
+        ("b", 2, 2, StepStatus.SUCCESS),
+        ("c", 1, 2, StepStatus.SUCCESS),
+    ]
+    assert steps[-1].outputs == {"Text": "100000"}
+
+
+async def test_terminated_backends_do_not_end_a_run(staging: Staging, own_database: Database) -> None:
+    nodes = [node("a", "echo", {"Text": "1"}), node("b", "stumble", {"Text": "2"}), node("c", "echo")]
+    execution_id = await staging.submit(nodes, [edge("b", "c", "Text", "Text")])
+    killer = Killer(own_database)
+    async with staging.perform():
+        await staging.wait_for_event(execution_id, "step_update")
+        for role in ("runtime_app", "runtime_system"):
+            await killer.terminate_backends(role)
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.losses == 0
+
+
+async def test_a_plan_that_is_gone_ends_the_execution(staging: Staging) -> None:
+    new = make_execution(plan=None)
+    await staging.executions.submit(staging.tenant_id, new)
+    async with staging.perform():
+        assert await staging.wait_for_end(new.execution_id) is ExecutionStatus.FAILED
+
+
+async def test_several_executions_run_side_by_side(staging: Staging) -> None:
+    hanging = [await staging.submit([node("a", "hang")]) for _ in range(3)]
+    async with staging.perform():
+        for execution_id in hanging:
+            await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        quick = await staging.submit([node("a", "echo")])
+        assert await staging.wait_for_end(quick) is ExecutionStatus.COMPLETED
+        for execution_id in hanging:
+            await staging.executions.request_cancel(staging.tenant_id, execution_id, "")
+            await staging.wait_for_end(execution_id)
