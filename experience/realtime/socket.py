@@ -25,7 +25,7 @@ from contracts.frames import (
     Reset,
     StreamFault,
 )
-from contracts.model import ExecutionId, Seq, TenantId
+from contracts.model import ExecutionId, Seq
 from contracts.wiring.channel import UNKNOWN, Frames, Socket, close_for
 from contracts.wiring.outlet import Outlet
 from experience.auth.principal import Principal
@@ -50,9 +50,9 @@ _FRAMES = Frames(ClientFrame)
 class Doors:
     """What streams ask of the parts above them."""
 
-    is_accepted: Callable[[TenantId, ExecutionId], Awaitable[bool]]
+    is_accepted: Callable[[Principal, ExecutionId], Awaitable[bool]]
     """Whether Experience has promised this execution, heard of by Runtime or not."""
-    read_snapshot: Callable[[TenantId, ExecutionId], Awaitable[Execution]]
+    read_snapshot: Callable[[Principal, ExecutionId], Awaitable[Execution]]
     """How it stands right now, read and not remembered; NOT_FOUND as ApiError."""
     renew: Callable[[Principal], Awaitable[Principal]]
     """The principal as it stands now; UNAUTHENTICATED or FORBIDDEN as ApiError."""
@@ -166,10 +166,12 @@ class Stream:
         if resumed is Resumed.RESET:
             # this feed may be behind what the client got from another replica: the log itself decides
             snapshot = await self._read_snapshot()
-            head = max(head, snapshot.head_seq)
+            if snapshot.head_seq < head:
+                raise ApiError(Code.UNAVAILABLE, "The log is not what it was a moment ago.")
+            head = snapshot.head_seq
             resumed = resume(asked, log_id, head)
             if resumed is Resumed.RESET:
-                cursor = head = snapshot.head_seq
+                cursor = head
                 reason = "ahead_of_log" if asked.log_id in (None, log_id) else "log_changed"
                 reset = Reset(reason=reason, snapshot=snapshot, seq=cursor)
         hello = Hello(
@@ -194,8 +196,7 @@ class Stream:
             raise ApiError(Code.NOT_FOUND, UNKNOWN)
         if heard and not feed.unknown:
             return
-        tenant_id, execution_id = feed.tenant_id, feed.execution_id
-        accepted = await self._owner.doors.is_accepted(tenant_id, execution_id)
+        accepted = await self._owner.doors.is_accepted(self._principal, feed.execution_id)
         if heard and not accepted:
             raise ApiError(Code.NOT_FOUND, UNKNOWN)
         # promised and not begun as far as anybody knows: it starts when Runtime is back. But a client that has
@@ -204,7 +205,7 @@ class Stream:
             raise ApiError(Code.UNAVAILABLE, "Runtime does not answer.")
 
     async def _read_snapshot(self) -> Execution:
-        return await self._owner.doors.read_snapshot(self._feed.tenant_id, self._feed.execution_id)
+        return await self._owner.doors.read_snapshot(self._principal, self._feed.execution_id)
 
     async def _write(self, text: str | None) -> None:
         outlet = self._socket.outlet

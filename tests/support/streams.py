@@ -4,17 +4,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from websockets.asyncio.client import ClientConnection
 
 from contracts.api.public import PublicApi
 from contracts.declare import Channel
 from contracts.errors import ApiError, Code
-from contracts.execution import Execution, ReadExecution
+from contracts.execution import Execution, ExecutionStatus, ReadExecution
 from contracts.identity import Role, Scope
 from contracts.model import ExecutionId, TenantId, UserId
 from contracts.wiring.channel import Channels, Opening
@@ -23,8 +24,8 @@ from contracts.wiring.subscriber import Subscriber
 from experience.auth.principal import Principal
 from experience.realtime.hub import Hub
 from experience.realtime.socket import Doors, Streams
-from tests.support.eventlog import KEYS, RuntimeClients, execution
-from tests.support.sockets import Served, serve
+from tests.support.eventlog import KEYS, Log, RuntimeClients, Store, completed, execution, serve_runtime, status
+from tests.support.sockets import Served, read_frame, serve
 
 ORIGIN = "https://stagedoor.example"
 TENANT = TenantId(UUID(int=1))
@@ -35,27 +36,6 @@ class StreamApi:
 
     execution_stream = PublicApi.execution_stream
     guide_stream = PublicApi.guide_stream
-
-
-@dataclass
-class Front:
-    """A running Experience replica."""
-
-    served: Served
-    streams: Streams
-    subscriber: Subscriber
-    accepted: set[ExecutionId]
-    principals: dict[str, Principal]
-    """By token; `me` is there from the start."""
-    revoked: set[str] = field(default_factory=set)
-
-    def stream(self, execution_id: ExecutionId, query: str = "") -> str:
-        """Address of a native stream."""
-        return self.served.ws(f"/api/execution/{execution_id}/stream?token=me{query}")
-
-    def guide(self, execution_id: ExecutionId) -> str:
-        """Address of the API guide's stream."""
-        return self.served.ws(f"/api/ws/executions/{execution_id}?token=me")
 
 
 def principal(tenant_id: TenantId = TENANT, *, ends_in_s: float | None = None) -> Principal:
@@ -71,61 +51,112 @@ def principal(tenant_id: TenantId = TENANT, *, ends_in_s: float | None = None) -
     )
 
 
+class Rules:
+    """What this Experience promises, knows and believes."""
+
+    def __init__(self, clients: RuntimeClients, renew: Callable[[Principal], Principal]) -> None:
+        self.principals = {"me": principal()}
+        self.accepted: set[ExecutionId] = set()
+        self.revoked: set[str] = set()
+        self._clients = clients
+        self._renew = renew
+
+    async def let_in(self, opening: Opening, channel: Channel[Any, Any, Any]) -> Principal:
+        if opening.headers.get("origin", ORIGIN) != ORIGIN:
+            raise ApiError(Code.CROSS_SITE, "Not our page.")
+        known = self.principals.get(opening.token or "")
+        if known is None:
+            raise ApiError(Code.UNAUTHENTICATED, "Unknown token.")
+        return known
+
+    async def renew(self, known: Principal) -> Principal:
+        if any(self.principals.get(token) == known for token in self.revoked):
+            raise ApiError(Code.UNAUTHENTICATED, "This credential has been revoked.")
+        return self._renew(known)
+
+    async def is_accepted(self, caller: Principal, execution_id: ExecutionId) -> bool:
+        return caller.tenant_id == TENANT and execution_id in self.accepted
+
+    async def read_snapshot(self, caller: Principal, execution_id: ExecutionId) -> Execution:
+        try:
+            return await self._clients(caller.tenant_id).get_execution(ReadExecution(execution_id=execution_id))
+        except ApiError as error:
+            if error.code is Code.NOT_FOUND and execution_id in self.accepted:
+                return execution(execution_id)
+            raise
+
+
+@dataclass
+class Front:
+    """A running Experience replica."""
+
+    served: Served
+    streams: Streams
+    subscriber: Subscriber
+    rules: Rules
+
+    def stream(self, execution_id: ExecutionId, query: str = "") -> str:
+        """Address of a native stream."""
+        return self.served.ws(f"/api/execution/{execution_id}/stream?token=me{query}")
+
+    def guide(self, execution_id: ExecutionId) -> str:
+        """Address of the API guide's stream."""
+        return self.served.ws(f"/api/ws/executions/{execution_id}?token=me")
+
+
 @asynccontextmanager
 async def front(
     runtime: Served,
     *,
     ping_interval_s: float = 30.0,
-    read_snapshot: Callable[[TenantId, ExecutionId], Execution] | None = None,
     check_s: float = 60.0,
-    renew: Callable[[Principal], Principal] | None = None,
+    renew: Callable[[Principal], Principal] = replace,
     **settings: Any,
 ) -> AsyncIterator[Front]:
     """Run a replica in front of `runtime`."""
-    people = {"me": principal()}
-    accepted: set[ExecutionId] = set()
-    revoked: set[str] = set()
-
-    async def let_in(opening: Opening, channel: Channel[Any, Any, Any]) -> Principal:
-        if opening.headers.get("origin", ORIGIN) != ORIGIN:
-            raise ApiError(Code.CROSS_SITE, "Not our page.")
-        known = people.get(opening.token or "")
-        if known is None:
-            raise ApiError(Code.UNAUTHENTICATED, "Unknown token.")
-        return known
-
-    async def ask_again(known: Principal) -> Principal:
-        if any(people.get(token) == known for token in revoked):
-            raise ApiError(Code.UNAUTHENTICATED, "This credential has been revoked.")
-        return renew(known) if renew else replace(known)
-
-    async def is_accepted(tenant_id: TenantId, execution_id: ExecutionId) -> bool:
-        return tenant_id == TENANT and execution_id in accepted
-
     async with httpx.AsyncClient(base_url=runtime.http()) as http, asyncio.TaskGroup() as tasks:
         clients = RuntimeClients(http)
-
-        async def snapshot(tenant_id: TenantId, execution_id: ExecutionId) -> Execution:
-            if read_snapshot is not None:
-                return read_snapshot(tenant_id, execution_id)
-            try:
-                return await clients(tenant_id).get_execution(ReadExecution(execution_id=execution_id))
-            except ApiError as error:
-                if error.code is Code.NOT_FOUND and execution_id in accepted:
-                    return execution(execution_id)
-                raise
-
+        rules = Rules(clients, renew)
         subscriber = Subscriber(runtime.http(), KEYS.headers, clients, poll_s=0.05)
-        hub = Hub(subscriber, clients)
-        doors = Doors(is_accepted=is_accepted, read_snapshot=snapshot, renew=ask_again)
-        streams = Streams(hub, doors, ping_interval_s=ping_interval_s, check_s=check_s)
-        channels: Channels[Principal] = Channels(StreamApi, let_in)
+        doors = Doors(is_accepted=rules.is_accepted, read_snapshot=rules.read_snapshot, renew=rules.renew)
+        streams = Streams(Hub(subscriber, clients), doors, ping_interval_s=ping_interval_s, check_s=check_s)
+        channels: Channels[Principal] = Channels(StreamApi, rules.let_in)
         channels.on(StreamApi.execution_stream, streams.serve_native)
         channels.on(StreamApi.guide_stream, streams.serve_guide)
         running = [tasks.create_task(subscriber.run()), tasks.create_task(streams.run())]
         try:
             async with serve(build_app(channels.routes()), **settings) as served:
-                yield Front(served, streams, subscriber, accepted, people, revoked)
+                yield Front(served, streams, subscriber, rules)
         finally:
             for task in running:
                 task.cancel()
+
+
+@asynccontextmanager
+async def stage(store: Store, **options: Any) -> AsyncIterator[Front]:
+    """One Runtime and one Experience."""
+    async with serve_runtime(store) as runtime, front(runtime, **options) as running:
+        yield running
+
+
+def finish(store: Store, log: Log) -> None:
+    """End an execution well."""
+    store.append(log, status(log, ExecutionStatus.COMPLETED), completed(log))
+
+
+async def read_seqs(client: ClientConnection, until: int) -> list[int]:
+    """Read events, one or many a frame, until number `until`."""
+    seqs: list[int] = []
+    while not seqs or seqs[-1] < until:
+        frame = await read_frame(client)
+        for event in frame if isinstance(frame, list) else [frame]:
+            assert "seq" in event, event
+            seqs.append(event["seq"])
+    return seqs
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something that tells nobody."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
