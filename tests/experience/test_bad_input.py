@@ -169,9 +169,9 @@ async def test_numbers_beyond_reason_are_stored_or_refused(house: House, ada: Vi
         assert kept.submitted.parameters["tries"] == 10**digits - 1
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256, "with space", "ünïcode".encode()])
-async def test_wrong_idempotency_keys(ada: Visitor, key: str | bytes) -> None:
-    answer = await ada.http.post("/api/intent", json=VISIT, headers={"idempotency-key": key})
+@pytest.mark.parametrize("key", [b"", b"k" * 256, b"with space", "ünïcode".encode()])
+async def test_wrong_idempotency_keys(ada: Visitor, key: bytes) -> None:
+    answer = await ada.http.post("/api/intent", json=VISIT, headers={b"idempotency-key": key})
     problem = check(answer, 422, "invalid")
     assert problem["faults"][0]["where"] == "header.Idempotency-Key"
 
