@@ -1,0 +1,165 @@
+"""`python -m runtime` as real processes: killed, taken over, drained; started with settings that don't work."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contracts.execution import ExecutionStatus, StepStatus
+from runtime.app import NODES
+from runtime.settings import PREFIX
+from tests.runtime.staging import Staging, node
+from tests.support.postgres import Database
+
+Start = Callable[..., subprocess.Popen[bytes]]
+HEARTBEAT_S = 2
+
+
+@pytest.fixture
+def environment(own_database: Database, tmp_path: Path) -> dict[str, str]:
+    values = {
+        "DATABASE_URL": own_database.dsn("runtime_app"),
+        "SYSTEM_DATABASE_URL": own_database.dsn("runtime_system"),
+        "MIGRATE_DATABASE_URL": own_database.dsn("runtime_owner"),
+        "ARTIFACT_DIR": str(tmp_path / "artifacts"),
+        "SCRATCH_DIR": str(tmp_path / "scratch"),
+        "PORT": str(free_port()),
+        "HEARTBEAT_S": str(HEARTBEAT_S),
+        "DRAIN_S": "3",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STAGEDOOR_")}
+    return kept | {f"{PREFIX}{name}": value for name, value in values.items()}
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Start `python -m runtime <command>`; whatever is left at the end is killed."""
+    with ExitStack() as stack:
+
+        def begin(command: str, **changes: str) -> subprocess.Popen[bytes]:
+            changed = environment | {f"{PREFIX}{name}": value for name, value in changes.items()}
+            return stack.enter_context(running(command, changed))
+
+        yield begin
+
+
+@contextmanager
+def running(command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runtime", command],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_kill_9_loses_nothing_and_repeats_nothing_that_was_done(
+    own_database: Database, tmp_path: Path, start: Start
+) -> None:
+    staging = Staging(own_database, tmp_path, NODES)
+    nodes = [node("first", "delay", {"Duration": 0.1}), node("second", "delay", {"Duration": 2})]
+    execution_id = await staging.submit([*nodes, node("third", "delay", {"Duration": 0.1})], max_parallel=1)
+    victim = start("work")
+    await staging.wait_until(execution_id, lambda row: row.current_node == "second")
+    victim.kill()
+    killed = time.monotonic()
+    start("work", PORT=str(free_port()))
+    await staging.wait_until(execution_id, lambda row: row.epoch == 2)
+    assert time.monotonic() - killed < 20
+    assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.losses == 1
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert [(step.node_id, step.attempt, step.epoch, step.status) for step in steps] == [
+        ("first", 1, 1, StepStatus.SUCCESS),
+        ("second", 1, 1, StepStatus.RETRYING),
+        ("second", 2, 2, StepStatus.SUCCESS),
+        ("third", 1, 2, StepStatus.SUCCESS),
+    ]
+    assert (await staging.read(execution_id))[-1].type == "completion"
+    await staging.close()
+
+
+async def test_sigterm_ends_within_the_drain_time_and_hands_back(
+    own_database: Database, tmp_path: Path, start: Start
+) -> None:
+    staging = Staging(own_database, tmp_path, NODES)
+    execution_id = await staging.submit([node("long", "delay", {"Duration": 50})])
+    worker = start("work")
+    await staging.wait_until(execution_id, lambda row: row.current_node == "long")
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.wait, 10) == 0
+    assert time.monotonic() - began < 4
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (row.status, row.losses) == (ExecutionStatus.RUNNING, 0)
+    start("work", PORT=str(free_port()))
+    await staging.wait_until(execution_id, lambda row: row.epoch == 2)
+    await staging.executions.request_cancel(staging.tenant_id, execution_id, "")
+    assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
+    assert (await staging.executions.get(staging.tenant_id, execution_id)).losses == 0
+    await staging.close()
+
+
+async def test_a_worker_says_that_it_is_alive(environment: dict[str, str], start: Start) -> None:
+    process = start("work")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{environment[f'{PREFIX}PORT']}") as http:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    ready = await http.get("/ready")
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+        assert ready.json()["checks"] == {"database": "ok"}
+        assert "worker_leases 0.0" in (await http.get("/metrics")).text
+        assert (await http.get("/api/realms")).status_code == 404
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 10) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "said"),
+    [
+        ("work", {"CONCURENCY": "3"}, "unknown: STAGEDOOR_RUNTIME_CONCURENCY"),
+        ("work", {"CONCURRENCY": "many"}, "STAGEDOOR_RUNTIME_CONCURRENCY"),
+        ("serve", {}, "missing: STAGEDOOR_RUNTIME_INTERNAL_PUBLIC_KEY_FILE"),
+        ("serve", {"INTERNAL_PUBLIC_KEY_FILE": "/nowhere.pem"}, "nowhere.pem"),
+        ("dance", {}, "usage:"),
+    ],
+)
+def test_what_does_not_work_is_said_in_words(start: Start, command: str, changes: dict[str, str], said: str) -> None:
+    process = start(command, **changes)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert said in output.decode()
+    assert "Traceback" not in output.decode()
+
+
+def test_migrating_again_changes_nothing(start: Start) -> None:
+    process = start("migrate")
+    process.communicate(timeout=30)
+    assert process.returncode == 0
