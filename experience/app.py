@@ -10,8 +10,13 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from contracts.api.public import PublicApi
+from contracts.execution import Execution
+from contracts.model import ExecutionId, TenantId
+from contracts.wiring.channel import Channels
+from contracts.wiring.client import RuntimeClient
 from contracts.wiring.internal import InternalSigner
 from contracts.wiring.server import Server, build_app
+from contracts.wiring.subscriber import Subscriber
 from experience.account import Account
 from experience.admin import Admin
 from experience.answers import Answers
@@ -35,6 +40,8 @@ from experience.outbox import Outbox
 from experience.pages import page_routes
 from experience.pruning import Pruning
 from experience.realms import Catalogue
+from experience.realtime.hub import Hub
+from experience.realtime.socket import Doors, Streams
 from experience.runtime_calls import NOBODY, RuntimeCalls
 from experience.sessions import Sessions
 from experience.settings import Settings
@@ -42,6 +49,8 @@ from experience.sign_in import SignIn
 from experience.store.db import SystemDatabase, TenantDatabase
 from experience.store.readiness import is_behind
 
+_STREAMS = "streams"
+"""Request id of what is asked of Runtime for everybody who watches."""
 Caller = Principal | None
 Work = dict[str, Callable[[], Awaitable[None]]]
 RUNTIME_CONNECTIONS = 100
@@ -121,8 +130,9 @@ def lay_ground(
 def create_app(ground: Ground) -> Starlette:
     """The public tier. Refuses to be built while a declared endpoint has nobody to serve it."""
     server: Server[Caller] = Server(PublicApi, ground.guard)
-    work = serve_identity(server, ground) | serve_work(server, ground)
-    routes = [*server.routes(), *health(ground), *page_routes(ground.settings.web_dir)]
+    channels: Channels[Principal] = Channels(PublicApi, ground.guard.admit)
+    work = serve_identity(server, ground) | serve_work(server, channels, ground)
+    routes = [*server.routes(), *channels.routes(), *health(ground), *page_routes(ground.settings.web_dir)]
     return build_app(routes, lifespan=live(ground, work))
 
 
@@ -164,8 +174,8 @@ def serve_identity(server: Server[Caller], ground: Ground) -> Work:
     return {"tenant states": installation.keep_runtime_told, "pruning": Pruning(g.system, g.clock).run}
 
 
-def serve_work(server: Server[Caller], ground: Ground) -> Work:
-    """Sessions, intents and what Runtime makes of them."""
+def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Ground) -> Work:
+    """Sessions, intents and what Runtime makes of them, asked for or watched."""
     g = ground
     outbox = Outbox(g.tenants, g.system, g.runtime, g.clock)
     catalogue = Catalogue(g.runtime, g.system, g.clock)
@@ -190,10 +200,32 @@ def serve_work(server: Server[Caller], ground: Ground) -> Work:
         clock=g.clock,
     )
     intents.serve(server)
-    Executions(runtime=g.runtime, intents=intents, tenants=g.tenants, audit=g.audit).serve(server)
+    executions = Executions(runtime=g.runtime, intents=intents, tenants=g.tenants, audit=g.audit)
+    executions.serve(server)
     Workflows(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     Artifacts(runtime=g.runtime, links=Links(g.keyring, g.clock, g.settings.public_url)).serve(server)
-    return {"outbox": outbox.run, "catalogue": catalogue.run, "sessions": sessions.run}
+    watching = serve_streams(channels, ground, intents, executions)
+    return {"outbox": outbox.run, "catalogue": catalogue.run, "sessions": sessions.run} | watching
+
+
+def serve_streams(channels: Channels[Principal], ground: Ground, intents: Intents, executions: Executions) -> Work:
+    """Executions, watched live."""
+
+    def make_client(tenant_id: TenantId) -> RuntimeClient:
+        return RuntimeClient(ground.http, ground.runtime.vouch_for(tenant_id, None, _STREAMS))
+
+    async def is_accepted(caller: Principal, execution_id: ExecutionId) -> bool:
+        return await intents.find_by_execution(caller, execution_id) is not None
+
+    async def read_snapshot(caller: Principal, execution_id: ExecutionId) -> Execution:
+        return await executions.read_status(caller, execution_id, _STREAMS)
+
+    vouch = ground.runtime.vouch_for(NOBODY, None, _STREAMS)
+    subscriber = Subscriber(ground.settings.runtime_url, vouch, make_client)
+    doors = Doors(is_accepted=is_accepted, read_snapshot=read_snapshot, renew=ground.guard.renew)
+    streams = Streams(Hub(subscriber, make_client), doors, ping_interval_s=ground.settings.ping_interval_s)
+    streams.serve(channels)
+    return {"channel to runtime": subscriber.run, "pings": streams.run}
 
 
 def live(ground: Ground, work: Work) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:

@@ -11,7 +11,7 @@ import structlog
 from contracts.declare import Endpoint
 from contracts.errors import ApiError, Code
 from contracts.model import Contract, TenantId, UserId
-from contracts.wiring.client import Downloaded, RuntimeClient
+from contracts.wiring.client import Downloaded, HeaderSource, RuntimeClient
 from contracts.wiring.internal import InternalSigner
 from contracts.wiring.shared import SharedCalls
 
@@ -45,12 +45,16 @@ class RuntimeCalls:
         self, tenant_id: TenantId, user_id: UserId | None, request_id: str, *, timeout_s: float = TIMEOUT_S
     ) -> "TenantClient":
         """A client whose every attempt carries a fresh token; `timeout_s` bounds each of its calls."""
+        return TenantClient(self._http, self.vouch_for(tenant_id, user_id, request_id), timeout_s)
+
+    def vouch_for(self, tenant_id: TenantId, user_id: UserId | None, request_id: str) -> HeaderSource:
+        """Makes the headers of one attempt, with a fresh token."""
 
         def headers() -> dict[str, str]:
             token = self._signer.token(tenant_id=tenant_id, user_id=user_id, request_id=request_id)
             return {"authorization": f"Bearer {token}", "x-request-id": request_id}
 
-        return TenantClient(self._http, headers, timeout_s)
+        return headers
 
 
 class TenantClient(RuntimeClient):

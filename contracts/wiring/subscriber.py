@@ -119,6 +119,7 @@ class Subscriber:
 
     async def run(self) -> None:
         """Keep the channel up, and poll while it is down, until cancelled."""
+        self._down.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_channel())
             tasks.create_task(self._keep_polling())

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import assert_never
 
+from contracts.api.public import PublicApi
 from contracts.errors import ApiError, Code
 from contracts.execution import Execution
 from contracts.frames import (
@@ -26,7 +27,7 @@ from contracts.frames import (
     StreamFault,
 )
 from contracts.model import ExecutionId, Seq
-from contracts.wiring.channel import UNKNOWN, Frames, Socket, close_for
+from contracts.wiring.channel import UNKNOWN, Channels, Frames, Socket, close_for
 from contracts.wiring.outlet import Outlet
 from experience.auth.principal import Principal
 from experience.realtime.dialects import GUIDE, NATIVE, Dialect
@@ -70,6 +71,11 @@ class Streams:
         self.check_s = check_s
         self.warn_s = warn_s
         self.wheel = Wheel(tick_s=min(0.25, ping_interval_s / 8))
+
+    def serve(self, channels: Channels[Principal]) -> None:
+        """Bind the handlers."""
+        channels.on(PublicApi.execution_stream, self.serve_native)
+        channels.on(PublicApi.guide_stream, self.serve_guide)
 
     async def run(self) -> None:
         """Keep time until cancelled."""

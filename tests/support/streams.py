@@ -121,8 +121,7 @@ async def front(
         doors = Doors(is_accepted=rules.is_accepted, read_snapshot=rules.read_snapshot, renew=rules.renew)
         streams = Streams(Hub(subscriber, clients), doors, ping_interval_s=ping_interval_s, check_s=check_s)
         channels: Channels[Principal] = Channels(StreamApi, rules.let_in)
-        channels.on(StreamApi.execution_stream, streams.serve_native)
-        channels.on(StreamApi.guide_stream, streams.serve_guide)
+        streams.serve(channels)
         running = [tasks.create_task(subscriber.run()), tasks.create_task(streams.run())]
         try:
             async with serve(build_app(channels.routes()), **settings) as served:
