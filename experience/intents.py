@@ -97,7 +97,7 @@ class Intents:
             session_id=request.session_id,
             key=request.idempotency_key,
         )
-        return await self.submit(caller_of(call), wish, call.request_id)
+        return await self.submit(caller_of(call), wish, actor_of(call, call.caller))
 
     async def run_workflow(self, call: Call[Caller], request: RunWorkflow) -> Accepted:
         """`POST /api/workflow/{id}/run`: the same as the intent `run` of the realm `workflow`."""
@@ -110,7 +110,7 @@ class Intents:
             door="run",
             root="body",
         )
-        return await self.submit(caller_of(call), wish, call.request_id)
+        return await self.submit(caller_of(call), wish, actor_of(call, call.caller))
 
     async def get_catalogue(self, _call: Call[Caller], _: Nothing) -> Realms:
         """`GET /api/intent/catalogue`."""
@@ -134,7 +134,7 @@ class Intents:
         await self.cancel(caller, request.intent_id, "", actor_of(call, caller))
         return await self.get_intent(call, request)
 
-    async def submit(self, caller: Principal, wish: Wish, request_id: str) -> Accepted:
+    async def submit(self, caller: Principal, wish: Wish, by: Actor) -> Accepted:
         """Take a wish. The same key with the same wish is answered the same, by whichever process and when ever.
 
         Raises:
@@ -148,9 +148,9 @@ class Intents:
         await self.catalogue.check(wish.realm, wish.intent, wish.parameters, root=wish.root)
         row = self._draft(caller, wish)
         if not await self._store(caller, row, asked):
-            return await self.submit(caller, wish, request_id)  # an equal request was quicker: its answer is ours
-        outcome = await self.outbox.hand_over(row, request_id)
-        return await self._conclude(row, asked, outcome)
+            return await self.submit(caller, wish, by)  # an equal request was quicker: its answer is ours
+        outcome = await self.outbox.hand_over(row, by.request_id)
+        return await self._conclude(row, asked, outcome, by)
 
     async def cancel(self, caller: Principal, intent_id: IntentId, reason: str, by: Actor) -> Execution | None:
         """Ask for the end of what an intent has started; the wish is kept until Runtime has it.
@@ -234,11 +234,14 @@ class Intents:
             await add_intent(session, row)
         return True
 
-    async def _conclude(self, row: IntentRow, asked: Asked | None, outcome: Outcome) -> Accepted:
+    async def _conclude(self, row: IntentRow, asked: Asked | None, outcome: Outcome, by: Actor) -> Accepted:
         answer = outcome.error if isinstance(outcome, Refused) else show_accepted(row)
         try:
             async with self.tenants.transaction(TenantId(row.tenant_id)) as session:
                 await self.outbox.record(session, row, outcome)
+                if isinstance(outcome, Refused) and outcome.error.code is Code.HOST_REFUSED:
+                    subject = f"intent:{row.intent_id}"
+                    await self.audit.record(session, AuditAct.HOST_REFUSED, subject, by, detail=outcome.error.detail)
                 if asked is not None:
                     answer = await self.answers.settle(session, asked, answer)
         except ApiError as error:

@@ -36,9 +36,8 @@ from experience.auth.opaque import GUEST, digest, mint
 from experience.auth.principal import Principal, actor_of, caller_of
 from experience.auth.throttle import Throttle
 from experience.outbox import Outbox
-from experience.runtime_calls import RuntimeCalls
+from experience.runtime_calls import AWAY, RuntimeCalls
 from experience.store.db import SystemDatabase, TenantDatabase, TenantSession
-from experience.store.idempotency import forget_expired
 from experience.store.intents import hurry, list_started
 from experience.store.sessions import (
     add_guest,
@@ -133,19 +132,23 @@ class Sessions:
             await asyncio.sleep(SWEEP_S)
 
     async def sweep(self) -> None:
-        """End the tenants of guests who are gone, Runtime's part first; and forget old Idempotency-Keys."""
-        now = self.clock()
+        """End the tenants of guests who are gone, Runtime's part first.
+
+        Raises:
+            ApiError: UNAVAILABLE or TIMEOUT when Runtime or the database is away; the rest is left for the next time.
+        """
         async with self.system.transaction() as session:
-            await forget_expired(session, now=now)
-            left = await list_left_tenants(session, _SWEEP_BATCH, now=now)
+            left = await list_left_tenants(session, _SWEEP_BATCH, now=self.clock())
         for tenant_id in left:
             client = self.runtime.speak_for(tenant_id, None, f"sweep-{tenant_id}", timeout_s=_FORGET_S)
             try:
                 await client.delete_tenant(NOTHING)
             except ApiError as error:
-                if error.code is not Code.CONFLICT:
+                if error.code in AWAY:
                     raise
-                continue  # something still runs there: next time
+                # mostly that something still runs there: next time, and meanwhile the others' turn
+                log.info("guest not ended yet", tenant_id=str(tenant_id), code=error.code, detail=error.detail)
+                continue
             async with self.system.transaction() as session:
                 await delete_tenant(session, tenant_id)
 

@@ -102,6 +102,10 @@ class Artifacts:
         """`GET /api/artifact/{id}`."""
         client = self._reader(call, request)
         artifact = await client.get_artifact(ArtifactRef(artifact_id=request.artifact_id))
+        kind = artifact.media_type if _TYPE.fullmatch(artifact.media_type) else "application/octet-stream"
+        if call.method == "HEAD":
+            headers = {"accept-ranges": "bytes"} | _protection(artifact)
+            return Download(kind, _nothing(), artifact.size, headers=headers)
         opened: list[Downloaded] = []
         chunks = _relay(client, ReadArtifact(artifact_id=request.artifact_id, range=request.range), opened)
         await anext(chunks)
@@ -109,7 +113,7 @@ class Artifacts:
         size = upstream.headers.get("content-length", "")
         passed_on = {name: upstream.headers[name] for name in _PASSED_ON if name in upstream.headers}
         return Download(
-            media_type=artifact.media_type if _TYPE.fullmatch(artifact.media_type) else "application/octet-stream",
+            media_type=kind,
             chunks=chunks,
             size=int(size) if size.isdigit() else None,
             status=upstream.status,
@@ -147,6 +151,11 @@ async def _relay(client: TenantClient, wanted: ReadArtifact, opened: list[Downlo
         yield b""
         async for chunk in downloaded.chunks:
             yield chunk
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The content of an answer that is asked for its headers only."""
+    yield b""
 
 
 def _protection(artifact: Artifact) -> dict[str, str]:

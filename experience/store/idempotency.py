@@ -5,14 +5,13 @@ any number of equal requests at the same moment one goes on while the others fin
 once: whoever comes second gets what the first wrote.
 """
 
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, delete, func, literal, update
+from sqlalchemy import case, func, literal, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import col, select
 
-from experience.store.db import SystemSession, TenantSession
+from experience.store.db import TenantSession
 from experience.store.tables import IdempotencyRow
 
 
@@ -53,8 +52,3 @@ async def settle_answer(
     )
     row = (await session.exec(settled)).first()
     return (status, body) if row is None else (row[0], row[1])
-
-
-async def forget_expired(session: SystemSession, *, now: datetime) -> None:
-    """Delete the records of all tenants whose time is over."""
-    await session.exec(delete(IdempotencyRow).where(col(IdempotencyRow.expires_at) < now))

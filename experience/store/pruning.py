@@ -6,15 +6,16 @@ from typing import Any
 from sqlmodel import col, delete
 
 from experience.store.db import SystemSession
-from experience.store.tables import InvitationRow, LinkRow, LoginRow, ThrottleRow, TicketRow
+from experience.store.tables import IdempotencyRow, InvitationRow, LinkRow, LoginRow, ThrottleRow, TicketRow
 
 
 async def delete_expired(session: SystemSession, now: datetime) -> None:
-    """Delete tickets, links, invitations, logins and counters that are over; nothing reads them any more."""
+    """Delete tickets, links, invitations, keys of requests, logins and counters whose time is over."""
     ended: list[tuple[Any, Any]] = [
         (TicketRow, TicketRow.expires_at),
         (LinkRow, LinkRow.expires_at),
         (InvitationRow, InvitationRow.expires_at),
+        (IdempotencyRow, IdempotencyRow.expires_at),
         (LoginRow, LoginRow.expires_at),
         (ThrottleRow, ThrottleRow.forget_at),
     ]

@@ -138,6 +138,8 @@ async def test_what_runtime_refuses_is_answered_and_stays_refused(house: House, 
     assert (await ada.submit(key="refused")).status_code == 422
     assert house.runtime.executions[ada.tenant_id] == {}
     assert (await ada.http.get("/api/intent/pending")).json()["items"] == []
+    trail = (await ada.http.get("/api/admin/audit", params={"act": "host_refused"})).json()["items"]
+    assert [one["detail"] for one in trail] == [{"detail": "A browser may not go there."}]
 
 
 async def test_pending_intents_come_in_pages(house: House, ada: Visitor) -> None:

@@ -24,6 +24,15 @@ async def test_content_is_streamed_with_its_type(house: House, ada: Visitor) -> 
     assert metadata["sha256"] == artifact.sha256
 
 
+async def test_a_head_costs_no_content(house: House, ada: Visitor) -> None:
+    artifact = house.runtime.store_artifact(ada.tenant_id, CONTENT)
+    house.runtime.calls.clear()
+    answer = await ada.http.head(f"/api/artifact/{artifact.artifact_id}")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(CONTENT))
+    assert house.runtime.calls["read_artifact"] == 0
+
+
 async def test_ranges(house: House, ada: Visitor) -> None:
     artifact = house.runtime.store_artifact(ada.tenant_id, CONTENT)
     path = f"/api/artifact/{artifact.artifact_id}"

@@ -9,7 +9,8 @@ import pytest
 from contracts.identity import TenantLimits
 from contracts.model import TenantId
 from experience.store.db import SystemDatabase, TenantDatabase
-from experience.store.idempotency import find_record, forget_expired, settle_answer, take_key
+from experience.store.idempotency import find_record, settle_answer, take_key
+from experience.store.pruning import delete_expired
 from experience.store.tables import IdempotencyRow
 from experience.store.tenants import insert_tenant
 
@@ -105,7 +106,7 @@ async def test_expired_keys_are_forgotten(
         await take_key(session, record(tenant_id, "old", lives=timedelta(hours=1)))
         await take_key(session, record(tenant_id, "new"))
     async with system_database.transaction() as session:
-        await forget_expired(session, now=NOW + timedelta(hours=2))
+        await delete_expired(session, NOW + timedelta(hours=2))
     async with tenant_database.transaction(tenant_id) as session:
         assert await find_record(session, "intent", "old") is None
         assert await find_record(session, "intent", "new") is not None
