@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from experience.cli.console import Console
 from experience.cli.data_dir import DataDir
@@ -22,7 +22,7 @@ from experience.cli.ports import LOOPBACK, find_free_ports, find_holder, find_ne
 from experience.cli.postgres import find_socket_dir, prepare_cluster
 from experience.cli.schema import fingerprint_schema
 from experience.cli.services import Plan, Ports, Programs
-from experience.cli.supervisor import Supervisor
+from experience.cli.supervisor import StopRequested, Supervisor
 from traefik.configuration import Profile
 from traefik.files import write_local
 from traefik.routes import Tier
@@ -39,6 +39,8 @@ PATIENCE_S = 8.0
 """After this a person is told what is being waited for."""
 DISPENSABLE = {"page"}
 """Without it the API works, and every path says how to build it."""
+ECHO_S = 1.0
+"""`uv run` and timeout(1) pass a signal on that the terminal has sent us as well: that one shows no impatience."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -54,10 +56,6 @@ class Wish:
     """Whether the terminal shows routine lines too when the stack is ready."""
     profile: Profile = Profile.DEFAULT
     programs: Programs = field(default_factory=Programs)
-
-
-class StopRequested(BaseException):
-    """Ctrl-C, a signal, or a terminal that went away: no error, and nothing for an `except Exception`."""
 
 
 def run_stack(wish: Wish, console: Console) -> int:
@@ -82,13 +80,15 @@ def run_stack(wish: Wish, console: Console) -> int:
 def _supervise(data: DataDir, console: Console) -> Iterator[Supervisor]:
     """A supervisor whose processes all end with the block. A second signal ends them without patience."""
     supervisor = Supervisor(console, data.logs)
-    stopping = False
+    heard_at = 0.0
 
     def hear(_number: int, _frame: FrameType | None) -> None:
-        if stopping:
-            supervisor.in_hurry = True
-        else:
-            raise StopRequested
+        nonlocal heard_at
+        if supervisor.stop_requested:
+            supervisor.in_hurry = time.monotonic() - heard_at > ECHO_S
+            return
+        heard_at, supervisor.stop_requested = time.monotonic(), True
+        raise StopRequested  # out of whatever is being waited for; where it gets lost, the next `check` raises it again
 
     before = {number: signal.signal(number, hear) for number in STOP_SIGNALS}
     try:
@@ -97,7 +97,7 @@ def _supervise(data: DataDir, console: Console) -> Iterator[Supervisor]:
         console.say("Stopping …")
         raise
     finally:
-        stopping = True
+        supervisor.stop_requested = True
         supervisor.stop()
         with contextlib.suppress(OSError):  # not empty when the server had to be killed; the next start takes it over
             find_socket_dir(data.postgres).rmdir()
@@ -105,7 +105,7 @@ def _supervise(data: DataDir, console: Console) -> Iterator[Supervisor]:
             signal.signal(number, handler)
 
 
-def _run(wish: Wish, data: DataDir, lock: int, supervisor: Supervisor, console: Console) -> None:
+def _run(wish: Wish, data: DataDir, lock: int, supervisor: Supervisor, console: Console) -> NoReturn:
     started = time.monotonic()
     ports = _choose_ports(wish, data, console)
     admin = data.ensure_admin(os.environ)
@@ -117,10 +117,9 @@ def _run(wish: Wish, data: DataDir, lock: int, supervisor: Supervisor, console: 
     _wait_until_ready(ports, supervisor, console)
     _announce(plan, started, console)
     console.hides_routine = not wish.verbose
-    while not console.closed:
+    while True:
         supervisor.check()
         time.sleep(0.2)
-    raise StopRequested
 
 
 def _start(plan: Plan, profile: Profile, lock: int, supervisor: Supervisor) -> None:
@@ -184,8 +183,6 @@ def _wait_until_ready(ports: Ports, supervisor: Supervisor, console: Console) ->
     told = False
     while missing := probe_readiness(ports.web):
         supervisor.check()
-        if console.closed:
-            raise StopRequested
         if missing.keys() <= DISPENSABLE:
             console.complain("\n".join(missing.values()))
             return

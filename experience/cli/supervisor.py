@@ -19,6 +19,10 @@ LAST_LINES = 15
 POLL_S = 0.03
 
 
+class StopRequested(BaseException):
+    """Ctrl-C, a signal, or a terminal that went away: no error, and nothing for an `except Exception`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """A process to run, as data."""
@@ -101,6 +105,7 @@ class Supervisor:
         self._logs = logs
         self._children: list[Child] = []
         self._watchdog = Watchdog()
+        self.stop_requested = False
         self.in_hurry = False
         """Set it to stop without patience."""
 
@@ -115,7 +120,13 @@ class Supervisor:
         return child
 
     def check(self) -> None:
-        """Raise StackError when a service has ended by itself or a job has failed, with the last lines it wrote."""
+        """Raise StackError when a service has ended by itself or a job has failed, with the last lines it wrote.
+
+        Raises StopRequested when somebody asked for the end: an exception of a signal handler is lost where Python
+        happens to be in a finaliser.
+        """
+        if self.stop_requested or self._console.closed:
+            raise StopRequested
         for child in self._children:
             if child.status is not None and not (child.service.is_job and child.status == 0):
                 raise StackError(describe_end(child), f"All of it: {child.log}")

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from experience.cli.ports import find_free_port
+from experience.cli.postgres import prepare_cluster
 from tests.support.processes import find_marked, wait_until_gone
 
 START_TIMEOUT_S = 60
@@ -91,8 +92,19 @@ class Stack:
 StartStack = Callable[..., Stack]
 
 
+@pytest.fixture(scope="session")
+def fresh_cluster() -> Iterator[Path]:
+    """A data directory of PostgreSQL straight from initdb, to copy: making one takes a second and more."""
+    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-", dir="/tmp"))
+    folder.chmod(0o755)
+    cluster = prepare_cluster(folder / "postgres", sync=False)
+    cluster.sockets.rmdir()
+    yield cluster.data
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
-def start_stack() -> Iterator[StartStack]:
+def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
     """Start stacks; `data` and `port` are made up where they are not given. Kills whatever a test leaves."""
     folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-up-", dir="/tmp"))
     folder.chmod(0o755)
@@ -100,8 +112,15 @@ def start_stack() -> Iterator[StartStack]:
     mark = f"TEST_MARK_{uuid.uuid4().hex}"
     started: list[Stack] = []
 
-    def start(data: Path | None = None, port: int | None = None, through: str | None = None) -> Stack:
-        data, port = data or folder / "data", port or find_free_port()
+    def start(
+        data: Path | None = None, port: int | None = None, through: str | None = None, *, initialised: bool = True
+    ) -> Stack:
+        port = port or find_free_port()
+        if data is None:
+            data = folder / "data"
+            data.mkdir(mode=0o711)
+            if initialised:
+                subprocess.run(["cp", "-a", fresh_cluster, data / "postgres"], check=True)
         command = [sys.executable, "-m", "tests.support.standin_stack", "--data", str(data), "--port", str(port)]
         if through:
             command = ["bash", "-c", f"{shlex.join(command)} | {through}; exit ${{PIPESTATUS[0]}}"]

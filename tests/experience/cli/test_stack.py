@@ -5,10 +5,12 @@ import os
 import signal
 import socket
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
+from experience.cli.stack import ECHO_S
 from tests.experience.cli.conftest import StartStack
 from tests.support.processes import find_marked, wait_until_gone
 
@@ -17,7 +19,7 @@ READY = "Stagedoor is ready"
 
 
 def test_everything_comes_up_behind_one_port_and_goes_with_ctrl_c(start_stack: StartStack) -> None:
-    stack = start_stack()
+    stack = start_stack(initialised=False)
     stack.read_until(READY)
     stack.read_until(f"http://localhost:{stack.port}")
     assert stack.ask("/ready") == 200
@@ -64,7 +66,7 @@ def test_nothing_is_orphaned_by_kill_9(start_stack: StartStack) -> None:
 
 
 def test_a_start_that_is_interrupted_leaves_nothing(start_stack: StartStack) -> None:
-    stack = start_stack()
+    stack = start_stack(initialised=False)
     stack.read_until("postgres")
     assert stack.interrupt() < GONE_WITHIN_S
     assert stack.process.returncode == 0
@@ -103,13 +105,23 @@ def test_what_ignores_the_signal_is_killed_in_time(start_stack: StartStack) -> N
     assert "experience does not stop; killing it" in stack.read_rest()
 
 
-def test_a_second_signal_ends_it_at_once(start_stack: StartStack) -> None:
+def test_an_impatient_person_ends_it_at_once(start_stack: StartStack) -> None:
     stack = start_stack()
     stack.read_until(READY)
     stack.ask("/stubborn")
     stack.process.send_signal(signal.SIGINT)
-    stack.read_until("Stopping")
+    time.sleep(ECHO_S * 1.2)
     assert stack.interrupt() < 4
+
+
+def test_the_echo_of_a_signal_is_no_impatience(start_stack: StartStack) -> None:
+    """timeout(1) and `uv run` pass on what the terminal has sent already."""
+    stack = start_stack()
+    stack.read_until(READY)
+    stack.process.send_signal(signal.SIGINT)
+    stack.interrupt()
+    assert "killing it" not in stack.read_rest()
+    assert "database system is shut down" in (stack.data / "logs" / "postgres.log").read_text()
 
 
 def test_a_port_that_is_taken_is_refused_with_its_holder(start_stack: StartStack) -> None:
