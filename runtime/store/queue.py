@@ -75,6 +75,10 @@ Perform = Callable[[Entry], Awaitable[None]]
 class Queue(Protocol):
     """Everything that Runtime asks of a queue."""
 
+    @staticmethod
+    async def install(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Create its tables or bring them up to date; the caller is runtime_owner and holds the migration lock."""
+
     async def enqueue(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
         """Put entries in, inside the caller's transaction; one that is queued or being performed already stays one."""
 
@@ -109,6 +113,17 @@ class PgQueue:
         self._heartbeat = timedelta(seconds=heartbeat_s)
         self._stopped = asyncio.Event()
         self._manager: QueueManager | None = None
+
+    @staticmethod
+    async def install(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """As the port says."""
+        queries = _make_queries(AsyncpgDriver(connection))
+        plan = await queries.plan_upgrade()
+        for statement in plan.statements:
+            await connection.execute(statement)
+        if plan.statements:
+            for statement in _GRANTS:
+                await connection.execute(statement)
 
     async def enqueue(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
         """As the port says."""
@@ -179,17 +194,6 @@ _MEASURE = text(f"""
     FROM {SCHEMA}.pgqueuer
 """)  # noqa: S608 — constants
 _PRUNE = text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < :before")  # noqa: S608
-
-
-async def install_queue(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Create or bring up to date PgQueuer's tables; the caller holds the migration lock and is runtime_owner."""
-    queries = _make_queries(AsyncpgDriver(connection))
-    plan = await queries.plan_upgrade()
-    for statement in plan.statements:
-        await connection.execute(statement)
-    if plan.statements:
-        for statement in _GRANTS:
-            await connection.execute(statement)
 
 
 # Whoever serves requests may put an entry in and see whether it is there, not read or change what others put in.

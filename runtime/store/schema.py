@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from runtime.store.db import connect
-from runtime.store.queue import install_queue
+from runtime.store.queue import PgQueue
 
 _LOCK = 0x57A6ED00
 """Advisory lock of migrations; any number that nobody else in this database uses."""
@@ -46,7 +46,7 @@ async def _migrate(engine: AsyncEngine) -> None:
         try:
             await connection.run_sync(_upgrade)
             await connection.commit()
-            await install_queue(await _raw(connection))
+            await PgQueue.install(await _raw(connection))
         finally:
             await connection.rollback()
             await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})

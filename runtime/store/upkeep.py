@@ -81,7 +81,7 @@ _WAITING = text(f"""
 _PRUNE = text(f"""
     WITH old AS (
         SELECT e.execution_id FROM {SCHEMA}.executions e JOIN {SCHEMA}.tenants t USING (tenant_id)
-        WHERE e.finished_at < :now - make_interval(days => coalesce(t.retention_days, :days))
+        WHERE e.finished_at < cast(:now AS timestamptz) - make_interval(days => coalesce(t.retention_days, :days))
         ORDER BY e.finished_at LIMIT :batch FOR UPDATE OF e SKIP LOCKED
     ), folders AS (
         SELECT execution_id, array_agg(DISTINCT regexp_replace(path, '/[^/]*$', '')) AS folders

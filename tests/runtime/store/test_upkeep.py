@@ -1,0 +1,126 @@
+"""What nobody waits for: the queue made whole, old executions and their files removed."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+
+from contracts.execution import ArtifactKind, ExecutionStatus, TenantState
+from contracts.model import TenantId
+from runtime.artifacts import ArtifactFolder, ArtifactWriter
+from runtime.housekeeping import Housekeeping
+from runtime.store.db import Database as TenantDatabase
+from runtime.store.db import SystemDatabase
+from runtime.store.executions import Executions
+from runtime.store.queue import PgQueue
+from runtime.store.runs import Change, End, Runs
+from runtime.store.states import IllegalMove, check_execution_move
+from runtime.store.tenants import Tenants
+from runtime.store.upkeep import Upkeep
+from runtime.telemetry import Telemetry
+from tests.runtime.made import make_execution
+from tests.support.postgres import Database
+
+
+class Place:
+    """A Runtime whose tables nobody else writes to."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.db = TenantDatabase(database.dsn("runtime_app"))
+        self.system = SystemDatabase(database.dsn("runtime_system"))
+        self.queue = PgQueue("", concurrency=1, heartbeat_s=15)
+        self.executions = Executions(self.db, self.queue)
+        self.upkeep = Upkeep(self.system, self.queue)
+        self.folder = folder
+        self.tenant_id = TenantId(uuid7())
+
+    async def run(self, statement: str, **values: object) -> None:
+        async with self.system.write() as session:
+            await (await session.connection()).execute(text(statement), values)
+
+    async def queued(self) -> set[UUID]:
+        async with self.system.write() as session:
+            rows = await (await session.connection()).execute(text("SELECT dedupe_key FROM runtime.pgqueuer"))
+            return {UUID(row.dedupe_key) for row in rows}
+
+
+@pytest.fixture
+async def place(own_database: Database, tmp_path: Path) -> AsyncIterator[Place]:
+    made = Place(own_database, tmp_path)
+    yield made
+    await made.db.close()
+    await made.system.close()
+
+
+async def test_what_fell_out_of_the_queue_goes_back_in_once(place: Place) -> None:
+    lost = await place.executions.submit(place.tenant_id, make_execution())
+    there = await place.executions.submit(place.tenant_id, make_execution())
+    await place.run("DELETE FROM runtime.pgqueuer WHERE dedupe_key = :key", key=str(lost.execution_id))
+    await place.upkeep.reconcile()
+    assert await place.queued() == {there.execution_id}  # too young: its transaction may have just begun
+    await place.run("UPDATE runtime.executions SET admitted_at = now() - interval '1 minute'")
+    for _ in range(2):
+        await place.upkeep.reconcile()
+    assert await place.queued() == {lost.execution_id, there.execution_id}
+    assert (await place.upkeep.measure_queue()).queued == 2
+
+
+async def test_ended_and_waiting_ones_stay_out(place: Place) -> None:
+    for status in ("completed", "waiting", "paused"):
+        row = await place.executions.submit(place.tenant_id, make_execution())
+        await place.run(
+            "UPDATE runtime.executions SET status = :status WHERE execution_id = :id",
+            status=status,
+            id=row.execution_id,
+        )
+    await place.run("UPDATE runtime.executions SET admitted_at = now() - interval '1 minute'")
+    await place.run("DELETE FROM runtime.pgqueuer")
+    await place.upkeep.reconcile()
+    assert await place.queued() == set()
+
+
+async def test_whom_the_limits_leave_room_for_is_let_in(place: Place) -> None:
+    row = await place.executions.submit(place.tenant_id, make_execution())
+    await place.run("UPDATE runtime.executions SET admitted_at = NULL")
+    await place.run("DELETE FROM runtime.pgqueuer")
+    await place.upkeep.reconcile()
+    assert await place.queued() == {row.execution_id}
+
+
+async def test_old_executions_go_with_their_files_and_young_ones_stay(place: Place) -> None:
+    tenants = Tenants(place.db, place.system, place.queue)
+    await tenants.put(TenantState(tenant_id=place.tenant_id, suspended=False, retention_days=3))
+    runs, folder = Runs(place.db, place.queue), ArtifactFolder(place.folder)
+    for days in (2, 4):
+        new = make_execution()
+        await place.executions.submit(place.tenant_id, new)
+        claimed = await runs.claim(place.tenant_id, new.execution_id, "worker")
+        assert claimed is not None
+        writer = ArtifactWriter(folder, place.tenant_id, new.execution_id)
+        blob = await writer.put("a", ArtifactKind.FILE, str(days), "text/plain", b"x")
+        await runs.finish(claimed.lease, Change(blobs=[blob]), End(status=ExecutionStatus.COMPLETED))
+        await place.run(
+            "UPDATE runtime.executions SET finished_at = :at WHERE execution_id = :id",
+            at=datetime.now(UTC) - timedelta(days=days),
+            id=new.execution_id,
+        )
+    running = await place.executions.submit(place.tenant_id, make_execution())
+    await Housekeeping(place.upkeep, folder, Telemetry()).prune()
+    async with place.system.write() as session:
+        rows = await (await session.connection()).execute(text("SELECT name FROM runtime.artifacts"))
+        assert [row.name for row in rows] == ["2"]
+        counted = await (await session.connection()).execute(text("SELECT count(*) FROM runtime.executions"))
+        assert counted.scalar_one() == 2
+    assert (await place.executions.get(place.tenant_id, running.execution_id)).status is ExecutionStatus.PENDING  # type: ignore[arg-type]
+    assert len([path for path in place.folder.rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("after", [ExecutionStatus.PENDING, ExecutionStatus.RUNNING, ExecutionStatus.FAILED])
+def test_nothing_follows_an_end(after: ExecutionStatus) -> None:
+    for end in (status for status in ExecutionStatus if status.final):
+        with pytest.raises(IllegalMove, match=f"execution can't go from {end} to {after}"):
+            check_execution_move(end, after)
