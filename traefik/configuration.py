@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 
 import yaml
 
@@ -53,40 +53,34 @@ class Place:
     """How long Traefik waits for open connections at its end; one idle WebSocket makes it wait the whole of it."""
 
 
-COMPOSE = Place(address=":8080", dynamic_dir=PurePosixPath("/etc/traefik/dynamic"), grace="5s")
-COMPOSE_SERVERS: Mapping[Tier, Sequence[str]] = {
-    Tier.EXPERIENCE: ("http://experience:8001",),
-    Tier.RUNTIME: ("http://runtime:8002",),
-}
-
-
 def build_static(place: Place, profile: Profile) -> dict[str, object]:
     """The static file: read once at start."""
-    entry_point = {
-        "address": place.address,
+    front = build_entry_point(place.address, READ_TIMEOUT[profile], place.grace, [f"{STRIP_MIDDLEWARE}@file"])
+    return {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "WARN", "noColor": True},
+        "entryPoints": {ENTRY_POINT: front},
+        "providers": {
+            "providersThrottleDuration": RELOAD_AT_MOST_EVERY,
+            "file": {"directory": str(place.dynamic_dir), "watch": True},
+        },
+    }
+
+
+def build_entry_point(address: str, read_timeout: str, grace: str, middlewares: Sequence[str]) -> dict[str, object]:
+    """Where Traefik listens, and what it takes there from everybody."""
+    return {
+        "address": address,
         "http": {
-            "middlewares": [f"{STRIP_MIDDLEWARE}@file"],
+            "middlewares": list(middlewares),
             "sanitizePath": True,
             "maxHeaderBytes": MAX_HEADER_BYTES,
             "aliasHeadersStrategy": "delete",
             "encodedCharacters": {f"allowEncoded{name}": False for name in ENCODED_CHARACTERS},
         },
         "transport": {
-            "respondingTimeouts": {
-                "readTimeout": READ_TIMEOUT[profile],
-                "writeTimeout": "0s",
-                "idleTimeout": "3600s",
-            },
-            "lifeCycle": {"requestAcceptGraceTimeout": "0s", "graceTimeOut": place.grace},
-        },
-    }
-    return {
-        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-        "log": {"level": "WARN", "noColor": True},
-        "entryPoints": {ENTRY_POINT: entry_point},
-        "providers": {
-            "providersThrottleDuration": RELOAD_AT_MOST_EVERY,
-            "file": {"directory": str(place.dynamic_dir), "watch": True},
+            "respondingTimeouts": {"readTimeout": read_timeout, "writeTimeout": "0s", "idleTimeout": "3600s"},
+            "lifeCycle": {"requestAcceptGraceTimeout": "0s", "graceTimeOut": grace},
         },
     }
 

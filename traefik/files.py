@@ -5,17 +5,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from traefik.configuration import (
-    COMPOSE,
-    COMPOSE_SERVERS,
-    DYNAMIC_FILE,
-    STATIC_FILE,
-    Place,
-    Profile,
-    build_dynamic,
-    build_static,
-    render,
-)
+from traefik.compose import COMPOSE_SERVERS, Edition, build_compose_dynamic, build_compose_static
+from traefik.configuration import DYNAMIC_FILE, STATIC_FILE, Place, Profile, build_dynamic, build_static, render
 from traefik.routes import Tier
 
 DYNAMIC_DIR = "dynamic"
@@ -54,9 +45,12 @@ def write_local(folder: Path, address: str, profile: Profile, servers: Mapping[T
 
 
 def render_compose() -> dict[str, str]:
-    """The files of deploy/traefik by their relative name: one static file per profile, one dynamic file for both."""
-    files = {f"{profile.value}/{STATIC_FILE}": render(build_static(COMPOSE, profile)) for profile in Profile}
-    files[f"{DYNAMIC_DIR}/{DYNAMIC_FILE}"] = render(build_dynamic(COMPOSE_SERVERS))
+    """The files of deploy/traefik by their relative name: a static one per edition, and the routes as an example.
+
+    The example has the tiers' names where `python -m traefik.follow` puts the addresses of their replicas.
+    """
+    files = {f"{edition.value}/{STATIC_FILE}": render(build_compose_static(edition)) for edition in Edition}
+    files[f"{DYNAMIC_DIR}/{DYNAMIC_FILE}"] = render(build_compose_dynamic(COMPOSE_SERVERS))
     return files
 
 

@@ -1,7 +1,6 @@
 """The real Traefik binary for tests, with the configuration that the product writes."""
 
 import json
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,24 +75,29 @@ def run_traefik(folder: Path, servers: Servers, profile: Profile = Profile.DEFAU
     port = find_free_port()
     place = Place(address=f"127.0.0.1:{port}", dynamic_dir=folder / DYNAMIC_DIR, grace="1s")
     access_log = {"accessLog": {"format": "json", "filePath": str(folder / "access.log")}}
-    static = folder / "traefik.yml"
-    static.write_text(render(build_static(place, profile) | access_log))
     write_dynamic(folder, servers)
+    with start_traefik(folder, render(build_static(place, profile) | access_log), port) as running:
+        _wait_for_routes(running)
+        yield running
+
+
+@contextmanager
+def start_traefik(folder: Path, static: str, port: int) -> Iterator[Traefik]:
+    """Start the binary with this static file; it may have no routes yet. `port` is where it will listen."""
+    (folder / "traefik.yml").write_text(static)
     with (folder / "traefik.log").open("wb") as output:
         process = subprocess.Popen(
-            [str(find_traefik()), f"--configFile={static}"],
+            [str(find_traefik()), f"--configFile={folder / 'traefik.yml'}"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509  # the callable allocates nothing
         )
-    running = Traefik(port, folder, process)
     try:
-        _wait_for_routes(running)
-        yield running
+        yield Traefik(port, folder, process)
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.kill()  # asked to end, it would wait for idle connections, and with ACME for whatever it awaits there
         process.wait(STOP_TIMEOUT_S)
 
 
