@@ -90,7 +90,11 @@ class Ground:
 
 
 def lay_ground(
-    settings: Settings, *, clock: Clock = read_clock, transport: httpx.AsyncBaseTransport | None = None
+    settings: Settings,
+    *,
+    clock: Clock = read_clock,
+    transport: httpx.AsyncBaseTransport | None = None,
+    hasher: PasswordHasher | None = None,
 ) -> Ground:
     """Build what everything stands on; opens no connection. `transport` leads to Runtime, by default over the net."""
     tenants = TenantDatabase(settings.database_url.get_secret_value())
@@ -119,7 +123,7 @@ def lay_ground(
         runtime=RuntimeCalls(http, InternalSigner(settings.internal_key_file.read_bytes())),
         audit=audit,
         keyring=keyring,
-        hasher=PasswordHasher(),
+        hasher=hasher or PasswordHasher(),
         throttle=Throttle(system, clock),
         cookie=cookie,
         identities=identities,

@@ -18,17 +18,22 @@ THREADS = 2
 LONGEST_QUEUE = 60
 """Who comes when so many wait is sent away: at about 0.1 s each they would time out anyway."""
 RETRY_AFTER_S = 3
-# A hash of nothing in particular with today's parameters: verifying against it takes as long as against a real one.
-_NOBODY = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$c3RhZ2Vkb29yLm5vYm9keQ$" + "A" * 43
 
 ResultT = TypeVar("ResultT")
 
 
 class PasswordHasher:
-    """Hashes and checks passwords. Close it when the process ends."""
+    """Hashes and checks passwords. Close it when the process ends.
 
-    def __init__(self) -> None:
-        self._argon = argon2.PasswordHasher(PASSES, MEMORY_KIB, LANES)
+    Args:
+        passes: over the memory.
+        memory_kib: per hash.
+    """
+
+    def __init__(self, *, passes: int = PASSES, memory_kib: int = MEMORY_KIB) -> None:
+        self._argon = argon2.PasswordHasher(passes, memory_kib, LANES)
+        # a hash of nothing in particular: verifying against it takes as long as against a real one
+        self._nobody = f"$argon2id$v=19$m={memory_kib},t={passes},p={LANES}$c3RhZ2Vkb29yLm5vYm9keQ${'A' * 43}"
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
         self._slots = asyncio.Semaphore(THREADS)
         self._waiting = 0
@@ -43,7 +48,7 @@ class PasswordHasher:
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password fits; None (no such user) costs the same and never fits."""
-        fits = await self._run(lambda: self._fits(password_hash or _NOBODY, password))
+        fits = await self._run(lambda: self._fits(password_hash or self._nobody, password))
         return fits and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:

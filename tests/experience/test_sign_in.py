@@ -146,7 +146,8 @@ async def test_unknown_users_cost_as_much_hashing_as_known_ones(front: Front, mo
     monkeypatch.setattr(argon2.PasswordHasher, "verify", count)
     for email in (ada.email, "nobody@example.com"):
         await refused(front.call().log_in(LogIn(email=email, password="wrong password")))
-    assert seen == ["m=19456,t=2,p=1"] * 2
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
 
 
 async def test_somebody_put_out_of_their_only_tenant_is_told_so(front: Front) -> None:

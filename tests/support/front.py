@@ -29,6 +29,7 @@ from contracts.wiring.client import PublicClient
 from contracts.wiring.internal import InternalCaller, InternalVerifier
 from contracts.wiring.server import Call, Envelope, Server, build_app
 from experience.app import Ground, lay_ground, serve_identity
+from experience.auth.passwords import PasswordHasher
 from experience.auth.principal import Principal
 from experience.settings import Settings
 from tests.support.postgres import Database
@@ -153,6 +154,11 @@ class Front:
         await self.ground.close()
 
 
+def hash_cheaply() -> PasswordHasher:
+    """Real hashing of next to no strength: tests register people by the hundred."""
+    return PasswordHasher(passes=1, memory_kib=8)
+
+
 def write_keys(folder: Path) -> dict[str, Path]:
     """Key files as the local stack makes them; answers the settings that name them."""
     made = {}
@@ -186,7 +192,7 @@ async def open_front(
     """A process of Experience that serves identity, or what `compose` makes of it."""
     runtime = PlayedRuntime(settings.internal_key_file.with_suffix(".pub").read_bytes())
     transport = httpx.ASGITransport(runtime.app())
-    ground = lay_ground(settings, clock=clock, transport=transport)
+    ground = lay_ground(settings, clock=clock, transport=transport, hasher=hash_cheaply())
     front = Front(ground, (compose or compose_identity)(ground), clock, runtime)
     try:
         yield front

@@ -8,7 +8,7 @@ import argon2
 import pytest
 
 from contracts.errors import ApiError, Code
-from experience.auth.passwords import _NOBODY, LONGEST_QUEUE, THREADS, PasswordHasher
+from experience.auth.passwords import LONGEST_QUEUE, THREADS, PasswordHasher
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ async def test_a_hash_has_the_parameters_and_fits_its_password_only(hasher: Pass
 
 async def test_nobody_fits_nothing_and_nobodys_hash_is_a_real_one(hasher: PasswordHasher) -> None:
     assert not await hasher.verify(None, "")
-    assert not hasher.is_outdated(_NOBODY)
+    assert not hasher.is_outdated(hasher._nobody)
     with pytest.raises(argon2.exceptions.VerifyMismatchError):
-        argon2.PasswordHasher().verify(_NOBODY, "anything")
+        argon2.PasswordHasher().verify(hasher._nobody, "anything")
     assert not await hasher.verify("not a hash", "x")
 
 
