@@ -97,7 +97,8 @@ class Answers:
             return _unpack(record.status, record.body)
         intent = None if record.intent_id is None else await find_intent(session, IntentId(record.intent_id))
         if intent is None:
-            raise AssertionError("a key is never stored without its intent")
+            # the guest's session that asked has moved to a user's tenant, and its intents with it
+            raise ApiError(Code.NOT_FOUND, f"What was asked under {asked.key!r} is no longer this session's.")
         if intent.status == "pending" and not intent.deferred and not late:
             return None
         return await self.settle(session, asked, show_accepted(intent))

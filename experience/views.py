@@ -4,6 +4,7 @@ from typing import assert_never
 from uuid import UUID
 
 from contracts.errors import Code
+from contracts.events import EventPage
 from contracts.execution import (
     Accepted,
     Cost,
@@ -69,7 +70,7 @@ def show_undelivered(row: IntentRow, *, include_artifacts: bool = False, include
         head_seq=0,
         created_at=row.created_at,
         started_at=None,
-        finished_at=None,
+        finished_at=row.created_at if status.final else None,
         result=None,
         error=error,
         cost=Cost(credits=0, usd="0"),
@@ -77,6 +78,12 @@ def show_undelivered(row: IntentRow, *, include_artifacts: bool = False, include
         artifacts=[] if include_artifacts else None,
         visuals=nothing_yet if include_visuals else None,
     )
+
+
+def show_no_events(row: IntentRow) -> EventPage:
+    """The log of such an execution: nothing yet, or nothing ever."""
+    never = row.status == IntentStatus.REFUSED
+    return EventPage(execution_id=ExecutionId(row.execution_id), events=[], head_seq=0, terminal=never)
 
 
 def _outcome(row: IntentRow) -> tuple[ExecutionStatus, Failure | None]:

@@ -28,7 +28,7 @@ from experience.intents import Intents
 from experience.runtime_calls import AWAY, RuntimeCalls, TenantClient
 from experience.store.db import TenantDatabase
 from experience.store.tables import IntentRow
-from experience.views import show_undelivered
+from experience.views import show_no_events, show_undelivered
 
 ResT = TypeVar("ResT")
 
@@ -99,9 +99,8 @@ class Executions:
     async def get_events(self, call: Call[Caller], request: ReadEvents) -> EventPage:
         """`GET /api/execution/{id}/events`."""
         client = self._client(call)
-        nothing = EventPage(execution_id=request.execution_id, events=[], head_seq=0, terminal=False)
         return await self._or_instead(
-            caller_of(call), request.execution_id, lambda: client.read_events(request), lambda _: nothing
+            caller_of(call), request.execution_id, lambda: client.read_events(request), show_no_events
         )
 
     async def get_steps(self, call: Call[Caller], request: ExecutionRef) -> Steps:

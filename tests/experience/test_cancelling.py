@@ -81,6 +81,9 @@ async def test_a_refused_intent_has_nothing_to_cancel(house: House, ada: Visitor
     assert "Suspended." in answer.json()["hint"]
     shown = (await ada.status(accepted["execution_id"])).json()
     assert (shown["status"], shown["error"]["message"]) == ("failed", "Suspended.")
+    assert shown["finished_at"] is not None
+    events = (await ada.http.get(accepted["links"]["events"])).json()
+    assert (events["events"], events["terminal"]) == ([], True)
 
 
 async def test_what_no_intent_has_started_is_cancelled_in_runtime(house: House, ada: Visitor) -> None:
