@@ -1,4 +1,4 @@
-"""`python -m runtime all | serve | work | migrate`: the internal tier as a process."""
+"""`python -m runtime all | serve | work | migrate | browser`: the internal tier as a process."""
 
 import asyncio
 import sys
@@ -10,12 +10,13 @@ from contracts.errors import ApiError
 from contracts.wiring.logging import configure
 from runtime.settings import Settings, SettingsError, load_settings
 
-USAGE: Final = "usage: python -m runtime all | serve | work | migrate"
+USAGE: Final = "usage: python -m runtime all | serve | work | migrate | browser"
 _NEEDS: Final = {
     "all": ("database_url", "system_database_url", "internal_public_key_file"),
     "serve": ("database_url", "system_database_url", "internal_public_key_file"),
     "work": ("database_url", "system_database_url"),
     "migrate": ("migrate_database_url",),
+    "browser": (),
 }
 """Settings that a command can't do without."""
 
@@ -30,7 +31,23 @@ def main() -> int:
     except SettingsError as error:
         return _refuse(f"The settings don't work:\n{error}")
     configure("runtime", settings.log_format)
+    if command == "browser":
+        return _show_browser(settings)
     return _migrate(settings) if command == "migrate" else _run(settings, command)
+
+
+def _show_browser(settings: Settings) -> int:
+    """Say which Chromium would be started: for `stagedoor doctor` and for who prepares a machine."""
+    from runtime.browser.driver import find_browser  # noqa: PLC0415 — a server loads it when it needs it
+    from runtime.browser.failure import BrowserFailure  # noqa: PLC0415
+
+    try:
+        sys.stdout.write(f"{asyncio.run(find_browser(settings.browser_path))}\n")
+    except BrowserFailure as failure:
+        return _refuse(f"{failure.message}\n{failure.hint}")
+    except TimeoutError:
+        return _refuse("Playwright's driver did not start.\nCheck that the machine has memory and processes left.")
+    return 0
 
 
 def _migrate(settings: Settings) -> int:

@@ -106,8 +106,9 @@ def check_traefik() -> Finding:
 
 
 def check_chromium() -> Finding:
-    """Whether Runtime finds a browser, by asking Runtime."""
-    return Finding(Verdict.FINE, ask([sys.executable, "-P", "-m", "runtime", "browser"]))
+    """Whether Runtime finds a browser, by asking Runtime, and whether that one runs."""
+    path = ask([sys.executable, "-P", "-m", "runtime", "browser"])
+    return Finding(Verdict.FINE, f"{ask([path, '--version'])} ({path})")
 
 
 def check_clock() -> Finding:

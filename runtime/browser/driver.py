@@ -92,6 +92,12 @@ class Driver:
         return self._playwright
 
 
+async def find_browser(setting: Path | None) -> Path:
+    """The Chromium that a worker would start. Raises BrowserFailure (browser_missing), as starting it would."""
+    async with asyncio.timeout(_START_S), async_playwright() as playwright:
+        return find_chromium(setting, Path(playwright.chromium.executable_path))
+
+
 @contextlib.contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
     """Have the driver make profiles in a folder that is surely removed: one that is killed leaves them behind.

@@ -58,30 +58,31 @@ def test_python_without_venv_names_the_package(machine: Path) -> None:
     assert "apt install python3.12-venv" in refused.stderr
 
 
-def test_chromium_on_the_path_is_enough(machine: Path) -> None:
+def add_runtime(machine: Path, finds: str) -> None:
+    """A stand-in for the project's Python that answers for `python -m runtime browser`, and for nothing else."""
+    python = machine.parent / ".venv" / "bin"
+    python.mkdir(parents=True)
+    add_program(python, "python", f'[ "$*" = "-m runtime browser" ] && {finds}')
+
+
+def test_chromium_that_runtime_finds_is_enough(machine: Path) -> None:
     add_program(machine, "chromium", "echo Chromium 156")
+    add_runtime(machine, f"echo {machine}/chromium")
     assert run("find-chromium", machine).returncode == 0
 
 
-def test_chromium_that_does_not_run_is_not_enough(machine: Path) -> None:
-    add_program(machine, "chromium", "exit 127")
+@pytest.mark.parametrize("finds", ["false", "echo /nowhere/chromium", "echo broken"])
+def test_no_chromium_that_runs_names_the_commands(machine: Path, finds: str) -> None:
+    add_program(machine, "broken", "exit 127")
+    add_runtime(machine, finds)
     refused = run("find-chromium", machine)
     assert refused.returncode == 1
     assert "playwright install" in refused.stderr
     assert "apt install chromium" in refused.stderr
 
 
-def test_chromium_of_playwright_is_found_where_it_puts_it(machine: Path) -> None:
-    shell = (
-        machine.parent / ".cache" / "ms-playwright" / "chromium_headless_shell-1" / "chrome-linux" / "headless_shell"
-    )
-    shell.parent.mkdir(parents=True)
-    add_program(shell.parent, shell.name, "echo Chromium 156")
-    assert run("find-chromium", machine).returncode == 0
-
-
 def test_named_browser_that_does_not_run_is_said(machine: Path) -> None:
-    add_program(machine, "chromium", "echo Chromium 156")
+    add_runtime(machine, "false")
     refused = run("find-chromium", machine, STAGEDOOR_RUNTIME_BROWSER_PATH="/nowhere/chromium")
     assert refused.returncode == 1
     assert "STAGEDOOR_RUNTIME_BROWSER_PATH is /nowhere/chromium" in refused.stderr

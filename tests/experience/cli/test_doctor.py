@@ -15,6 +15,7 @@ def test_what_is_there_is_fine(tmp_path: Path) -> None:
     assert doctor.check_postgres().seen.startswith("postgres (PostgreSQL) 18")
     assert "3.7" in doctor.check_traefik().seen
     assert doctor.check_folder(tmp_path / "not" / "yet").verdict is doctor.Verdict.FINE
+    assert "hrom" in doctor.check_chromium().seen
     assert doctor.check_clock().verdict is doctor.Verdict.FINE
 
 
@@ -41,3 +42,11 @@ def test_a_program_that_fails_speaks_for_itself() -> None:
     with pytest.raises(StackError) as failure:
         doctor.ask(["/bin/sh", "-c", "echo no library >&2; echo install it >&2; exit 1"])
     assert (failure.value.problem, failure.value.way_out) == ("no library", "install it")
+
+
+def test_a_browser_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGEDOOR_RUNTIME_BROWSER_PATH", "/nowhere/chromium")
+    with pytest.raises(StackError) as failure:
+        doctor.check_chromium()
+    assert "/nowhere/chromium" in failure.value.problem
+    assert failure.value.way_out
