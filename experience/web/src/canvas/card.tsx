@@ -2,7 +2,8 @@ import { Handle, type NodeProps, Position } from "@xyflow/react";
 import { memo } from "react";
 import { Icon, type IconName } from "../ui/icon";
 import { stepLook } from "../ui/status";
-import { duration, Elapsed } from "../ui/time";
+import { Elapsed } from "../ui/time";
+import { duration } from "../ui/words";
 import type { CardNode } from "./graph";
 import { type Lights, useLight } from "./lights";
 
@@ -69,6 +70,7 @@ const DRAWINGS: Record<string, IconName> = {
   globe: "globe",
   compass: "globe",
   navigation: "globe",
+  "arrow-right": "forward",
   link: "globe",
   "mouse-pointer-click": "click",
   "mouse-pointer": "click",

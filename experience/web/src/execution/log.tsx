@@ -1,5 +1,6 @@
 import { memo, useEffect, useRef, useState } from "react";
-import { type LogLine, PAGE } from "../stream/view";
+import type { LogLine } from "../stream/tell";
+import { PAGE } from "../stream/view";
 import { Icon } from "../ui/icon";
 import { clock } from "../ui/time";
 import { useView } from "./show";

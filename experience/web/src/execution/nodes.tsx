@@ -3,8 +3,9 @@ import { useNodeTypes } from "../api/queries";
 import type { Attempt, NodeView } from "../stream/view";
 import { Icon } from "../ui/icon";
 import { StepStatusChip, stepLook } from "../ui/status";
-import { clock, duration, Elapsed } from "../ui/time";
+import { clock, Elapsed } from "../ui/time";
 import { CopyButton, Value } from "../ui/value";
+import { duration } from "../ui/words";
 import { useView } from "./show";
 import "./nodes.css";
 

@@ -54,16 +54,19 @@ export function SidePane({ selected, onSelect }: SidePaneProps) {
 function Result() {
   const outcome = useView((view) => view.outcome);
   const isOver = useView((view) => isFinal(view.status));
+  const nodes = useView((view) => view.nodes);
   if (outcome?.kind !== "completed")
     return (
       <Empty title={isOver ? "No result" : "Not yet"}>
         {isOver ? "It did not come to its end." : "What the workflow brings back appears here at its end."}
       </Empty>
     );
+  // the answer's keys are node ids; a person knows their names
+  const named = Object.fromEntries(Object.entries(outcome.output).map(([id, part]) => [nodes[id]?.name ?? id, part]));
   if (!Object.keys(outcome.output).length) return <Empty title="Done">This workflow brings nothing back.</Empty>;
   return (
     <div className="side-body">
-      <Value value={outcome.output} />
+      <Value value={named} />
       <CopyButton value={outcome.output} />
     </div>
   );

@@ -4,6 +4,7 @@
 // knows the whole story. A snapshot taken at seq n already contains what events up to n did to the present, so those
 // events only add to the past (log lines, pictures, attempts): an execution opened years later never flickers through
 // its life again.
+
 import {
   type Artifact,
   type Event,
@@ -15,6 +16,7 @@ import {
   type PhaseState,
   type StepStatus,
 } from "../api/nouns";
+import { type LogLine, tell } from "./tell";
 
 export interface Attempt {
   number: number;
@@ -37,14 +39,6 @@ export interface NodeView {
   failure: Failure | null;
   output: Record<string, unknown> | null;
   attempts: readonly Attempt[];
-}
-
-export interface LogLine {
-  seq: number;
-  at: number;
-  level: "debug" | "info" | "warning" | "error";
-  message: string;
-  nodeId: string | null;
 }
 
 export interface Shot {
@@ -197,7 +191,9 @@ export function fold(view: ExecutionView, events: readonly Event[]): ExecutionVi
   const pages = new Set<LogLine[]>();
   for (const event of events) {
     next.seq = event.seq;
-    apply(next, event, event.seq > view.known, pages);
+    apply(next, event, event.seq > view.known);
+    const line = tell(event);
+    if (line) addLine(next, line, pages);
   }
   return next;
 }
@@ -207,7 +203,7 @@ interface Draft extends Omit<ExecutionView, "nodes" | "log"> {
   log: (readonly LogLine[])[];
 }
 
-function apply(next: Draft, event: Event, isNews: boolean, pages: Set<LogLine[]>): void {
+function apply(next: Draft, event: Event, isNews: boolean): void {
   switch (event.type) {
     case "accepted":
       next.name = event.name;
@@ -224,8 +220,6 @@ function apply(next: Draft, event: Event, isNews: boolean, pages: Set<LogLine[]>
       return applyNode(next, event, isNews);
     case "step_update":
       return applyStep(next, event, isNews);
-    case "log":
-      return addLine(next, event, pages);
     case "screenshot":
       return addArtifact(next, event.artifact, event.seq, event.node_id);
     case "artifact":
@@ -237,10 +231,11 @@ function apply(next: Draft, event: Event, isNews: boolean, pages: Set<LogLine[]>
     case "error":
     case "cancelled":
       return applyEnd(next, event, isNews);
+    case "log":
     case "output":
     case "approval":
     case "takeover":
-      return; // nothing emits these to this page yet; their log lines tell the story
+      return; // a line of the log tells all there is to tell
     default:
       event satisfies never; // a later server may know more; its log lines are shown all the same
   }
@@ -285,15 +280,7 @@ function applyStep(next: Draft, event: Extract<Event, { type: "step_update" }>, 
   };
 }
 
-function addLine(next: Draft, event: Extract<Event, { type: "log" }>, pages: Set<LogLine[]>): void {
-  const { log } = event;
-  const line = {
-    seq: event.seq,
-    at: millis(log.timestamp),
-    level: log.level,
-    message: log.message,
-    nodeId: log.node_id,
-  };
+function addLine(next: Draft, line: LogLine, pages: Set<LogLine[]>): void {
   const last = next.log.at(-1) as LogLine[] | undefined;
   if (!last || last.length >= PAGE) next.log.push(ours(pages, [line]));
   else if (pages.has(last)) last.push(line);

@@ -1,5 +1,5 @@
 import { cleanup } from "@testing-library/react";
-import { afterEach, vi } from "vitest";
+import { afterEach } from "vitest";
 
 // What jsdom lacks and the canvas asks for.
 class NoResizes {
@@ -7,20 +7,28 @@ class NoResizes {
   unobserve() {}
   disconnect() {}
 }
-vi.stubGlobal("ResizeObserver", NoResizes);
-vi.stubGlobal(
-  "DOMMatrixReadOnly",
-  class {
-    m22 = 1;
-  },
-);
-vi.stubGlobal("matchMedia", (query: string) => ({ matches: false, media: query, addEventListener() {} }));
+class NoMatrix {
+  m22 = 1;
+}
+// assigned, not stubbed: tests take their own stubs away again, and these must stay
+Object.assign(globalThis, {
+  ResizeObserver: NoResizes,
+  DOMMatrixReadOnly: NoMatrix,
+  matchMedia: (query: string) => ({ matches: false, media: query, addEventListener() {} }),
+});
 Object.defineProperties(HTMLElement.prototype, {
   offsetWidth: { get: () => 200 },
   offsetHeight: { get: () => 60 },
 });
 Element.prototype.scrollTo = () => {};
 window.scrollTo = () => {};
+
+/** What only jsdom says: it knows neither <search> nor sizes. */
+const HARMLESS = /is unrecognized in this browser|Received NaN/;
+
+console.error = (...said: unknown[]) => {
+  if (!HARMLESS.test(String(said[0]))) throw new Error(`console.error: ${said.map(String).join(" ")}`);
+};
 
 afterEach(() => {
   cleanup();

@@ -1,0 +1,174 @@
+import { act, screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { afterEach, expect, it, vi } from "vitest";
+import { ME, openPage, Refusal, summary } from "./testing/house";
+import { EXECUTION } from "./testing/log";
+
+const NOBODY = new Refusal(401, "unauthenticated", "Nobody is signed in.");
+const WORKFLOW = {
+  workflow_id: "w",
+  name: "Demo: buy a lamp",
+  description: "Buys a lamp.",
+  status: "draft",
+  version: 3,
+  valid: true,
+  nodes: 5,
+  created_at: "2026-01-01T00:00:00Z",
+  updated_at: "2026-01-01T00:00:00Z",
+};
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+it("asks who you are, and goes on to where you wanted", async () => {
+  const house = openPage("/executions?status=failed", { "GET /api/auth/me": NOBODY, "POST /api/auth/login": {} });
+  await screen.findByRole("heading", { name: "Sign in" });
+  await userEvent.type(screen.getByLabelText("Email"), "ada@stage.test");
+  await userEvent.type(screen.getByLabelText("Password"), "secret enough");
+  house.answers["GET /api/auth/me"] = ME;
+  await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+  await screen.findByRole("heading", { name: "Executions" });
+  expect(window.location.pathname + window.location.search).toBe("/executions?status=failed");
+  expect(localStorage.length + sessionStorage.length).toBe(0);
+});
+
+it("says why a sign-in was refused", async () => {
+  openPage("/sign-in", {
+    "GET /api/auth/me": NOBODY,
+    "POST /api/auth/login": new Refusal(401, "unauthenticated", "Address and password do not fit."),
+  });
+  await userEvent.type(await screen.findByLabelText("Email"), "ada@stage.test");
+  await userEvent.type(screen.getByLabelText("Password"), "wrong");
+  await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+  expect(within(await screen.findByRole("alert")).getByText("Address and password do not fit.")).toBeTruthy();
+});
+
+it("registers with the invitation from the address", async () => {
+  let sent: unknown;
+  const house = openPage("/sign-in#invitation=abc", {
+    "GET /api/auth/me": NOBODY,
+    "POST /api/auth/register": (body: unknown) => {
+      sent = body;
+      house.answers["GET /api/auth/me"] = ME;
+      return {};
+    },
+  });
+  await userEvent.type(await screen.findByLabelText("Email"), "eve@stage.test");
+  await userEvent.type(screen.getByLabelText(/Password/), "long enough to pass");
+  await userEvent.click(screen.getByRole("button", { name: "Create account" }));
+  await screen.findByText("The stage is empty");
+  expect(sent).toMatchObject({ invitation: "abc", transport: "cookie", email: "eve@stage.test" });
+});
+
+it("redeems a link once, and takes the code out of the address", async () => {
+  const house = openPage(`/enter?next=/executions#one%2Dtime`, {
+    "GET /api/auth/me": NOBODY,
+    "POST /api/auth/link/redeem": (body: unknown) => {
+      expect(body).toEqual({ code: "one-time", transport: "cookie" });
+      house.answers["GET /api/auth/me"] = ME;
+      return {};
+    },
+  });
+  await screen.findByRole("heading", { name: "Executions" });
+  expect(window.location.href).not.toContain("one");
+  expect(house.asked.filter((asked) => asked.includes("redeem"))).toHaveLength(1);
+});
+
+it("says that a used link opens nothing", async () => {
+  openPage("/enter#old", { "POST /api/auth/link/redeem": new Refusal(401, "unauthenticated", "It has been used.") });
+  expect(await screen.findByText("It has been used.")).toBeTruthy();
+  expect(screen.getByRole("link", { name: "Sign in instead" })).toBeTruthy();
+});
+
+it("starts the demo once, however often it must ask", async () => {
+  const keys: unknown[] = [];
+  const house = openPage("/", { "GET /api/workflow": { items: [WORKFLOW], next_cursor: null } });
+  const send = globalThis.fetch as unknown as (address: string, init: RequestInit) => Promise<Response>;
+  vi.stubGlobal("fetch", (address: string, init: RequestInit) => {
+    if (init.method === "POST") keys.push((init.headers as Record<string, string>)["Idempotency-Key"]);
+    return send(address, init);
+  });
+  house.answers["POST /api/workflow/w/run"] = () =>
+    keys.length === 1 ? new Refusal(503, "unavailable") : { execution_id: EXECUTION };
+  await userEvent.click(await screen.findByRole("button", { name: /^Start/ }));
+  await waitFor(() => expect(window.location.pathname).toBe(`/executions/${EXECUTION}`), { timeout: 4000 });
+  expect(keys).toHaveLength(2);
+  expect(keys[0]).toBe(keys[1]);
+});
+
+it("shows what runs, what waits and what has ended", async () => {
+  openPage("/", {
+    "GET /api/execution": (_body: unknown, query: URLSearchParams) => ({
+      items: [
+        summary({ execution_id: "1", name: "Running one", status: "running", finished_at: null, progress: 0.5 }),
+        summary({ execution_id: "2", name: "Ended one" }),
+      ].filter((item) => query.get("status") === null || query.get("status") === item.status),
+      next_cursor: null,
+    }),
+  });
+  const stage = (await screen.findByRole("heading", { name: "On stage now" })).closest("section") as HTMLElement;
+  expect(await within(stage).findByRole("link", { name: /Running one/ })).toBeTruthy();
+  expect(within(stage).queryByText("Ended one")).toBeNull();
+  expect(screen.getByRole("link", { name: "Ended one" })).toBeTruthy();
+});
+
+it("pages through executions by cursor, and filters in the address", async () => {
+  const house = openPage("/executions", {
+    "GET /api/execution": (_body: unknown, query: URLSearchParams) =>
+      query.get("cursor")
+        ? { items: [summary({ execution_id: "2", name: "Older" })], next_cursor: null }
+        : { items: [summary({ execution_id: "1", name: "Newer" })], next_cursor: "c1" },
+  });
+  await userEvent.click(await screen.findByRole("button", { name: "Show older" }));
+  await screen.findByText("Older");
+  expect(screen.getByText("Newer")).toBeTruthy();
+  expect(house.asked).toContain("GET /api/execution?limit=30&cursor=c1");
+  await userEvent.selectOptions(screen.getByLabelText("Status"), "failed");
+  expect(window.location.search).toBe("?status=failed");
+  await waitFor(() => expect(house.asked).toContain("GET /api/execution?limit=30&status=failed"));
+});
+
+it("shows what failed and what to do, and keeps trying what passes", async () => {
+  const house = openPage("/executions", { "GET /api/execution": new Refusal(403, "forbidden", "Not for you.") });
+  expect(within(await screen.findByRole("alert")).getByText("Try something else.")).toBeTruthy();
+  expect(screen.getByText("Request r-1")).toBeTruthy();
+  house.answers["GET /api/execution"] = { items: [], next_cursor: null };
+  await userEvent.click(screen.getByRole("button", { name: "Try again" }));
+  expect(await screen.findByText("Nothing has run yet")).toBeTruthy();
+});
+
+it("warns in red of logins that can be read on the way", async () => {
+  openPage("/", { "GET /api/auth/me": { ...ME, insecure: true } });
+  expect((await screen.findByText(/plain http/)).closest("[role=alert]")).toBeTruthy();
+});
+
+it("lets a viewer watch, not start", async () => {
+  openPage("/", {
+    "GET /api/auth/me": { ...ME, role: "viewer", scopes: ["execution:read", "workflow:read"] },
+    "GET /api/workflow": { items: [WORKFLOW], next_cursor: null },
+  });
+  const start = await screen.findByRole("button", { name: /^Start/ });
+  expect((start as HTMLButtonElement).disabled).toBe(true);
+});
+
+it("signs out, and forgets what it has read", async () => {
+  const house = openPage("/", { "POST /api/auth/logout": {} });
+  await screen.findByText("The stage is empty");
+  await userEvent.click(screen.getByRole("button", { name: "Sign out" }));
+  await screen.findByRole("heading", { name: "Sign in" });
+  expect(house.asked).toContain("POST /api/auth/logout");
+});
+
+it("moves the focus to the page one goes to", async () => {
+  openPage("/");
+  await userEvent.click(await screen.findByRole("link", { name: "Executions" }));
+  expect(document.activeElement).toBe(await screen.findByRole("heading", { name: "Executions" }));
+});
+
+it("leads back from an address without a page", async () => {
+  openPage("/nowhere");
+  expect(await screen.findByRole("heading", { name: "There is no page at this address." })).toBeTruthy();
+  await act(async () => screen.getByRole("link", { name: "All executions" }).click());
+  expect(window.location.pathname).toBe("/executions");
+});
