@@ -139,6 +139,7 @@ class Machine:
         node, last = one.node, rows[-1]
         inputs = resolve_inputs(node, self._at) or {}
         one.attempt = last.attempt
+        one.failures = sum(_failed_by_itself(row) for row in rows)
         if last.status in (StepStatus.RUNNING, StepStatus.QUEUED):
             self._restore_in_flight(one, last)
         success = next((row for row in rows if row.status is StepStatus.SUCCESS), None)
@@ -155,14 +156,13 @@ class Machine:
                 self._ending = self._ending or Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
         elif last.status is StepStatus.SKIPPED:
             one.state = State.SKIPPED
-        elif last.status is StepStatus.RETRYING:
-            one.failures, one.delay_s = last.attempt, delay_before(last.attempt + 1, 0.0)
+        elif _failed_by_itself(last):
+            one.delay_s = delay_before(one.failures + 1, 0.0)
 
     def _restore_in_flight(self, one: Progress, row: Recorded) -> None:
         """An attempt whose worker was lost: run it again if it may, else end and let a person say what happened."""
         node = one.node
         if node.safe or row.status is StepStatus.QUEUED:
-            one.failures = row.attempt - 1
             failure = explain_lost_attempt(node)
             self._lost.append(EndAttempt(node.id, row.attempt, node.phase, StepStatus.RETRYING, failure))
             return
@@ -299,3 +299,9 @@ class Machine:
                     one.replay()
             self._pages.add(page)
         return []
+
+
+def _failed_by_itself(row: Recorded) -> bool:
+    """Whether an attempt counts against those a node has; one that was lost with its worker doesn't."""
+    lost = row.failure is not None and row.failure.code is FailureCode.WORKER_LOST
+    return row.status is StepStatus.RETRYING and not lost
