@@ -255,6 +255,10 @@ class SignIn:
         )
         await insert_login(session, login)
         if transport == "cookie":
+            if call.caller is not None and call.caller.via == "login":
+                # the browser forgets its old cookie now, so nobody could ever log that login out
+                await self._end(session, call, LoginId(call.caller.credential_id), call.caller.tenant_id)
+                self.identities.forget()
             self.cookie.set(call, secret)
             return self._show(place, login, None)
         await insert_refresh_token(session, digest(secret), login, now)

@@ -247,6 +247,16 @@ async def test_logging_out_ends_the_login_and_the_cookie(front: Front) -> None:
     assert (await other.get("/api/auth/me")).status_code == 200
 
 
+async def test_signing_in_again_in_the_same_browser_ends_the_login_before(front: Front) -> None:
+    ada, bob = await front.register(), await front.register()
+    page = await sign_in_page(front, ada.email)
+    before = page.cookies[COOKIE]
+    body = {"email": bob.email, "password": PASSWORD, "transport": "cookie"}
+    assert (await page.post("/api/auth/login", json=body)).status_code == 200
+    assert (await page.get("/api/auth/me")).json()["user"]["email"] == bob.email
+    assert (await front.visit({"cookie": f"{COOKIE}={before}"}).get("/api/auth/me")).status_code == 401
+
+
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
 
