@@ -219,7 +219,8 @@ def serve_streams(channels: Channels[Principal], ground: Ground, intents: Intent
         return RuntimeClient(ground.http, ground.runtime.vouch_for(tenant_id, None, _STREAMS))
 
     async def is_accepted(caller: Principal, execution_id: ExecutionId) -> bool:
-        return await intents.find_by_execution(caller, execution_id) is not None
+        row = await intents.find_by_execution(caller, execution_id)
+        return row is not None and row.status != "refused"  # that one never begins
 
     async def read_snapshot(caller: Principal, execution_id: ExecutionId) -> Execution:
         return await executions.read_status(caller, execution_id, _STREAMS)

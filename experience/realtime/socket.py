@@ -38,6 +38,8 @@ from experience.realtime.wheel import Wheel
 
 OPEN_S = 5.0
 """How long a new socket waits for Runtime's first word before it is asked to come back."""
+PENDING_S = 1.0
+"""How long one waits that only wants to see an accepted execution begin."""
 WARN_S = 60.0
 """How long before its credential ends a client is told to renew."""
 CHECK_S = 60.0
@@ -52,7 +54,7 @@ class Doors:
     """What streams ask of the parts above them."""
 
     is_accepted: Callable[[Principal, ExecutionId], Awaitable[bool]]
-    """Whether Experience has promised this execution, heard of by Runtime or not."""
+    """Whether Experience has promised this execution and Runtime has not confirmed it yet."""
     read_snapshot: Callable[[Principal, ExecutionId], Awaitable[Execution]]
     """How it stands right now, read and not remembered; NOT_FOUND as ApiError."""
     renew: Callable[[Principal], Awaitable[Principal]]
@@ -195,20 +197,36 @@ class Stream:
         return Subscription(cursor, epoch)
 
     async def _find(self, asked: Asked) -> None:
-        """Wait until it is known what this execution is; return when a stream of it can begin."""
+        """Wait until it is known what this execution is; return when a stream of it can begin.
+
+        Raises:
+            ApiError: NOT_FOUND; UNAVAILABLE when only Runtime could say, and does not.
+        """
         feed = self._feed
-        heard = await feed.settle(OPEN_S)
+        heard = await feed.settle(PENDING_S)
+        if heard and not feed.unknown and not feed.gone:
+            return
+        # promised and not begun, as far as anybody knows: it begins when Runtime has heard of it
+        accepted = await self._owner.doors.is_accepted(self._principal, feed.execution_id)
+        if accepted and asked == Asked() and not feed.gone:
+            return
+        # but that events a client has already still count can only be shown with Runtime's word
+        if not heard and not await feed.settle(OPEN_S - PENDING_S):
+            raise ApiError(Code.UNAVAILABLE, "Runtime does not answer.")
         if feed.gone:
             raise ApiError(Code.NOT_FOUND, UNKNOWN)
-        if heard and not feed.unknown:
-            return
-        accepted = await self._owner.doors.is_accepted(self._principal, feed.execution_id)
-        if heard and not accepted:
-            raise ApiError(Code.NOT_FOUND, UNKNOWN)
-        # promised and not begun as far as anybody knows: it starts when Runtime is back. But a client that has
-        # events already can't be shown that they still count without Runtime's word.
-        if not heard and not (accepted and asked == Asked()):
-            raise ApiError(Code.UNAVAILABLE, "Runtime does not answer.")
+        if feed.unknown and not accepted:
+            await self._make_sure()
+
+    async def _make_sure(self) -> None:
+        """Ask once more: Runtime may have heard of it since it said that it had not."""
+        try:
+            await self._read_snapshot()
+        except ApiError as error:
+            if error.code is Code.NOT_FOUND:
+                raise ApiError(Code.NOT_FOUND, UNKNOWN) from error
+            raise
+        self._feed.look_again()
 
     async def _read_snapshot(self) -> Execution:
         return await self._owner.doors.read_snapshot(self._principal, self._feed.execution_id)

@@ -1,7 +1,7 @@
 """An event log in memory that keeps the store's promises, and a Runtime that serves it over the real channel."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ from contracts.wiring.channel import Channels
 from contracts.wiring.client import RuntimeClient
 from contracts.wiring.internal import InternalCaller, InternalSigner, InternalVerifier
 from contracts.wiring.server import Call, Server, build_app
-from runtime.api.streams import EventStreams, make_guard
+from runtime.api.streams import Bells, EventStreams, Logs, make_guard
 from runtime.store.events import LogPart
 from tests.support.sockets import Served, serve
 
@@ -245,14 +245,17 @@ class Keys:
 KEYS = Keys.make()
 
 
-def runtime_app(store: Store, *, channel: bool = True) -> Starlette:
+Snapshot = Callable[[TenantId, ExecutionId], Execution]
+
+
+def runtime_app(logs: Logs, bells: Bells, snapshot: Snapshot, *, channel: bool = True) -> Starlette:
     """A Runtime that knows logs and nothing else; without `channel` it can only be polled."""
 
     async def guard(envelope: Any, endpoint: Any) -> InternalCaller:
         return KEYS.verifier.verify(envelope.headers.get("authorization", "").removeprefix("Bearer "))
 
     async def read_events(call: Call[InternalCaller], request: ReadEvents) -> EventPage:
-        part = await store.read_raw_after(call.caller.tenant_id, request.execution_id, request.after, request.limit)
+        part = await logs.read_raw_after(call.caller.tenant_id, request.execution_id, request.after, request.limit)
         return EventPage(
             execution_id=request.execution_id,
             log_id=part.log_id,
@@ -262,19 +265,19 @@ def runtime_app(store: Store, *, channel: bool = True) -> Starlette:
         )
 
     async def get_execution(call: Call[InternalCaller], request: ReadExecution) -> Execution:
-        return store.snapshot(call.caller.tenant_id, request.execution_id)
+        return snapshot(call.caller.tenant_id, request.execution_id)
 
     server: Server[InternalCaller] = Server(StreamApi, guard)
     server.on(StreamApi.read_events, read_events)
     server.on(StreamApi.get_execution, get_execution)
     channels: Channels[InternalCaller] = Channels(StreamApi, make_guard(KEYS.verifier), private=True)
-    channels.on(StreamApi.events, EventStreams(store, store).serve)
+    channels.on(StreamApi.events, EventStreams(logs, bells).serve)
     return build_app([*server.routes(), *(channels.routes() if channel else ())])
 
 
 @asynccontextmanager
 async def serve_runtime(store: Store, port: int = 0, *, channel: bool = True) -> AsyncIterator[Served]:
-    async with serve(runtime_app(store, channel=channel), port) as served:
+    async with serve(runtime_app(store, store, store.snapshot, channel=channel), port) as served:
         yield served
 
 

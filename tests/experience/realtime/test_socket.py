@@ -121,6 +121,21 @@ async def test_what_is_accepted_but_not_there_yet_is_waited_for() -> None:
             assert (await read_close(client))[0] == 1000
 
 
+async def test_what_was_delivered_in_this_very_moment_is_not_taken_for_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    execution_id = ExecutionId(uuid4())
+    async with stage(store) as front:
+
+        async def is_accepted(*_: object) -> bool:
+            store.create(TENANT, execution_id)  # Runtime has said that it does not know it, and now it does
+            return False
+
+        monkeypatch.setattr(front.streams, "doors", replace(front.streams.doors, is_accepted=is_accepted))
+        async with open_socket(front.stream(execution_id)) as client:
+            assert (await read_frame(client))["type"] == "hello"
+            assert await read_seqs(client, until=1) == [1]
+
+
 async def test_a_delivered_intent_can_be_told_to_those_who_wait() -> None:
     store = Store()
     execution_id = ExecutionId(uuid4())
@@ -135,6 +150,7 @@ async def test_a_delivered_intent_can_be_told_to_those_who_wait() -> None:
 
 
 async def test_what_is_accepted_while_runtime_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_module, "PENDING_S", 0.1)
     monkeypatch.setattr(socket_module, "OPEN_S", 0.2)
     store = Store()
     execution_id = ExecutionId(uuid4())
