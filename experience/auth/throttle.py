@@ -5,8 +5,8 @@
 | an account, whoever tries | 5 | 2 s, doubled each time, at most 60 s | 1 h after the last failure, or by a success |
 | an address, whatever it tries | 30 | 10 s, doubled each time, at most 15 min | 1 h after the last failure |
 | an account at an address that it has signed in from within 30 days | 5 | as an account | as an account |
-| registrations from an address (all count) | 20 | 60 s, doubled each time, at most 1 h | 1 h after the last one |
-| guests from an address (all count) | 60 | 30 s, doubled each time, at most 1 h | 1 h after the last one |
+| registrations from an address (all count) | 200 | 30 s, doubled each time, at most 15 min | 1 h after the last one |
+| guests from an address (all count) | 300 | 10 s, doubled each time, at most 15 min | 1 h after the last one |
 
 The third row stands in place of the first two, so that strangers can't shut the owner out: their failures count under
 the account and under their addresses, and not where the owner signs in from. And no wait is longer than 60 s for an
@@ -122,7 +122,7 @@ def _one_more(row: ThrottleRow, limit: Limit, now: datetime) -> ThrottleRow:
 
 def _too_soon(wait_s: float) -> ApiError:
     detail = f"Too many attempts; the next one counts in {wait_s:.0f} seconds."
-    hint = "Wait, then try once with the right password, or use a sign-in link from where you are still signed in."
+    hint = "Wait for that time. To sign in meanwhile, use a sign-in link from where you are still signed in."
     return ApiError(Code.RATE_LIMITED, detail, hint, retry_after=wait_s)
 
 
