@@ -221,11 +221,14 @@ class Stream:
     async def _make_sure(self) -> None:
         """Ask once more: Runtime may have heard of it since it said that it had not."""
         try:
-            await self._read_snapshot()
+            snapshot = await self._read_snapshot()
         except ApiError as error:
             if error.code is Code.NOT_FOUND:
                 raise ApiError(Code.NOT_FOUND, UNKNOWN) from error
             raise
+        if snapshot.head_seq == 0:
+            # shown in place of one that was refused: it has no log and never gets one
+            raise ApiError(Code.NOT_FOUND, UNKNOWN)
         self._feed.look_again()
 
     async def _read_snapshot(self) -> Execution:

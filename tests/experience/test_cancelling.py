@@ -4,7 +4,9 @@ from uuid import UUID, uuid4
 
 from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus
+from contracts.frames import Close
 from tests.support.house import House, Json, Visitor, until
+from tests.support.sockets import open_socket, read_close
 
 
 async def cancel(visitor: Visitor, accepted: Json, reason: str = "enough") -> Json:
@@ -84,6 +86,10 @@ async def test_a_refused_intent_has_nothing_to_cancel(house: House, ada: Visitor
     assert shown["finished_at"] is not None
     events = (await ada.http.get(accepted["links"]["events"])).json()
     assert (events["events"], events["terminal"]) == ([], True)
+    path = f"ws://127.0.0.1:{house.port}{accepted['links']['stream']}"
+    async with open_socket(path, additional_headers={"authorization": f"Bearer {ada.token}"}) as stream:
+        code, _, _ = await read_close(stream)
+    assert code == Close.NOT_FOUND
 
 
 async def test_what_no_intent_has_started_is_cancelled_in_runtime(house: House, ada: Visitor) -> None:

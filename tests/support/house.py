@@ -18,7 +18,7 @@ from experience.app import create_app, lay_ground
 from experience.auth.identities import REMEMBER_S
 from experience.settings import Settings
 from tests.support.fake_runtime import FakeRuntime
-from tests.support.front import PASSWORD, TurnableClock, make_settings, write_keys
+from tests.support.front import PASSWORD, TurnableClock, hash_cheaply, make_settings, write_keys
 from tests.support.postgres import Database
 from tests.support.served import ServedThread, listen
 
@@ -107,7 +107,7 @@ def run_house(database: Database, folder: Path, runtime: FakeRuntime | None = No
     fields = {"public_url": f"http://localhost:{port}", "runtime_url": runtime.url, "port": port, "guests": True}
     settings = make_settings(database, folder, **(fields | changes))
     clock = TurnableClock()
-    served = ServedThread(create_app(lay_ground(settings, clock=clock)), listening)
+    served = ServedThread(create_app(lay_ground(settings, clock=clock, hasher=hash_cheaply())), listening)
     try:
         yield House(settings, clock, runtime, database, port)
     finally:
