@@ -33,7 +33,8 @@ async def fail(front: Front, email: str, address: str) -> ApiError:
     [
         (ACCOUNT, {4: 0, 5: 2, 6: 4, 7: 8, 8: 16, 9: 32, 10: 60, 11: 60, 10_000: 60}),
         (ADDRESS, {29: 0, 30: 10, 31: 20, 36: 640, 37: 900, 10_000: 900}),
-        (REGISTRATION, {199: 0, 200: 30, 201: 60, 206: 900, 10_000: 900}),
+        (REGISTRATION, {199: 0, 200: 30, 201: 60, 205: 900, 10_000: 900}),
+        (VISIT, {299: 0, 300: 10, 301: 20, 307: 900, 10_000: 900}),
     ],
 )
 def test_waits(limit: Limit, waits: dict[int, float]) -> None:
