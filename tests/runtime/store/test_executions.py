@@ -72,6 +72,19 @@ async def test_the_limit_holds_and_a_finish_lets_the_next_one_in(
     assert last.admitted_at is not None
 
 
+async def test_the_limit_holds_when_many_come_at_once(
+    executions: Executions, tenants: Tenants, tenant_id: TenantId
+) -> None:
+    await tenants.put(TenantState(tenant_id=tenant_id, suspended=False, max_concurrent_executions=3))
+    async with asyncio.TaskGroup() as group:
+        new = make_execution()
+        for asked in [new, new, *(make_execution() for _ in range(10))]:
+            group.create_task(executions.submit(tenant_id, asked))
+    rows, _ = await executions.list_page(tenant_id, ListExecutions())
+    assert len(rows) == 11
+    assert sum(row.admitted_at is not None for row in rows) == 3
+
+
 async def test_a_workflow_has_a_limit_of_its_own(executions: Executions, tenant_id: TenantId) -> None:
     workflow_id = WorkflowId(uuid7())
     limited = {"workflow_id": workflow_id, "workflow_version": 1, "workflow_concurrency": 1}
