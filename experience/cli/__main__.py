@@ -29,7 +29,7 @@ def up(
         bool, typer.Option("--hardened", help="Give a request 60 s to arrive, instead of for ever.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Go on showing every line of every process.")
+        bool, typer.Option("--verbose", "-v", help="Show every line of every process, not only what went wrong.")
     ] = False,
 ) -> None:
     """Run the whole product on this machine: PostgreSQL, Traefik, Runtime, Experience and a demo shop."""

@@ -29,7 +29,7 @@ class Console:
         self._coloured = _wants_colour(self._out)
         self.closed = False
         self.hides_routine = False
-        """Set when the stack is ready: its link would soon scroll away. Log files keep every line."""
+        """Set where the link that a person is to open would soon scroll away. Log files keep every line."""
 
     def show_line(self, name: str, line: str) -> None:
         """A line that process `name` wrote."""

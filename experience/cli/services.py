@@ -16,9 +16,10 @@ from experience.cli.supervisor import Service
 EXPERIENCE_PREFIX = "STAGEDOOR_EXPERIENCE_"
 RUNTIME_PREFIX = "STAGEDOOR_RUNTIME_"
 
-# All is gone within ten seconds: the tiers drain for DRAIN_S, then Traefik, then the database they wrote to.
-DRAIN_S = 4
-TIER_PATIENCE_S = 6.0
+# Each is gone before what it talks to, and all of it within ten seconds.
+EXPERIENCE_TURN, RUNTIME_TURN, TRAEFIK_TURN, POSTGRES_TURN = range(4)
+DRAIN_S = 2
+TIER_PATIENCE_S = 3.0
 TRAEFIK_PATIENCE_S = 1.5
 POSTGRES_PATIENCE_S = 2.0
 
@@ -80,7 +81,7 @@ class Plan:
             identity=run_as(self.cluster.account),
             stop_signal=signal.SIGINT,
             orphan_signal=signal.SIGINT,
-            stop_turn=2,
+            stop_turn=POSTGRES_TURN,
             patience_s=POSTGRES_PATIENCE_S,
             inherits=(lock,),
         )
@@ -92,7 +93,7 @@ class Plan:
             command=(str(find_traefik()), f"--configFile={configuration}"),
             environment=self._clean_environment(),
             folder=self.data.root,
-            stop_turn=1,
+            stop_turn=TRAEFIK_TURN,
             patience_s=TRAEFIK_PATIENCE_S,
         )
 
@@ -119,6 +120,7 @@ class Plan:
             command=(*self.programs.demo, "--port", str(self.ports.shop)),
             environment=self._clean_environment(),
             folder=self.data.root,
+            patience_s=TIER_PATIENCE_S,
         )
 
     def _plan_experience(self, command: str, *, name: str, is_job: bool = False) -> Service:
@@ -136,7 +138,7 @@ class Plan:
         }
         owner = {EMAIL_VARIABLE: self.admin.email, PASSWORD_VARIABLE: self.admin.password}
         environment = self._make_environment(EXPERIENCE_PREFIX, settings) | owner
-        return self._plan_tier(name, (*self.programs.experience, command), environment, is_job=is_job)
+        return self._plan_tier(name, (*self.programs.experience, command), environment, EXPERIENCE_TURN, is_job=is_job)
 
     def _plan_runtime(self, command: str, *, name: str, is_job: bool = False) -> Service:
         chosen = self.environment.get(f"{RUNTIME_PREFIX}ALLOWED_HOSTS", "").split(",")
@@ -153,16 +155,17 @@ class Plan:
             "DRAIN_S": DRAIN_S,
         }
         environment = self._make_environment(RUNTIME_PREFIX, settings)
-        return self._plan_tier(name, (*self.programs.runtime, command), environment, is_job=is_job)
+        return self._plan_tier(name, (*self.programs.runtime, command), environment, RUNTIME_TURN, is_job=is_job)
 
     def _plan_tier(
-        self, name: str, command: tuple[str, ...], environment: Mapping[str, str], *, is_job: bool
+        self, name: str, command: tuple[str, ...], environment: Mapping[str, str], turn: int, *, is_job: bool
     ) -> Service:
         return Service(
             name=name,
             command=command,
             environment=environment,
             folder=self.data.root,
+            stop_turn=turn,
             patience_s=TIER_PATIENCE_S,
             is_job=is_job,
         )

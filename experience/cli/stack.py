@@ -53,7 +53,7 @@ class Wish:
     data: Path
     with_demo: bool = True
     verbose: bool = False
-    """Whether the terminal shows routine lines too when the stack is ready."""
+    """Whether the terminal shows routine lines too."""
     profile: Profile = Profile.DEFAULT
     programs: Programs = field(default_factory=Programs)
 
@@ -107,23 +107,28 @@ def _supervise(data: DataDir, console: Console) -> Iterator[Supervisor]:
 
 def _run(wish: Wish, data: DataDir, lock: int, supervisor: Supervisor, console: Console) -> NoReturn:
     started = time.monotonic()
+    console.hides_routine = not wish.verbose
     ports = _choose_ports(wish, data, console)
     admin = data.ensure_admin(os.environ)
     if not data.postgres.exists():
         console.say("First start: making the database …")
     cluster = prepare_cluster(data.postgres)
     plan = Plan(data=data, cluster=cluster, ports=ports, keys=data.ensure_keys(), admin=admin, programs=wish.programs)
-    _start(plan, wish.profile, lock, supervisor)
+    console.say("Starting PostgreSQL and Traefik …")
+    _start_ground(plan, wish.profile, lock, supervisor)
+    _migrate(plan, supervisor, console)
+    console.say("Starting Runtime and Experience …")
+    for service in plan.plan_tiers():
+        supervisor.start(service)
     _wait_until_ready(ports, supervisor, console)
     _announce(plan, started, console)
-    console.hides_routine = not wish.verbose
     while True:
         supervisor.check()
         time.sleep(0.2)
 
 
-def _start(plan: Plan, profile: Profile, lock: int, supervisor: Supervisor) -> None:
-    """The database first; what does not need it comes up beside the migrations, the tiers after them."""
+def _start_ground(plan: Plan, profile: Profile, lock: int, supervisor: Supervisor) -> None:
+    """The database, and beside it what does not need it. Returns when the database can be used."""
     postgres = supervisor.start(plan.plan_postgres(lock))
     servers = {
         Tier.EXPERIENCE: (f"http://{LOOPBACK}:{plan.ports.experience}",),
@@ -140,15 +145,13 @@ def _start(plan: Plan, profile: Profile, lock: int, supervisor: Supervisor) -> N
         supervisor.check()  # says the same with its last lines
         raise
     plan.cluster.ensure_database()
-    _migrate(plan, supervisor)
-    for service in plan.plan_tiers():
-        supervisor.start(service)
 
 
-def _migrate(plan: Plan, supervisor: Supervisor) -> None:
+def _migrate(plan: Plan, supervisor: Supervisor, console: Console) -> None:
     """Both tiers' migrations, unless the database says that these very ones have run."""
     note = f"migrated {fingerprint_schema()}"
     if plan.cluster.read_note() != note:
+        console.say("Bringing the schema up to date …")
         supervisor.run_jobs(plan.plan_migrations(), MIGRATION_TIMEOUT_S)
         plan.cluster.write_note(note)
 
@@ -193,7 +196,7 @@ def _wait_until_ready(ports: Ports, supervisor: Supervisor, console: Console) ->
         if waited > PATIENCE_S and not told:
             console.say(f"Still waiting: {words}")
             told = True
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def probe_readiness(port: int) -> dict[str, str]:
@@ -239,7 +242,7 @@ def describe_visit(visit: "Visit", plan: Plan, took_s: float) -> str:
         ("Sign in", f"{plan.ports.public_url}/sign-in as {plan.admin.email}, password {password}"),
         ("Shop", f"http://{plan.ports.shop_host}, where the demo buys" if plan.ports.shop_host else ""),
         ("Data", f"{plan.data.root}"),
-        ("Logs", f"{plan.data.logs}; here only what matters, all of it with --verbose"),
+        ("Logs", f"{plan.data.logs}; here only warnings and errors, every line with --verbose"),
         ("Stop", "Ctrl-C; everything is kept for the next start"),
     ]
     what = "it signs you in" + (" and shows the demo at work" if visit.shows_demo else "")

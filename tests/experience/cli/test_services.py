@@ -70,14 +70,13 @@ def test_what_knows_no_setting_gets_none(plan: Plan) -> None:
         assert not [name for name in service.environment if name.startswith("STAGEDOOR_")]
 
 
-def test_the_database_goes_last(plan: Plan) -> None:
-    postgres = plan.plan_postgres(3)
-    traefik = plan.plan_traefik(Path("/traefik.yml"))
+def test_each_is_gone_before_what_it_talks_to_and_all_within_ten_seconds(plan: Plan) -> None:
+    runtime, experience = plan.plan_tiers()
+    postgres, traefik = plan.plan_postgres(3), plan.plan_traefik(Path("/traefik.yml"))
     shop = plan.plan_shop()
     assert shop
-    rest = [*plan.plan_tiers(), shop]
-    assert {service.stop_turn for service in rest} == {0}
-    assert 0 < traefik.stop_turn < postgres.stop_turn
+    assert experience.stop_turn < runtime.stop_turn < traefik.stop_turn < postgres.stop_turn
     assert postgres.stop_signal is signal.SIGINT, "SIGTERM would wait for its clients"
-    total = max(service.patience_s for service in rest) + traefik.patience_s + postgres.patience_s
-    assert total < 10, "all of it is gone within ten seconds"
+    assert shop.stop_turn == experience.stop_turn
+    assert shop.patience_s <= experience.patience_s
+    assert sum(service.patience_s for service in (experience, runtime, traefik, postgres)) < 10

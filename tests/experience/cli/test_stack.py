@@ -67,7 +67,7 @@ def test_nothing_is_orphaned_by_kill_9(start_stack: StartStack) -> None:
 
 def test_a_start_that_is_interrupted_leaves_nothing(start_stack: StartStack) -> None:
     stack = start_stack(initialised=False)
-    stack.read_until("postgres")
+    stack.read_until("Starting PostgreSQL")
     assert stack.interrupt() < GONE_WITHIN_S
     assert stack.process.returncode == 0
     again = start_stack(data=stack.data)
