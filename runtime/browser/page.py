@@ -23,6 +23,7 @@ from runtime.browser.translate import (
     explain_closed,
     explain_crash,
     explain_hang,
+    explain_still_there,
     has_error_page,
     is_closed,
     shorten,
@@ -173,8 +174,18 @@ class Page:
 
     async def wait_for(self, selector: str, visibility: Visibility, *, timeout_s: float = ACTION_S) -> None:
         """Wait until the first match is visible, or until none is."""
-        await self._act(
-            "wait for", selector, lambda found, limit: found.wait_for(state=visibility, timeout=limit), timeout_s
+
+        def explain(error: Error) -> BrowserFailure:
+            failure = self._explain_action(error, selector)
+            if visibility == "hidden" and failure.code in (FailureCode.ELEMENT_NOT_FOUND, FailureCode.TIMEOUT):
+                return explain_still_there(selector, self.url)
+            return failure
+
+        await self._run(
+            f"wait for {shorten(selector)}",
+            lambda: self._page.locator(selector).first.wait_for(state=visibility, timeout=timeout_s * 1_000),
+            timeout_s,
+            explain,
         )
 
     async def read_html(self, *, timeout_s: float = ACTION_S) -> str:

@@ -122,6 +122,16 @@ def explain_crash(url: str) -> BrowserFailure:
     )
 
 
+def explain_still_there(selector: str, url: str) -> BrowserFailure:
+    """Something that was to go away has not."""
+    return BrowserFailure(
+        FailureCode.TIMEOUT,
+        f"“{shorten(selector)}” was still to be seen on {shorten(url)} when the time was up.",
+        "Give the node a longer timeout_s, or check the selector against the screenshot.",
+        page_url=url,
+    )
+
+
 def explain_hang(what: str, url: str) -> BrowserFailure:
     """The page's own code keeps it busy, so that it answers nothing; it was closed to free the browser."""
     return BrowserFailure(

@@ -1,13 +1,12 @@
 """A site of hand-made pages on loopback that notes every request, in a thread of its own."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
-
-from typing_extensions import override
 
 
 @dataclass
@@ -16,8 +15,12 @@ class Site:
 
     host: str
     pages: dict[str, str] = field(default_factory=dict)
+    slow: dict[str, float] = field(default_factory=dict)
+    """Seconds that the answer to a path takes."""
     requests: list[str] = field(default_factory=list)
     """Paths asked for, with their query."""
+    connections: list[object] = field(default_factory=list)
+    """Where each connection came from, also of one that asked for nothing."""
 
     def url(self, path: str = "/") -> str:
         """The address of a path."""
@@ -35,6 +38,7 @@ def run_site(pages: dict[str, str] | None = None) -> Iterator[Site]:
         def do_GET(self) -> None:
             site.requests.append(self.path)
             parts = urlsplit(self.path)
+            time.sleep(site.slow.get(parts.path, 0))
             if parts.path == "/go":
                 self._answer(302, "", location=parse_qs(parts.query)["to"][0])
             elif parts.path.startswith("/status/"):
@@ -55,14 +59,16 @@ def run_site(pages: dict[str, str] | None = None) -> Iterator[Site]:
             self.end_headers()
             self.wfile.write(body)
 
-        @override
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
             return
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        @override
+        def verify_request(self, request: object, client_address: object) -> bool:
+            site.connections.append(client_address)
+            return True
+
         def handle_error(self, request: object, client_address: object) -> None:
             return  # a browser that is ended in the middle of a request
 

@@ -1,0 +1,254 @@
+"""Who gets which Chromium, and what happens when one dies."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from contracts.execution import FailureCode
+from contracts.model import ExecutionId, TenantId
+from runtime.browser.chromium import Chromium
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.pool import Lease, Pool, PoolOptions
+from runtime.browser.processes import MARK
+from tests.support.site import Site
+
+
+def tenant() -> TenantId:
+    return TenantId(uuid7())
+
+
+def execution() -> ExecutionId:
+    return ExecutionId(uuid7())
+
+
+def list_browsers(folder: Path) -> list[int]:
+    """Process ids of the browsers whose records lie under a folder, whoever keeps them."""
+    marks = {record.stem for record in folder.glob("browsers/*/*.pid")}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_text(errors="replace").split("\0")
+        except OSError:
+            continue
+        if any(part.startswith(MARK) and part.removeprefix(MARK) in marks for part in command):
+            found.append(int(process.name))
+    return found
+
+
+def find_driver(pool: Pool) -> int:
+    """Process id of the driver whose temporary files go into a pool's folder."""
+    mark = f"TMPDIR={pool._driver._folder.path}\0"
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return next(int(child) for child in children if mark in Path(f"/proc/{child}/environ").read_text())
+
+
+def read_environment(pid: int | None) -> str:
+    return Path(f"/proc/{pid}/environ").read_text()
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not fact():  # noqa: ASYNC110 — the facts are those of other processes
+            await asyncio.sleep(0.05)
+
+
+async def browser_of(lease: Lease) -> Chromium:
+    await lease.open_page("probe")
+    return next(chromium for _, chromium in lease._pages.values())
+
+
+@pytest.fixture
+def options(site: Site, tmp_path: Path) -> PoolOptions:
+    return PoolOptions(tmp_path, (site.host,), spare=False)
+
+
+@pytest.fixture
+async def small(options: PoolOptions) -> AsyncIterator[Pool]:
+    """A pool without a spare browser."""
+    async with Pool(options) as pool:
+        yield pool
+
+
+async def test_a_tenant_keeps_its_browser_and_gets_fresh_contexts(small: Pool, site: Site) -> None:
+    owner = tenant()
+    site.pages["/cookie"] = "<script>document.title = document.cookie; document.cookie = 'a=1'</script>"
+    async with small.lease(owner, execution()) as lease:
+        first = await browser_of(lease)
+        one, two = await lease.open_page("one"), await lease.open_page("two")
+        for page in (one, two):
+            await page.open_url(site.url("/cookie"))
+            assert await page.read_title() == ""
+        assert lease.page("one") is one
+    async with small.lease(owner, execution()) as lease:
+        assert await browser_of(lease) is first
+        with pytest.raises(BrowserFailure) as caught:
+            lease.page("one")
+        assert caught.value.code is FailureCode.PAGE_CLOSED
+    assert one.lost is not None
+
+
+async def test_no_browser_serves_two_tenants_and_the_one_unused_longest_goes(
+    options: PoolOptions, site: Site, tmp_path: Path
+) -> None:
+    async with Pool(PoolOptions(tmp_path, (site.host,), spare=False, max_warm=1)) as pool:
+        a, b = tenant(), tenant()
+        async with pool.lease(a, execution()) as first:
+            of_a = await browser_of(first)
+        async with pool.lease(b, execution()) as second:
+            of_b = await browser_of(second)
+            assert of_a is not of_b
+            await until(lambda: not of_a.alive)
+            async with pool.lease(a, execution()) as third:
+                assert await browser_of(third) not in (of_a, of_b)
+                assert of_b.alive, "one that is in use is never dropped"
+    assert list_browsers(tmp_path) == []
+
+
+async def test_a_browser_is_replaced_after_enough_contexts_once_nobody_uses_it(tmp_path: Path, site: Site) -> None:
+    async with Pool(PoolOptions(tmp_path, (site.host,), spare=False, max_contexts=2)) as pool:
+        owner = tenant()
+        async with pool.lease(owner, execution()) as lease:
+            first = await browser_of(lease)
+            await lease.open_page("second")
+            await lease.open_page("third")
+            assert first.alive
+            assert {chromium for _, chromium in lease._pages.values()} != {first}
+            page = lease.page("second")
+            await page.open_url("about:blank")
+        await until(lambda: not first.alive)
+
+
+async def test_a_browser_that_grew_too_large_is_replaced(tmp_path: Path, site: Site) -> None:
+    async with Pool(PoolOptions(tmp_path, (site.host,), spare=False, max_memory=1)) as pool:
+        async with pool.lease(tenant(), execution()) as lease:
+            chromium = await browser_of(lease)
+            assert chromium.alive
+        await until(lambda: not chromium.alive)
+
+
+async def test_a_spare_one_stands_ready_for_whoever_comes(tmp_path: Path, site: Site) -> None:
+    async with Pool(PoolOptions(tmp_path, (site.host,))) as pool:
+        await until(lambda: pool._spare is not None and pool._spare._parked is not None)
+        spare = pool._spare
+        async with pool.lease(tenant(), execution()) as lease:
+            assert await browser_of(lease) is spare
+        await until(lambda: pool._spare not in (None, spare))
+    assert list_browsers(tmp_path) == []
+
+
+async def test_a_killed_browser_fails_its_pages_and_the_next_page_gets_a_new_one(small: Pool, site: Site) -> None:
+    site.pages["/"] = "<title>Home</title>"
+    async with small.lease(tenant(), execution()) as lease:
+        page = await lease.open_page("a")
+        await page.open_url(site.url())
+        chromium = await browser_of(lease)
+        waiting = asyncio.ensure_future(page.wait_for("#never", "visible", timeout_s=20))
+        await asyncio.sleep(0.1)
+        assert chromium.pid is not None
+        os.killpg(chromium.pid, signal.SIGKILL)
+        with pytest.raises(BrowserFailure) as caught:
+            await waiting
+        assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
+        with pytest.raises(BrowserFailure) as caught:
+            lease.page("a")
+        assert caught.value.code is FailureCode.BROWSER_CRASHED
+        again = await lease.open_page("a")
+        await again.open_url(site.url())
+        assert await again.read_title() == "Home"
+
+
+async def test_a_killed_driver_is_started_again(small: Pool, site: Site) -> None:
+    site.pages["/"] = "<title>Home</title>"
+    async with small.lease(tenant(), execution()) as lease:
+        page = await lease.open_page("a")
+        await page.open_url(site.url())
+        os.kill(find_driver(small), signal.SIGKILL)
+        with pytest.raises(BrowserFailure) as caught:
+            await page.wait_for("#never", "visible", timeout_s=5)
+        assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
+        again = await lease.open_page("a")
+        await again.open_url(site.url())
+        assert await again.read_title() == "Home"
+
+
+async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.browser.chromium._OPEN_S", 0.5)
+    monkeypatch.setattr("runtime.browser.chromium._CLOSE_S", 0.5)
+    async with small.lease(tenant(), execution()) as lease:
+        chromium = await browser_of(lease)
+        await until(lambda: chromium._parked is not None)
+        chromium._parked = None
+        assert chromium.pid is not None
+        os.killpg(chromium.pid, signal.SIGSTOP)
+        with pytest.raises(BrowserFailure) as caught:
+            await lease.open_page("b")
+        assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
+        assert not chromium.alive
+        await lease.open_page("b")
+
+
+async def test_nothing_is_left_when_the_pool_ends_even_by_an_error(options: PoolOptions, tmp_path: Path) -> None:
+    async def live() -> None:
+        async with Pool(options) as pool, pool.lease(tenant(), execution()) as lease:
+            await lease.open_page("a")
+            assert list_browsers(tmp_path)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await live()
+    assert list_browsers(tmp_path) == []
+    assert list((tmp_path / "browsers").iterdir()) == []
+
+
+async def test_nothing_is_left_when_it_is_cancelled_while_starting(tmp_path: Path, site: Site) -> None:
+    async def live() -> None:
+        async with Pool(PoolOptions(tmp_path, (site.host,))):
+            await asyncio.sleep(30)
+
+    task = asyncio.ensure_future(live())
+    await asyncio.sleep(0.6)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list_browsers(tmp_path) == []
+    assert list((tmp_path / "browsers").iterdir()) == []
+
+
+async def test_without_a_chromium_it_starts_and_says_so_when_one_is_wanted(tmp_path: Path) -> None:
+    async with (
+        Pool(PoolOptions(tmp_path, (), browser_path=tmp_path / "none")) as pool,
+        pool.lease(tenant(), execution()) as lease,
+    ):
+        with pytest.raises(BrowserFailure) as caught:
+            await lease.open_page("a")
+        assert caught.value.code is FailureCode.BROWSER_MISSING
+
+
+async def test_a_program_that_is_no_browser_is_named(tmp_path: Path) -> None:
+    fake = tmp_path / "fake"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    async with (
+        Pool(PoolOptions(tmp_path, (), browser_path=fake, spare=False)) as pool,
+        pool.lease(tenant(), execution()) as lease,
+    ):
+        with pytest.raises(BrowserFailure, match="did not start") as caught:
+            await lease.open_page("a")
+        assert str(fake) in caught.value.message
+
+
+async def test_a_wrong_allowed_host_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no host to allow"):
+        Pool(PoolOptions(tmp_path, ("http://shop.example/",)))
+
+
+async def test_browsers_get_none_of_our_environment(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGEDOOR_RUNTIME_DATABASE_URL", "postgresql://secret")
+    async with small.lease(tenant(), execution()) as lease:
+        pid = (await browser_of(lease)).pid
+        assert "postgresql" not in read_environment(pid)
