@@ -37,7 +37,8 @@ from runtime.catalogue import Catalogue, list_realms
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow
 from runtime.nodes.browser import act, read, walk
-from runtime.performance import House
+from runtime.run.performance import House
+from runtime.run.watch import Drain
 from runtime.settings import Settings
 from runtime.store.db import Database, SystemDatabase
 from runtime.store.events import EventLog
@@ -51,7 +52,6 @@ from runtime.store.wakeups import Wakeups
 from runtime.store.workflows import Workflows
 from runtime.submission import Submissions
 from runtime.telemetry import Telemetry
-from runtime.watch import Drain
 from runtime.worker import Worker
 
 log = structlog.get_logger()

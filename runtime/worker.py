@@ -15,9 +15,9 @@ from uuid_utils.compat import uuid7
 from contracts.execution import ExecutionStatus, Failure, FailureCode
 from runtime.engine.commands import Finish
 from runtime.engine.plan import Plan
-from runtime.facts import tell_end
-from runtime.performance import House, Performance, Verdict
-from runtime.recovery import recover
+from runtime.run.facts import tell_end
+from runtime.run.performance import House, Performance, Verdict
+from runtime.run.recovery import recover
 from runtime.store.queue import Entry, HandBack, Queue
 from runtime.store.runs import Change, Claimed, End, Fenced
 

@@ -18,7 +18,8 @@ from runtime.catalogue import Catalogue
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.node import Node
-from runtime.performance import House
+from runtime.run.performance import House
+from runtime.run.watch import Drain
 from runtime.store.db import Database, SystemDatabase
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
@@ -27,7 +28,6 @@ from runtime.store.records import Records
 from runtime.store.runs import Runs
 from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
-from runtime.watch import Drain
 from runtime.worker import Worker
 from tests.runtime.made import make_execution
 from tests.support.postgres import Database as TestDatabase

@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from contracts.events import TERMINAL
 from contracts.execution import ExecutionStatus, FailureCode, StepStatus
+from runtime.run.watch import PAUSE_S
 from runtime.store.runs import Runs
-from runtime.watch import PAUSE_S
 from tests.runtime.conftest import Killer
 from tests.runtime.made import make_execution
 from tests.runtime.staging import Staging, edge, node

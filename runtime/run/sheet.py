@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from contracts.events import Event
 from runtime.engine.commands import Finish, StartNode, StopRunning
-from runtime.facts import tell_artifact, tell_progress, tell_step
+from runtime.run.facts import tell_artifact, tell_progress, tell_step
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change, Lease, StepRecord
 

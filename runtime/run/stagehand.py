@@ -11,13 +11,13 @@ from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.browser.page import Evidence, Page
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.catalogue import Catalogue
-from runtime.cues import Failed, Succeeded
 from runtime.engine.commands import StartNode
 from runtime.engine.plan import PlannedNode
-from runtime.facts import tell_artifact
 from runtime.handles import PageRef
-from runtime.logbook import Logbook
 from runtime.node import Level, NodeFailure
+from runtime.run.cues import Failed, Succeeded
+from runtime.run.facts import tell_artifact
+from runtime.run.logbook import Logbook
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change
 

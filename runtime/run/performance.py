@@ -18,21 +18,21 @@ from runtime.artifacts import ArtifactFolder, ArtifactStoreFailure, ArtifactWrit
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.browser.pool import Pool
 from runtime.catalogue import Catalogue
-from runtime.cues import CancelAsked, Cue, DrainBegun, DrainOver, Due, Failed, LeaseLost, Succeeded, TimeIsUp
 from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
 from runtime.engine.plan import Plan
-from runtime.facts import tell_end
-from runtime.ledger import Ledger, make_failure_storable
-from runtime.logbook import Logbook
-from runtime.outputs import make_storable
-from runtime.recovery import Recovered
-from runtime.sheet import Sheet
-from runtime.stagehand import Stagehand, attempt
+from runtime.run.cues import CancelAsked, Cue, DrainBegun, DrainOver, Due, Failed, LeaseLost, Succeeded, TimeIsUp
+from runtime.run.facts import tell_end
+from runtime.run.ledger import Ledger, make_failure_storable
+from runtime.run.logbook import Logbook
+from runtime.run.outputs import make_storable
+from runtime.run.recovery import Recovered
+from runtime.run.sheet import Sheet
+from runtime.run.stagehand import Stagehand, attempt
+from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
 from runtime.store.records import Records
 from runtime.store.runs import Claimed, End, Fenced, Runs
 from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
-from runtime.watch import Drain, watch_clock, watch_drain, watch_lease
 
 
 class Verdict(Enum):

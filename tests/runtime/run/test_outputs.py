@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind
 from contracts.model import ArtifactId, ExecutionId
-from runtime.outputs import INLINE_BYTES, describe_lost, expand, make_storable, shrink
+from runtime.run.outputs import INLINE_BYTES, describe_lost, expand, make_storable, shrink
 from tests.runtime.store.test_runs import make_artifact
 
 JSON: st.SearchStrategy[Any] = st.recursive(

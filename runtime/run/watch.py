@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from runtime.cues import CancelAsked, Cue, DrainBegun, DrainOver, LeaseLost, TimeIsUp
+from runtime.run.cues import CancelAsked, Cue, DrainBegun, DrainOver, LeaseLost, TimeIsUp
 from runtime.store.db import DatabaseAway
 from runtime.store.runs import Claimed, Lease, Runs
 from runtime.store.wakeups import Wakeups

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from contracts.events import Event
-from runtime.facts import tell_line
 from runtime.node import Level
-from runtime.outputs import make_storable
+from runtime.run.facts import tell_line
+from runtime.run.outputs import make_storable
 from runtime.store.runs import Change, End, Lease, Runs
 
 GATHER_S: Final = 0.01

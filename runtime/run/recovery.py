@@ -12,7 +12,7 @@ from runtime.artifacts import ArtifactFolder
 from runtime.engine.commands import Recorded
 from runtime.engine.machine import Machine
 from runtime.engine.plan import Plan
-from runtime.outputs import expand
+from runtime.run.outputs import expand
 from runtime.store.records import Records
 from runtime.store.runs import Claimed, Lease, StepRecord
 from runtime.store.tables import StepRow

@@ -10,10 +10,10 @@ from contracts.workflow import JsonObject
 from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.engine.commands import StartNode
 from runtime.engine.plan import Plan
-from runtime.facts import begin_step, end_step, unbegun_step
-from runtime.outputs import describe_lost, make_storable, shrink
-from runtime.recovery import Recovered
-from runtime.sheet import Sheet
+from runtime.run.facts import begin_step, end_step, unbegun_step
+from runtime.run.outputs import describe_lost, make_storable, shrink
+from runtime.run.recovery import Recovered
+from runtime.run.sheet import Sheet
 from runtime.telemetry import Telemetry
 
 _APART = "\x1f"

@@ -1,0 +1,1 @@
+"""One run of an execution: the machine driven, its commands carried out, what comes of them recorded."""
