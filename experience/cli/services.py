@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experience.cli.data_dir import EMAIL_VARIABLE, PASSWORD_VARIABLE, Admin, DataDir, Keys
@@ -18,10 +18,11 @@ RUNTIME_PREFIX = "STAGEDOOR_RUNTIME_"
 
 # Each is gone before what it talks to, and all of it within ten seconds.
 EXPERIENCE_TURN, RUNTIME_TURN, TRAEFIK_TURN, POSTGRES_TURN = range(4)
-DRAIN_S = 2
-TIER_PATIENCE_S = 3.0
+DRAIN_S = 1
+EXPERIENCE_PATIENCE_S = 2.5
+RUNTIME_PATIENCE_S = 4.0
 TRAEFIK_PATIENCE_S = 1.5
-POSTGRES_PATIENCE_S = 2.0
+POSTGRES_PATIENCE_S = 1.5
 
 
 def _run_module(name: str) -> tuple[str, ...]:
@@ -100,15 +101,15 @@ class Plan:
     def plan_migrations(self) -> list[Service]:
         """One job per tier, to be run side by side."""
         return [
-            self._plan_experience("migrate", name="migrate-ex", is_job=True),
-            self._plan_runtime("migrate", name="migrate-rt", is_job=True),
+            replace(self._plan_experience("migrate"), name="migrate-ex", is_job=True),
+            replace(self._plan_runtime("migrate"), name="migrate-rt", is_job=True),
         ]
 
     def plan_tiers(self) -> list[Service]:
         """Runtime and Experience."""
         return [
-            self._plan_runtime("all", name="runtime"),
-            self._plan_experience("serve", name="experience"),
+            self._plan_runtime("all"),
+            self._plan_experience("serve"),
         ]
 
     def plan_shop(self) -> Service | None:
@@ -120,10 +121,10 @@ class Plan:
             command=(*self.programs.demo, "--port", str(self.ports.shop)),
             environment=self._clean_environment(),
             folder=self.data.root,
-            patience_s=TIER_PATIENCE_S,
+            patience_s=EXPERIENCE_PATIENCE_S,
         )
 
-    def _plan_experience(self, command: str, *, name: str, is_job: bool = False) -> Service:
+    def _plan_experience(self, command: str) -> Service:
         settings = {
             "HOST": LOOPBACK,
             "PORT": self.ports.experience,
@@ -137,10 +138,18 @@ class Plan:
             "DRAIN_S": DRAIN_S,
         }
         owner = {EMAIL_VARIABLE: self.admin.email, PASSWORD_VARIABLE: self.admin.password}
-        environment = self._make_environment(EXPERIENCE_PREFIX, settings) | owner
-        return self._plan_tier(name, (*self.programs.experience, command), environment, EXPERIENCE_TURN, is_job=is_job)
+        # on one's own machine anybody who reaches the port may look around; on a server that is the owner's choice
+        welcome = {f"{EXPERIENCE_PREFIX}GUESTS": "true"}
+        return Service(
+            name="experience",
+            command=(*self.programs.experience, command),
+            environment=welcome | self._make_environment(EXPERIENCE_PREFIX, settings) | owner,
+            folder=self.data.root,
+            stop_turn=EXPERIENCE_TURN,
+            patience_s=EXPERIENCE_PATIENCE_S,
+        )
 
-    def _plan_runtime(self, command: str, *, name: str, is_job: bool = False) -> Service:
+    def _plan_runtime(self, command: str) -> Service:
         chosen = self.environment.get(f"{RUNTIME_PREFIX}ALLOWED_HOSTS", "").split(",")
         settings = {
             "HOST": LOOPBACK,
@@ -154,20 +163,13 @@ class Plan:
             "ALLOWED_HOSTS": ",".join(host for host in (self.ports.shop_host, *chosen) if host),
             "DRAIN_S": DRAIN_S,
         }
-        environment = self._make_environment(RUNTIME_PREFIX, settings)
-        return self._plan_tier(name, (*self.programs.runtime, command), environment, RUNTIME_TURN, is_job=is_job)
-
-    def _plan_tier(
-        self, name: str, command: tuple[str, ...], environment: Mapping[str, str], turn: int, *, is_job: bool
-    ) -> Service:
         return Service(
-            name=name,
-            command=command,
-            environment=environment,
+            name="runtime",
+            command=(*self.programs.runtime, command),
+            environment=self._make_environment(RUNTIME_PREFIX, settings),
             folder=self.data.root,
-            stop_turn=turn,
-            patience_s=TIER_PATIENCE_S,
-            is_job=is_job,
+            stop_turn=RUNTIME_TURN,
+            patience_s=RUNTIME_PATIENCE_S,
         )
 
     def _make_environment(self, prefix: str, settings: Mapping[str, object]) -> dict[str, str]:
