@@ -50,6 +50,10 @@ class Stage(Protocol):
         """Until this attempt's deadline; never negative."""
         ...
 
+    async def wait(self, seconds: float) -> None:
+        """Let time pass that counts neither against this attempt's deadline nor the execution's (spec W1)."""
+        ...
+
     async def open_page(self) -> PageRef:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
         ...

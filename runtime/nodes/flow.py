@@ -1,13 +1,11 @@
 """Nodes that say when things happen."""
 
-import asyncio
 from typing import Annotated
 
 from pydantic import Field
 
-from contracts.execution import FailureCode
 from runtime.handles import PageRef, Values
-from runtime.node import Node, NodeFailure, Stage
+from runtime.node import Node, Stage
 
 _MAX_S = 3_600
 
@@ -28,7 +26,7 @@ class DelayOutputs(Values):
 
 
 class Delay(Node[DelayInputs, DelayOutputs]):
-    """Waits inside the node's own time limit."""
+    """Waits; the node's time limit and the execution's stand still meanwhile."""
 
     type_id, title, group, icon = "delay", "Delay", "Flow", "timer"
     description = "Waits for a number of seconds."
@@ -36,13 +34,7 @@ class Delay(Node[DelayInputs, DelayOutputs]):
 
     async def run(self, inputs: DelayInputs, stage: Stage) -> DelayOutputs:
         """Wait."""
-        if inputs.duration >= stage.seconds_left:
-            raise NodeFailure(
-                FailureCode.INVALID_INPUT,
-                f"A wait of {inputs.duration:g} s does not fit into the {stage.seconds_left:.0f} s the node may take.",
-                "Give the node a longer timeout_s in its settings, or wait for an element instead.",
-            )
-        await asyncio.sleep(inputs.duration)
+        await stage.wait(inputs.duration)
         return DelayOutputs(web_page=inputs.web_page) if inputs.web_page is not None else DelayOutputs()
 
 

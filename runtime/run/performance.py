@@ -28,7 +28,7 @@ from runtime.run.outputs import make_storable
 from runtime.run.recovery import Recovered
 from runtime.run.sheet import Sheet
 from runtime.run.stagehand import Stagehand, attempt
-from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
+from runtime.run.watch import Clock, Drain, watch_clock, watch_drain, watch_lease
 from runtime.store.records import Records
 from runtime.store.runs import Claimed, End, Fenced, Runs
 from runtime.store.wakeups import Wakeups
@@ -74,6 +74,7 @@ class Performance:
         self._writer = ArtifactWriter(house.folder, lease.tenant_id, lease.execution_id)
         self._ledger = Ledger(lease.epoch, plan, past, self._writer, house.telemetry)
         self._logbook = Logbook(house.runs, lease)
+        self._clock = Clock()
         self._inbox: Queue[Cue] = Queue()
         self._attempts: dict[str, Task[None]] = {}
         """Attempts that run or wait for their turn, by node."""
@@ -92,7 +93,7 @@ class Performance:
         """
         async with TaskGroup() as group:
             self._help(group, watch_lease(self._house.runs, self._house.wakeups, self._lease, self._inbox))
-            self._help(group, watch_clock(self._claimed, self._inbox))
+            self._help(group, watch_clock(self._claimed, self._clock, self._inbox))
             self._help(group, watch_drain(self._house.drain, self._inbox))
             self._help(group, self._keep_writing())
             try:
@@ -258,7 +259,7 @@ class Performance:
 
     async def _attempt(self, start: StartNode) -> Cue:
         node = self._nodes[start.node_id]
-        stage = Stagehand(node.id, node.timeout_s, self._browser, self._writer, self._logbook)
+        stage = Stagehand(node.id, node.timeout_s, self._browser, self._writer, self._logbook, self._clock)
         return await attempt(self._house.catalogue, node, start, stage)
 
     async def _report(self, start: StartNode, work: Coroutine[Any, Any, Cue]) -> None:

@@ -18,6 +18,7 @@ from runtime.node import Level, NodeFailure
 from runtime.run.cues import Failed, Succeeded
 from runtime.run.facts import tell_artifact
 from runtime.run.logbook import Logbook
+from runtime.run.watch import Clock
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change
 
@@ -31,10 +32,18 @@ class Stagehand:
     """One attempt's view of its run; see `runtime.node.Stage`."""
 
     def __init__(
-        self, node_id: str, timeout_s: float, browser: BrowserLease, writer: ArtifactWriter, logbook: Logbook
+        self,
+        node_id: str,
+        timeout_s: float,
+        browser: BrowserLease,
+        writer: ArtifactWriter,
+        logbook: Logbook,
+        clock: Clock,
     ) -> None:
         self._node_id = node_id
         self._ends = time.monotonic() + timeout_s
+        self._limit: asyncio.Timeout | None = None
+        self._clock = clock
         self._browser = browser
         self._writer = writer
         self._logbook = logbook
@@ -49,6 +58,18 @@ class Stagehand:
     def seconds_left(self) -> float:
         """Until this attempt's deadline; never negative."""
         return max(0.0, self._ends - time.monotonic())
+
+    def time_by(self, limit: asyncio.Timeout) -> None:
+        """Name the deadline that waits put off."""
+        self._limit = limit
+
+    async def wait(self, seconds: float) -> None:
+        """Put both deadlines off by `seconds`, and wait that long."""
+        self._ends += seconds
+        self._clock.waited_s += seconds
+        if self._limit is not None and (when := self._limit.when()) is not None:
+            self._limit.reschedule(when + seconds)
+        await asyncio.sleep(seconds)
 
     async def open_page(self) -> PageRef:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
@@ -131,7 +152,8 @@ class Stagehand:
 async def attempt(catalogue: Catalogue, planned: PlannedNode, start: StartNode, stage: Stagehand) -> Succeeded | Failed:
     """Run a node to its end or its deadline. Only a cancel escapes."""
     try:
-        async with asyncio.timeout(planned.timeout_s):
+        async with asyncio.timeout(planned.timeout_s) as limit:
+            stage.time_by(limit)
             return Succeeded(start, await catalogue.node(planned.type).perform(start.inputs, stage))
     except NodeFailure as failure:
         failed = Failed(start, failure.describe(planned.id), failure.retryable)

@@ -51,11 +51,24 @@ async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, inbox: "Queue[
             await asyncio.sleep(max(0.0, looked + PAUSE_S - time.monotonic()))
 
 
-async def watch_clock(claimed: Claimed, inbox: "Queue[Cue]") -> None:
-    """Say when the execution's time is up, counted from its first start."""
-    spent_s = (datetime.now(UTC) - claimed.started_at).total_seconds()
-    await asyncio.sleep(max(0.0, claimed.timeout_s - spent_s))
+@dataclass
+class Clock:
+    """What of this run's time does not count."""
+
+    waited_s: float = 0.0
+
+
+async def watch_clock(claimed: Claimed, clock: Clock, inbox: "Queue[Cue]") -> None:
+    """Say when the execution's time is up, counted from its first start and without this run's waits."""
+    left_s = claimed.timeout_s - _age_of(claimed)
+    while left_s > 0:
+        await asyncio.sleep(left_s)
+        left_s = claimed.timeout_s + clock.waited_s - _age_of(claimed)
     inbox.put_nowait(TimeIsUp())
+
+
+def _age_of(claimed: Claimed) -> float:
+    return (datetime.now(UTC) - claimed.started_at).total_seconds()
 
 
 async def watch_drain(drain: Drain, inbox: "Queue[Cue]") -> None:

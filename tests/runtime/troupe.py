@@ -8,6 +8,7 @@ from pydantic import Field
 from contracts.execution import ArtifactKind, FailureCode
 from runtime.handles import JsonData, Values
 from runtime.node import Node, NodeFailure, Stage
+from runtime.nodes.flow import Delay
 
 
 class Line(Values):
@@ -138,4 +139,15 @@ class Chatter(Node[Line, Said]):
         return Said(text=str(artifact.artifact_id))
 
 
-TROUPE: tuple[type[Node[Any, Any]], ...] = (Echo, Hang, HangUnsafe, HangOnce, Stumble, Break, Flood, Measure, Chatter)
+TROUPE: tuple[type[Node[Any, Any]], ...] = (
+    Echo,
+    Hang,
+    HangUnsafe,
+    HangOnce,
+    Stumble,
+    Break,
+    Flood,
+    Measure,
+    Chatter,
+    Delay,
+)

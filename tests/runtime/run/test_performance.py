@@ -109,6 +109,15 @@ async def test_an_execution_has_a_time_limit(staging: Staging) -> None:
     assert row.error["code"] == FailureCode.DEADLINE_EXCEEDED
 
 
+async def test_waits_count_against_no_time_limit(staging: Staging) -> None:
+    nodes = [node("pause", "delay", {"Duration": 0.8}, timeout_s=0.3), node("say", "echo", {"Text": "still here"})]
+    execution_id = await staging.submit(nodes, timeout_s=0.6)
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert {step.node_id: step.status for step in steps} == {"pause": StepStatus.SUCCESS, "say": StepStatus.SUCCESS}
+
+
 async def test_a_node_has_a_time_limit_and_its_failure_is_retried(staging: Staging) -> None:
     execution_id = await staging.submit([node("a", "hang", timeout_s=0.2, attempts=2)])
     async with staging.perform():

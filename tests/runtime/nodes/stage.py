@@ -1,0 +1,79 @@
+"""A stage that lends real pages and keeps artifacts and log lines in memory."""
+
+import asyncio
+import hashlib
+import time
+from datetime import UTC, datetime
+
+from uuid_utils.compat import uuid7
+
+from contracts.execution import Artifact, ArtifactKind, FailureCode
+from contracts.model import ArtifactId
+from runtime.browser.page import Page
+from runtime.browser.pool import Lease
+from runtime.handles import PageRef
+from runtime.node import Level, NodeFailure
+
+
+class MemoryStage:
+    """See `runtime.node.Stage`."""
+
+    def __init__(self, lease: Lease | None = None, *, seconds: float = 60.0) -> None:
+        self.lease = lease
+        self.artifacts: list[tuple[Artifact, bytes]] = []
+        self.lines: list[tuple[Level, str]] = []
+        self.waited = 0.0
+        self._ends = time.monotonic() + seconds
+
+    @property
+    def node_id(self) -> str:
+        return "node-1"
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self._ends - time.monotonic())
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def open_page(self) -> PageRef:
+        assert self.lease is not None
+        await self.lease.open_page(self.node_id)
+        return PageRef(self.node_id)
+
+    def page(self, ref: PageRef) -> Page:
+        assert self.lease is not None
+        return self.lease.page(ref)
+
+    async def store_artifact(
+        self,
+        kind: ArtifactKind,
+        name: str,
+        media_type: str,
+        data: bytes,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        page_url: str | None = None,
+    ) -> Artifact:
+        if self.lease is None:
+            raise NodeFailure(FailureCode.ARTIFACT_STORE, "The store is full.", "Make room.")
+        artifact = Artifact(
+            artifact_id=ArtifactId(uuid7()),
+            execution_id=self.lease.execution_id,
+            node_id=self.node_id,
+            kind=kind,
+            name=name,
+            media_type=media_type,
+            size=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            width=width,
+            height=height,
+            page_url=page_url,
+            created_at=datetime.now(UTC),
+        )
+        self.artifacts.append((artifact, data))
+        return artifact
+
+    async def log(self, level: Level, message: str) -> None:
+        self.lines.append((level, message))
