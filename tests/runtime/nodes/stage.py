@@ -1,6 +1,5 @@
 """A stage that lends real pages and keeps artifacts and log lines in memory."""
 
-import asyncio
 import hashlib
 import time
 from datetime import UTC, datetime
@@ -34,7 +33,7 @@ class MemoryStage:
         return max(0.0, self._ends - time.monotonic())
 
     async def wait(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        self.waited += seconds
 
     async def open_page(self) -> PageRef:
         assert self.lease is not None

@@ -1,0 +1,1 @@
+"""Tests of the nodes that hold a page."""

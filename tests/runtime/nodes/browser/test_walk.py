@@ -1,0 +1,70 @@
+"""Opening pages, going on, waiting."""
+
+import pytest
+
+from contracts.execution import FailureCode
+from runtime.browser.pool import Lease
+from runtime.node import NodeFailure
+from runtime.nodes.browser.walk import LaunchStandardBrowser, Navigate, WaitForElement
+from tests.runtime.nodes.stage import MemoryStage
+from tests.support.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_launch_opens_a_page_that_others_can_take_up(lease: Lease, site: Site) -> None:
+    site.pages["/home"] = "<title>Home</title>"
+    stage = MemoryStage(lease)
+    outputs = await LaunchStandardBrowser().perform({"Website URL": f" {site.url('/home')} "}, stage)
+    assert outputs == {"Web Page": "node-1"}
+    assert lease.page("node-1").url == site.url("/home")
+    site.pages["/next"] = "<title>Next</title>"
+    assert await Navigate().perform({"URL": site.url("/next"), **outputs}, stage) == outputs
+    assert await lease.page("node-1").read_title() == "Next"
+    assert stage.lines == []
+
+
+async def test_a_page_that_is_not_found_is_open_and_noted(lease: Lease, site: Site) -> None:
+    stage = MemoryStage(lease)
+    await LaunchStandardBrowser().perform({"Website URL": site.url("/none")}, stage)
+    assert stage.lines == [("warning", f"{site.url('/none')} answered 404; the page it came with is open.")]
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://elsewhere.example/", FailureCode.HOST_REFUSED),
+        ("shop", FailureCode.INVALID_INPUT),
+        ("", FailureCode.INVALID_INPUT),
+    ],
+)
+async def test_addresses_that_can_not_be_opened(lease: Lease, url: str, code: FailureCode) -> None:
+    with pytest.raises(NodeFailure) as caught:
+        await LaunchStandardBrowser().perform({"Website URL": url}, MemoryStage(lease))
+    assert (caught.value.code, caught.value.retryable) == (code, False)
+    assert caught.value.hint
+
+
+async def test_a_busy_site_is_worth_another_attempt(lease: Lease, site: Site) -> None:
+    with pytest.raises(NodeFailure) as caught:
+        await LaunchStandardBrowser().perform({"Website URL": site.url("/status/503")}, MemoryStage(lease))
+    assert (caught.value.code, caught.value.retryable) == (FailureCode.NAVIGATION_FAILED, True)
+    assert caught.value.page_url == site.url("/status/503")
+
+
+async def test_waiting_takes_what_time_the_node_has_and_no_more(lease: Lease, site: Site) -> None:
+    site.pages["/later"] = "<script>setTimeout(() => document.body.append('here'), 300)</script><body>"
+    stage = MemoryStage(lease)
+    page = await LaunchStandardBrowser().perform({"Website URL": site.url("/later")}, stage)
+    assert await WaitForElement().perform({"Selector": "text=here", "Visibility": "visible", **page}, stage) == page
+    with pytest.raises(NodeFailure) as caught:
+        await WaitForElement().perform(
+            {"Selector": "#never", "Visibility": "visible", **page}, MemoryStage(lease, seconds=0.5)
+        )
+    assert caught.value.code is FailureCode.ELEMENT_NOT_FOUND
+
+
+async def test_a_page_nobody_has_opened_is_worth_bringing_back(lease: Lease) -> None:
+    with pytest.raises(NodeFailure) as caught:
+        await Navigate().perform({"URL": "http://x/", "Web Page": "gone"}, MemoryStage(lease))
+    assert (caught.value.code, caught.value.retryable) == (FailureCode.PAGE_CLOSED, True)

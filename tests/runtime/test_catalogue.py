@@ -1,0 +1,130 @@
+"""The catalogue, held to the handles that the specification lists."""
+
+import jsonschema
+import pytest
+
+from contracts.workflow import DataType, WorkflowDocument
+from runtime.catalogue import Catalogue, list_realms
+from runtime.engine.plan import make_plan
+from runtime.engine.validate import check_document
+from runtime.nodes import data, flow
+from runtime.nodes.browser import act, read, walk
+
+CATALOGUE = Catalogue((*walk.NODES, *act.NODES, *read.NODES, *data.NODES, *flow.NODES))
+
+# Spec W10, "Handles of the source nodes": ★ required, ⊘ no edge allowed, → outputs. And those that were added.
+HANDLES = """
+launch_standard_browser: Website URL★⊘ → Web Page
+fill_input: Selector★ Value★ Web Page★ → Web Page
+click_element: Selector★ Web Page★ → Web Page
+wait_for_element: Selector★ Visibility★⊘ Web Page★ → Web Page
+delay: Duration★ Web Page → Web Page
+get_html: Web Page★ → Html Content, Web Page
+get_text_from_html: Html★ Selector★ → Text
+navigate: URL★ Web Page★ → Web Page
+select_option: Selector★ Option★ Web Page★ → Web Page
+extract_list: Selector★ Fields★ Web Page★ → Items, Web Page
+screenshot: Full Page⊘ Format⊘ Web Page★ → Image, Web Page
+"""
+CREDITS = {"launch_standard_browser": 5, "get_html": 2, "get_text_from_html": 2, "extract_list": 2}
+
+
+def describe(type_: str) -> str:
+    kind = CATALOGUE.types[type_]
+    inputs = " ".join(
+        f"{port.name}{'★' if port.required else ''}{'' if port.connectable else '⊘'}" for port in kind.inputs
+    )
+    return f"{type_}: {inputs} → {', '.join(port.name for port in kind.outputs)}"
+
+
+def test_handles_are_those_of_the_specification() -> None:
+    lines = HANDLES.strip().splitlines()
+    assert {describe(type_) for type_ in CATALOGUE.types} == set(lines)
+    assert len(lines) == len(CATALOGUE.types)
+
+
+def test_credits_starts_and_safety() -> None:
+    types = CATALOGUE.types.values()
+    assert {kind.type: kind.credits for kind in types if kind.credits != 1} == CREDITS
+    assert {kind.type for kind in types if kind.can_be_start_node} == {"launch_standard_browser", "delay"}
+    assert {kind.type for kind in types if not kind.safe} == {"click_element"}
+
+
+def test_types_of_handles() -> None:
+    kinds = {(kind.type, port.name): port.type for kind in CATALOGUE.types.values() for port in kind.inputs}
+    assert kinds["delay", "Duration"] is DataType.NUMBER
+    assert kinds["wait_for_element", "Visibility"] is DataType.SELECT
+    assert kinds["get_text_from_html", "Html"] is DataType.HTML
+    assert kinds["extract_list", "Fields"] is DataType.JSON
+    outputs = {(kind.type, port.name): port.type for kind in CATALOGUE.types.values() for port in kind.outputs}
+    assert outputs["get_html", "Html Content"] is DataType.HTML
+    assert outputs["screenshot", "Image"] is DataType.FILE
+    assert outputs["extract_list", "Items"] is DataType.JSON
+    assert all(type_ is DataType.BROWSER_INSTANCE for (_, name), type_ in outputs.items() if name == "Web Page")
+
+
+def test_every_entry_can_be_shown_to_a_person() -> None:
+    for kind in CATALOGUE.list_types().items:
+        assert kind.title
+        assert kind.description.endswith(".")
+        for port in [*kind.inputs, *kind.outputs]:
+            assert port.description.endswith(".")
+            jsonschema.Draft202012Validator.check_schema(port.value_schema)
+
+
+def test_nodes_are_found_by_type_and_chosen_once() -> None:
+    assert isinstance(CATALOGUE.node("click_element"), act.ClickElement)
+    with pytest.raises(KeyError):
+        CATALOGUE.node("none")
+    with pytest.raises(TypeError, match="delay is chosen twice"):
+        Catalogue((*flow.NODES, *flow.NODES))
+
+
+def test_realms_hold_schemas_that_their_own_examples_meet() -> None:
+    realms = {realm.realm: realm for realm in list_realms().realms}
+    assert {(name, intent.intent) for name, realm in realms.items() for intent in realm.intents} == {
+        ("browser", "visit"),
+        ("workflow", "run"),
+    }
+    for realm in realms.values():
+        for intent in realm.intents:
+            jsonschema.Draft202012Validator.check_schema(intent.parameters)
+            jsonschema.validate(intent.example, intent.parameters)
+
+
+def test_a_workflow_in_the_sources_shape_is_sound_and_planned() -> None:
+    document = WorkflowDocument.model_validate(
+        {
+            "name": "Read a heading",
+            "nodes": [
+                {
+                    "id": "node-1",
+                    "type": "launch_standard_browser",
+                    "position": {"x": 100, "y": 100},
+                    "data": {"inputs": {"Website URL": "https://example.com"}},
+                },
+                {"id": "node-2", "type": "get_html", "position": {"x": 300, "y": 100}, "data": {"inputs": {}}},
+                {"id": "node-3", "type": "get_text_from_html", "data": {"inputs": {"selector": "h1"}}},
+            ],
+            "edges": [
+                {
+                    "id": "e1",
+                    "source": "node-1",
+                    "target": "node-2",
+                    "sourceHandle": "Web Page",
+                    "targetHandle": "Web Page",
+                },
+                {
+                    "id": "e2",
+                    "source": "node-2",
+                    "target": "node-3",
+                    "sourceHandle": "html-content",
+                    "targetHandle": "html",
+                },
+            ],
+            "cron": "0 9 * * 1-5",
+            "status": "active",
+        }
+    )
+    assert check_document(document, CATALOGUE.types) == []
+    assert make_plan(document, CATALOGUE.types).phases == [["node-1"], ["node-2"], ["node-3"]]
