@@ -37,7 +37,7 @@ async def test_values_go_in_and_out_by_display_name_and_what_was_not_set_is_dead
 
 
 async def test_a_browsers_failure_becomes_the_nodes() -> None:
-    class Broken(Echo, Node[In, Out]):
+    class Broken(Echo):
         raises = BrowserFailure(FailureCode.TIMEOUT, "Too slow.", "Wait.", retryable=True, page_url="http://x/")
 
     with pytest.raises(NodeFailure) as caught:
@@ -64,5 +64,5 @@ def test_a_class_that_lacks_a_fact_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"must say Node\[Inputs, Outputs\]"):
 
-        class Untyped(Echo):
-            title = "Untyped"
+        class Untyped(Node):  # type: ignore[type-arg]
+            type_id, title, group, icon, description = "untyped", "Untyped", "Test", "box", "None."
