@@ -36,13 +36,13 @@ HeldT = TypeVar("HeldT", bound=Held)
 
 
 class Tail(Generic[HeldT]):
-    """The last events of one log: `base + 1` … `end`, without gaps.
+    """The last events of one log: number `base + 1` to number `end`, without gaps.
 
     `head` is the last number known to be written (at least `end`); `epoch` changes whenever what was given out before
     can't be continued.
     """
 
-    __slots__ = ("_frames", "_items", "_limit", "_size", "base", "ended", "epoch", "head", "log_id")
+    __slots__ = ("_frames", "_items", "_limit", "_size", "base", "end", "ended", "epoch", "head", "log_id")
 
     def __init__(self, after: Seq, *, frames: int = TAIL_FRAMES, size: int = TAIL_SIZE) -> None:
         self._frames = frames
@@ -50,15 +50,11 @@ class Tail(Generic[HeldT]):
         self._items: list[HeldT] = []
         self._size = 0
         self.base = after
+        self.end = after
         self.head: Seq = 0
         self.log_id: LogId | None = None
         self.ended = False
         self.epoch = 0
-
-    @property
-    def end(self) -> Seq:
-        """Number of the last event held, or of the one before the next."""
-        return self.base + len(self._items)
 
     def meet(self, log_id: LogId, head: Seq) -> bool:
         """Take note of a log and its head; whether it continues what is held here.
@@ -73,7 +69,7 @@ class Tail(Generic[HeldT]):
             self.epoch += 1
         self._items.clear()
         self._size = 0
-        self.base = self.head = head
+        self.base = self.end = self.head = head
         self.log_id = log_id
         self.ended = False
         return False
@@ -88,6 +84,7 @@ class Tail(Generic[HeldT]):
             if item.seq != self.end + 1:
                 raise ValueError(f"event {item.seq} does not follow {self.end}")
             self._items.append(item)
+            self.end += 1
             self._size += item.size
         self.head = max(self.head, self.end)
         surplus = 0
@@ -100,11 +97,13 @@ class Tail(Generic[HeldT]):
             del self._items[:surplus]
             self.base += surplus
 
+    def next(self, cursor: Seq) -> HeldT:
+        """The event after `cursor`, which must be held."""
+        return self._items[cursor - self.base]
+
     def after(self, cursor: Seq, frames: int, size: int) -> Sequence[HeldT]:
         """Events held after `cursor`: at most `frames`, and no more once `size` is reached, but at least one."""
         start = cursor - self.base
-        if frames == 1:  # the hot path: one event for each of many
-            return self._items[start : start + 1]
         found = self._items[start : start + frames]
         weight = 0
         for place, item in enumerate(found):
@@ -145,8 +144,7 @@ class Subscription:
             return Place.ASTRAY
         if self.done:
             return Place.DONE
-        end = tail.end
-        if self.cursor < end:
+        if self.cursor < tail.end:
             return Place.HELD if self.cursor >= tail.base else Place.BEHIND
         return Place.DONE if tail.ended else Place.CURRENT
 

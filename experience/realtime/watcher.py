@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
 import structlog
@@ -86,15 +86,15 @@ class Watcher:
         outlet, place, tail = self._outlet, self._place, self._feed.tail
         while not outlet.busy and not outlet.closed and self._aside is None:
             stands = place.place(tail)
-            if stands is Place.CURRENT:
-                return False
             if stands is not Place.HELD:
                 self._leave_the_tail(stands)
                 return False
             if budget == 0:
                 return True
             budget -= 1
-            self._give(self._take(tail), shared=True)
+            self._give_one(tail)
+            if place.cursor == tail.end and not place.done and not tail.ended:
+                return False  # the usual end, and this runs for each event and each socket
         return False
 
     def say(self, kind: Aside, text: str | None) -> None:
@@ -110,15 +110,20 @@ class Watcher:
         """End it."""
         self._outlet.close(close, detail)
 
-    def _take(self, source: Tail[Item]) -> Sequence[Item]:
-        return source.after(self._place.cursor, BATCH_FRAMES if self.batch else 1, BATCH_SIZE)
-
-    def _give(self, items: Sequence[Item], *, shared: bool) -> None:
-        for item in items:
-            self._place.give(item.seq, terminal=item.terminal)
+    def _give_one(self, source: Tail[Item]) -> None:
+        """Give the next frame that `source` holds."""
+        place = self._place
         if self.batch:
+            items = source.after(place.cursor, BATCH_FRAMES, BATCH_SIZE)
+            for item in items:
+                place.give(item.seq, terminal=item.terminal)
+            shared = source is self._feed.tail
             self._outlet.write(self._feed.join_texts(items) if shared else join_texts(items))
-        elif (text := items[0].text(self._dialect)) is not None:
+            return
+        item = source.next(place.cursor)
+        place.give(item.seq, terminal=item.terminal)
+        text = item.text(self._dialect)
+        if text is not None:
             self._outlet.write(text)
 
     def _go_on(self) -> None:
@@ -129,11 +134,14 @@ class Watcher:
             self._feed.wake()
 
     def _leave_the_tail(self, stands: Place) -> None:
-        if stands is Place.DONE:
-            self._outlet.close(Close.DONE)
-        else:
-            work = self._catch_up if stands is Place.BEHIND else self._start_over
-            self._aside = self._tasks.create_task(self._step_aside(work))
+        match stands:
+            case Place.CURRENT:
+                return
+            case Place.DONE:
+                self._outlet.close(Close.DONE)
+            case _:
+                work = self._catch_up if stands is Place.BEHIND else self._start_over
+                self._aside = self._tasks.create_task(self._step_aside(work))
 
     async def _step_aside(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what takes time while the feed leaves this client alone."""
@@ -166,7 +174,7 @@ class Watcher:
             while self._place.cursor < found.end and self._feed.tail.epoch == epoch and not self._outlet.closed:
                 await self._settle()
                 if not self._outlet.closed:
-                    self._give(self._take(found), shared=False)
+                    self._give_one(found)
 
     async def _start_over(self) -> None:
         """The client's place is lost: tell it to forget, or give it everything again."""

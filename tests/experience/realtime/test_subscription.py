@@ -63,6 +63,7 @@ def test_a_tail_gives_chunks_by_number_and_size_but_never_nothing() -> None:
     assert [item.seq for item in tail.after(4, 100, 1)] == [5]
     assert [item.seq for item in tail.after(9, 1, 1)] == [10]
     assert list(tail.after(10, 5, 1_000)) == []
+    assert tail.next(2).seq == 3
 
 
 def test_meeting_the_same_log_goes_on_and_another_one_starts_anew() -> None:
