@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 STAMPS := .stamps
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
+# Test files stay together, because they share servers; snapshots are compared and never written here.
+EVERYTHING := -n auto --dist loadfile --inline-snapshot=disable --ignore tests/bench --ignore tests/chaos
 # Options for the command behind a target: make run ARGS="--port 9000", make test ARGS="-k traefik".
 ARGS ?=
 
@@ -23,8 +25,11 @@ run: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the whole product on this machi
 doctor: $(STAMPS)/synced  ## Say what is missing on this machine, and how to mend it
 	@$(BIN)/stagedoor doctor $(ARGS)
 
-test: $(STAMPS)/synced $(STAMPS)/chromium  ## Run every test but the benchmarks and the chaos
-	$(PYTEST) -n auto --dist loadfile --ignore tests/bench --ignore tests/chaos $(ARGS)
+test: $(STAMPS)/synced $(STAMPS)/chromium  ## Run every test but the benchmarks and the chaos; with ARGS those of pytest
+	@status=0; \
+	$(if $(ARGS),,$(BIN)/python hatch_build.py test || status=1;) \
+	$(PYTEST) $(EVERYTHING) $(ARGS) || status=1; \
+	exit $$status
 
 e2e: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the tests that drive the whole stack with a real browser
 	$(PYTEST) tests/e2e $(ARGS)
@@ -48,8 +53,9 @@ mend: $(STAMPS)/synced  ## Format, and mend what the linter can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-contracts: $(STAMPS)/synced  ## Write the generated files anew: OpenAPI, AsyncAPI, Traefik's configuration
+contracts: $(STAMPS)/synced  ## Write the generated files anew: OpenAPI, AsyncAPI, the page's types, Traefik's configuration
 	$(BIN)/python -m contracts.wiring.documents
+	$(BIN)/python hatch_build.py types
 	$(BIN)/python -m traefik
 
 clean:  ## Remove what make has installed and built; the data of `make run` stays in .stagedoor
