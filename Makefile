@@ -52,6 +52,7 @@ check: $(STAMPS)/synced  ## Check format, lint, import contracts, types and gene
 mend: $(STAMPS)/synced  ## Format, and mend what the linter can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python hatch_build.py mend
 
 contracts: $(STAMPS)/synced  ## Write the generated files anew: OpenAPI, AsyncAPI, the page's types, Traefik's configuration
 	$(BIN)/python -m contracts.wiring.documents

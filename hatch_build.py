@@ -5,7 +5,7 @@ experience/web/dist, which is part of the wheel and never committed. uv calls it
 `[tool.uv] cache-keys` has changed. A build that can't run never fails an installation: the server then shows a page
 that says why, from dist/failure.txt, and how to build it.
 
-By hand: `python hatch_build.py build | check | test | types` (all but the first with the page's development tools;
+By hand: `python hatch_build.py build | check | mend | test | types` (all but the first with the page's development tools;
 `types` writes its types anew from the contracts).
 """
 
@@ -160,10 +160,10 @@ def main(arguments: Sequence[str]) -> int:
         match list(arguments):
             case ["build"]:
                 build_page()
-            case ["check" | "test" | "types" as script]:
+            case ["check" | "mend" | "test" | "types" as script]:
                 run_script(script)
             case _:
-                sys.stderr.write("usage: python hatch_build.py build | check | test | types\n")
+                sys.stderr.write("usage: python hatch_build.py build | check | mend | test | types\n")
                 return 2
     except PageError as failure:
         sys.stderr.write(f"{failure}\n")

@@ -49,8 +49,6 @@ class Playhouse:
     insecure: bool = False
     role: Role = Role.OWNER
     ping_interval: float = 30
-    is_mute: bool = False
-    """Accept sockets and say nothing."""
     away: bool = False
     """Every request fails as if Runtime were gone."""
     opened: list[dict[str, str]] = field(default_factory=list)
@@ -81,6 +79,11 @@ class Playhouse:
         """The stories went on: streams send what is new."""
         async with self._told:
             self._told.notify_all()
+
+    async def wait_for_streams(self, count: int) -> None:
+        """Until so many have been opened, all in all."""
+        async with asyncio.timeout(20), self._told:
+            await self._told.wait_for(lambda: len(self.opened) >= count)
 
     async def close_streams(self, code: int, reason: dict[str, Any] | None = None) -> None:
         """Close all open streams with a code."""
@@ -263,6 +266,7 @@ class Playhouse:
     async def _stream(self, socket: WebSocket) -> None:
         await socket.accept()
         self.opened.append(dict(socket.query_params))
+        await self.tell()
         try:
             self._check_login(socket.cookies)
             story = self._find(socket.path_params["id"])
@@ -272,7 +276,7 @@ class Playhouse:
         self._sockets.add(socket)
         try:
             async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(self._rest() if self.is_mute else self._send_story(socket, story))
+                sending = tasks.create_task(self._send_story(socket, story))
                 try:
                     while True:
                         await socket.receive_text()
@@ -280,9 +284,6 @@ class Playhouse:
                     sending.cancel()
         finally:
             self._sockets.discard(socket)
-
-    async def _rest(self) -> None:
-        await asyncio.Event().wait()
 
     async def _send_story(self, socket: WebSocket, story: Story) -> None:
         sent = await self._greet(socket, story)
@@ -356,9 +357,9 @@ def wish(minutes_old: float) -> Intent:
 
 
 @asynccontextmanager
-async def open_playhouse(house: Playhouse) -> AsyncIterator[Served]:
-    """The page on a port of its own while the block runs."""
-    async with serve(house.app()) as served:
+async def open_playhouse(house: Playhouse, port: int = 0) -> AsyncIterator[Served]:
+    """The page on a port while the block runs; 0 finds a free one."""
+    async with serve(house.app(), port) as served:
         yield served
 
 

@@ -27,6 +27,9 @@ const READABLE_ZOOM = 0.42;
 /** Below this one cards show their name only, in larger letters. */
 const DETAIL_ZOOM = 0.75;
 const FOLLOW_ZOOM = 0.85;
+const SETTLED_MS = 250;
+/** From here on only what is in view is drawn. */
+const MANY_NODES = 60;
 const RUN_WORDS = {
   "node.a11yDescription.default": "Press Enter to see this node's details.",
   "edge.a11yDescription.default": "",
@@ -52,7 +55,7 @@ export function Canvas(props: CanvasProps) {
   return (
     <ReactFlowProvider>
       <ReactFlow<CardNode, Wire>
-        className={`canvas is-${props.mode}`}
+        className={`canvas is-${props.mode} ${props.nodes.length > MANY_NODES ? "is-large" : ""}`}
         aria-label={props.label}
         nodes={props.nodes}
         edges={props.wires}
@@ -72,6 +75,7 @@ export function Canvas(props: CanvasProps) {
         preventScrolling={isEditor}
         onMoveStart={stopFollowing}
         attributionPosition="bottom-left"
+        onlyRenderVisibleElements={props.nodes.length > MANY_NODES}
         minZoom={MIN_ZOOM}
         maxZoom={2}
       >
@@ -96,6 +100,7 @@ function Camera({ isFollowing, setFollowing, current }: CameraProps) {
   const count = useStore((state) => state.nodes.length);
   const isFar = useStore((state) => state.transform[2] < DETAIL_ZOOM);
   const moved = useRef(false);
+  const settled = useSettled(current);
 
   useEffect(() => {
     if (!isFollowing || !width || !height || !count) return;
@@ -107,12 +112,12 @@ function Camera({ isFollowing, setFollowing, current }: CameraProps) {
       FIT.maxZoom,
       FIT.padding,
     );
-    const node = current === null || all.zoom >= READABLE_ZOOM ? undefined : flow.getNode(current);
+    const node = settled === null || all.zoom >= READABLE_ZOOM ? undefined : flow.getNode(settled);
     const duration = moved.current && !prefersStill() ? 400 : 0;
     moved.current = true;
     if (node) flow.setCenter(...middleOf(node), { zoom: FOLLOW_ZOOM, duration });
     else flow.setViewport(all, { duration });
-  }, [flow, isFollowing, width, height, count, current]);
+  }, [flow, isFollowing, width, height, count, settled]);
 
   return (
     <Panel position="bottom-right" className={`canvas-tools ${isFar ? "is-far" : ""}`}>
@@ -129,6 +134,16 @@ function Camera({ isFollowing, setFollowing, current }: CameraProps) {
       {!isFollowing && <Tool icon="follow" label="Follow what runs" onUse={() => setFollowing(true)} />}
     </Panel>
   );
+}
+
+/** The value once it has stayed for a moment: a camera that jumps ten times a second shows nothing. */
+function useSettled<T>(value: T): T {
+  const [settled, settle] = useState(value);
+  useEffect(() => {
+    const timer = window.setTimeout(() => settle(value), SETTLED_MS);
+    return () => window.clearTimeout(timer);
+  }, [value]);
+  return settled;
 }
 
 function middleOf(node: CardNode): [number, number] {

@@ -131,7 +131,7 @@ function Phases() {
         phases.map((phase) => <Phase key={phase.number} phase={phase} />)
       ) : (
         <span className="phase is-part">
-          <span style={{ inlineSize: `${percent}%` }} />
+          <span style={{ transform: `scaleX(${progress})` }} />
         </span>
       )}
     </div>

@@ -146,16 +146,22 @@ const LogPage = memo(function LogPage({ page, level, nodeId, onSelect }: LogPage
   return (
     <ol className={`log-page ${page.length === PAGE ? "is-full" : ""}`}>
       {lines.map((line) => (
-        <li key={line.seq} className={`line is-${line.level}`}>
-          <time dateTime={new Date(line.at).toISOString()}>{clock(line.at)}</time>
-          {line.nodeId ? <NodeName id={line.nodeId} onSelect={onSelect} /> : <span className="line-node" />}
-          <span className="line-message">
-            {line.level !== "info" && <b>{line.level} </b>}
-            {line.message}
-          </span>
-        </li>
+        <Line key={line.seq} line={line} onSelect={onSelect} />
       ))}
     </ol>
+  );
+});
+
+const Line = memo(function Line({ line, onSelect }: { line: LogLine; onSelect: (id: string) => void }) {
+  return (
+    <li className={`line is-${line.level}`}>
+      <time dateTime={new Date(line.at).toISOString()}>{clock(line.at)}</time>
+      {line.nodeId ? <NodeName id={line.nodeId} onSelect={onSelect} /> : <span className="line-node" />}
+      <span className="line-message">
+        {line.level !== "info" && <b>{line.level} </b>}
+        {line.message}
+      </span>
+    </li>
   );
 });
 

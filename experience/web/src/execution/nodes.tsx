@@ -28,12 +28,17 @@ export function NodeList({ onSelect }: { onSelect: (id: string) => void }) {
   );
 }
 
+/** A node that is over sooner is not worth scrolling to. */
+const SETTLED_MS = 300;
+
 function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void }) {
   const node = useView((view) => view.nodes[id]);
   const row = useRef<HTMLButtonElement>(null);
   const isOnStage = useView((view) => view.currentNode === id);
   useEffect(() => {
-    if (isOnStage && row.current) bringIntoView(row.current);
+    if (!isOnStage) return;
+    const timer = window.setTimeout(() => row.current && bringIntoView(row.current), SETTLED_MS);
+    return () => window.clearTimeout(timer);
   }, [isOnStage]);
   if (!node) return null;
   const look = stepLook(node.status);

@@ -82,7 +82,7 @@ function Running({ item }: { item: ExecutionSummary }) {
         <Elapsed from={Date.parse(item.started_at ?? item.created_at)} to={null} />
       </span>
       <span className="running-bar" role="img" aria-label={`${percent} % done`}>
-        <span style={{ inlineSize: `${percent}%` }} />
+        <span style={{ transform: `scaleX(${item.progress})` }} />
       </span>
     </Link>
   );

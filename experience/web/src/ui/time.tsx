@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useSyncExternalStore } from "react";
 import { ago, DATE, duration } from "./words";
 
 const CLOCK = new Intl.DateTimeFormat(undefined, {
@@ -25,17 +25,39 @@ export function Ago({ at }: { at: string }) {
 
 /** Time between two instants in milliseconds; counts on while there is no end. */
 export function Elapsed({ from, to }: { from: number; to: number | null }) {
-  const now = useNow(to === null ? 500 : null);
+  const now = useNow(to === null ? TICK_MS : null);
   // clocks of server and browser may differ a little: never negative
   return <span className="numbers">{duration(Math.max(0, (to ?? now) - from))}</span>;
 }
 
+// One clock for everything that counts: a hundred running nodes are one timer and one render.
+const TICK_MS = 500;
+const listeners = new Set<() => void>();
+let now = Date.now();
+let timer = 0;
+
+function tick(): void {
+  now = Date.now();
+  for (const listener of listeners) listener();
+}
+
+function listen(listener: () => void): () => void {
+  listeners.add(listener);
+  if (listeners.size === 1) {
+    now = Date.now();
+    timer = window.setInterval(tick, TICK_MS);
+  }
+  return () => {
+    listeners.delete(listener);
+    if (!listeners.size) window.clearInterval(timer);
+  };
+}
+
+const stopped = () => () => {};
+
+/** The time, in steps of `everyMs`; null stops the clock. */
 function useNow(everyMs: number | null): number {
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    if (everyMs === null) return;
-    const timer = window.setInterval(() => setNow(Date.now()), everyMs);
-    return () => window.clearInterval(timer);
-  }, [everyMs]);
-  return now;
+  return useSyncExternalStore(everyMs === null ? stopped : listen, () =>
+    everyMs === null ? 0 : Math.floor(now / everyMs) * everyMs,
+  );
 }

@@ -1,0 +1,117 @@
+"""Every page, in both colour schemes and on a narrow screen: nothing refused by the policy, nothing axe objects to."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page
+
+from contracts.workflow import WorkflowDocument
+from tests.experience.web.conftest import OpenContext
+from tests.experience.web.playhouse import Playhouse, summarise, wish
+from tests.experience.web.story import LOST, PRODUCTS, PURCHASE, Story, chain, paint, purchase
+
+PICTURE = paint(1280, 720, (245, 240, 230))
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+
+
+def tell_running() -> Story:
+    return purchase(repeat(PICTURE), until=8)
+
+
+def tell_completed() -> Story:
+    story = purchase(repeat(PICTURE), until=len(PURCHASE), began=datetime.now(UTC) - timedelta(days=400))
+    story.complete({"order_number": "GL-2041", "products": PRODUCTS})
+    return story
+
+
+def tell_failed() -> Story:
+    story = purchase(repeat(PICTURE), until=11)
+    story.retry("node-11")
+    story.begin("node-11", 2)
+    story.show("node-11", PICTURE, "http://shop.test/cart", failed=True)
+    story.fail("node-11", LOST)
+    story.skip("node-12")
+    story.skip("node-13")
+    story.break_off(LOST)
+    return story
+
+
+def tell_cancelled() -> Story:
+    story = purchase(repeat(PICTURE), until=3)
+    story.cancel("Wrong shop.")
+    return story
+
+
+def tell_visit() -> Story:
+    """An execution without a stored workflow: its plan is all there is to draw."""
+    nodes = chain("visit", ["Open the page", "Keep a picture"]).nodes
+    story = Story(WorkflowDocument(name="Visit shop.test", nodes=nodes), intent="visit", is_stored=False)
+    story.start()
+    story.begin("node-0")
+    return story
+
+
+STORIES = (tell_running, tell_completed, tell_failed, tell_cancelled, tell_visit)
+
+
+async def examine(page: Page, path: str, heading: str) -> list[str]:
+    """Open a page and answer everything that is wrong with it."""
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
+    await page.goto(path)
+    await page.get_by_role("heading", name=heading, level=1).wait_for()
+    await page.wait_for_load_state("networkidle")
+    found = await Axe().run(page)
+    wrong += [
+        f"axe: {one['id']} at {[node['target'] for node in one['nodes']]}" for one in found.response["violations"]
+    ]
+    excess = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    if excess > 0:
+        wrong.append(f"{excess} px wider than the screen")
+    return wrong
+
+
+@pytest.mark.parametrize(("scheme", "screen"), [("light", WIDE), ("dark", NARROW)], ids=["light", "dark and narrow"])
+async def test_pages_are_sound(
+    house: Playhouse, open_context: OpenContext, scheme: str, screen: dict[str, int]
+) -> None:
+    house.stories = [tell() for tell in STORIES]
+    house.workflows = [summarise("Demo: buy a ghost light", 18), summarise("Half-drawn idea", 2, valid=False)]
+    house.intents = [wish(2)]
+    context = await open_context(color_scheme=scheme, viewport=screen)
+    pages = {"/": "Home", "/executions": "Executions", "/nowhere": "There is no page at this address."}
+    pages |= {f"/executions/{story.execution_id}": story.document.name for story in house.stories}
+    for path, heading in pages.items():
+        page = await context.new_page()
+        assert await examine(page, path, heading) == [], path
+        await page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_door_is_sound(open_context: OpenContext, scheme: str) -> None:
+    context = await open_context(color_scheme=scheme, viewport=NARROW)
+    await context.clear_cookies()
+    wrong = await examine(await context.new_page(), "/sign-in", "Sign in")
+    # the browser's own note that nobody is signed in
+    assert [one for one in wrong if "401" not in one] == []
+
+
+async def test_who_wants_no_motion_gets_none(house: Playhouse, open_context: OpenContext) -> None:
+    house.stories = [tell_running()]
+    page = await (await open_context(reduced_motion="reduce")).new_page()
+    await page.goto(f"/executions/{house.stories[0].execution_id}")
+    await page.get_by_text("Live", exact=True).wait_for()
+    await page.wait_for_timeout(200)
+    assert await page.evaluate("document.getAnimations().filter((one) => one.playState === 'running').length") == 0
+
+
+async def test_plain_http_is_shown_in_red(house: Playhouse, open_context: OpenContext) -> None:
+    house.insecure = True
+    page = await (await open_context()).new_page()
+    await page.goto("/")
+    warning = page.get_by_role("alert").filter(has_text="plain http")
+    await warning.wait_for()
+    assert await warning.evaluate("(one) => getComputedStyle(one).backgroundColor") == "rgb(168, 32, 26)"
