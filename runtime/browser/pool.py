@@ -165,13 +165,13 @@ class Pool:
 
     async def obtain(self, tenant_id: TenantId) -> Chromium:
         """The tenant's Chromium, a new one where there is none. Raises BrowserFailure."""
+        if (chromium := self._use_warm(tenant_id)) is not None:
+            return chromium
         async with self._launching:
-            chromium = self._warm.pop(tenant_id, None)
-            if chromium is not None and not self._is_worn(chromium):
-                self._warm[tenant_id] = chromium
+            if (chromium := self._use_warm(tenant_id)) is not None:  # another execution of the tenant was first
                 return chromium
-            if chromium is not None:
-                self._retire(chromium)
+            if (worn := self._warm.pop(tenant_id, None)) is not None:
+                self._retire(worn)
             chromium, self._spare = self._spare, None
             if chromium is None or not chromium.alive:
                 chromium = await self._driver.launch()
@@ -190,6 +190,14 @@ class Pool:
             self._run(self._look_after(chromium))
 
     # --- keeping house
+
+    def _use_warm(self, tenant_id: TenantId) -> Chromium | None:
+        chromium = self._warm.get(tenant_id)
+        if chromium is None or self._is_worn(chromium):
+            return None
+        del self._warm[tenant_id]
+        self._warm[tenant_id] = chromium  # now the last to be dropped
+        return chromium
 
     def _is_worn(self, chromium: Chromium) -> bool:
         return not chromium.alive or chromium.opened >= self._options.max_contexts

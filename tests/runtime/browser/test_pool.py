@@ -177,16 +177,17 @@ async def test_a_killed_driver_is_started_again(small: Pool, site: Site) -> None
 
 
 async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.browser.chromium._OPEN_S", 0.5)
-    monkeypatch.setattr("runtime.browser.chromium._CLOSE_S", 0.5)
     async with small.lease(tenant(), execution()) as lease:
         chromium = await browser_of(lease)
         await until(lambda: chromium._parked is not None)
         chromium._parked = None
         assert chromium.pid is not None
         os.killpg(chromium.pid, signal.SIGSTOP)
-        with pytest.raises(BrowserFailure) as caught:
-            await lease.open_page("b")
+        with monkeypatch.context() as hurry:
+            hurry.setattr("runtime.browser.chromium._OPEN_S", 0.5)
+            hurry.setattr("runtime.browser.chromium._CLOSE_S", 0.5)
+            with pytest.raises(BrowserFailure) as caught:
+                await lease.open_page("b")
         assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
         assert not chromium.alive
         await lease.open_page("b")
