@@ -155,8 +155,10 @@ class WorkflowDocument(Contract):
     nodes: Annotated[list[Node], Field(max_length=2_000)] = []
     edges: Annotated[list[Edge], Field(max_length=10_000)] = []
     triggers: Annotated[list[JsonObject], Field(max_length=50)] = []
+    """Stored with the version; this release starts workflows by intent only, and fires none of them."""
     settings: WorkflowSettings = WorkflowSettings()
     cron: Annotated[str, StringConstraints(max_length=100)] | None = None
+    """Five fields; checked and stored with the version, not fired by this release."""
     status: WorkflowStatus | None = None
 
 

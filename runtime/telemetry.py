@@ -52,9 +52,9 @@ class Telemetry:
         """An attempt at a node ended in this process."""
         self._steps.labels(node_type, status.value).observe(seconds)
 
-    def count_loss(self) -> None:
-        """A run was found open whose worker is gone."""
-        self._lost.inc()
+    def count_losses(self, number: int) -> None:
+        """Runs were found open whose workers are gone."""
+        self._lost.inc(number)
 
     def render(self) -> bytes:
         """Prometheus' text format, version 0.0.4."""

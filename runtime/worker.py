@@ -56,6 +56,7 @@ class Worker:
             if claimed is None:
                 return
             with ExitStack() as stack:
+                self._house.telemetry.count_losses(claimed.newly_lost)
                 self._house.telemetry.leases.inc()
                 stack.callback(self._house.telemetry.leases.dec)
                 verdict = await self._play(claimed)

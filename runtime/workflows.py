@@ -1,4 +1,7 @@
-"""Workflows: what a document means to this Runtime, before it is stored and after."""
+"""Workflows: what a document means to this Runtime, before it is stored and after.
+
+`cron` and `triggers` are checked and stored with each version; nothing fires them yet.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -90,7 +93,7 @@ def summarize(stored: Stored) -> WorkflowSummary:
             "description": row.description,
             "status": row.status,
             "version": row.version,
-            "valid": version.plan is not None,
+            "valid": not version.faults,
             "nodes": version.nodes,
             "created_at": row.created_at,
             "updated_at": row.updated_at,

@@ -73,4 +73,5 @@ class Logbook:
             blobs=change.blobs,
             progress=change.progress,
             current_node=change.current_node,
+            spent_s=change.spent_s,
         )

@@ -20,6 +20,7 @@ from runtime.browser.pool import Pool
 from runtime.catalogue import Catalogue
 from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
 from runtime.engine.plan import Plan
+from runtime.run.clock import Clock
 from runtime.run.cues import CancelAsked, Cue, DrainBegun, DrainOver, Due, Failed, LeaseLost, Succeeded, TimeIsUp
 from runtime.run.facts import tell_end
 from runtime.run.ledger import Ledger, make_failure_storable
@@ -28,7 +29,7 @@ from runtime.run.outputs import make_storable
 from runtime.run.recovery import Recovered
 from runtime.run.sheet import Sheet
 from runtime.run.stagehand import Stagehand, attempt
-from runtime.run.watch import Clock, Drain, watch_clock, watch_drain, watch_lease
+from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
 from runtime.store.records import Records
 from runtime.store.runs import Claimed, End, Fenced, Runs
 from runtime.store.wakeups import Wakeups
@@ -74,7 +75,7 @@ class Performance:
         self._writer = ArtifactWriter(house.folder, lease.tenant_id, lease.execution_id)
         self._ledger = Ledger(lease.epoch, plan, past, self._writer, house.telemetry)
         self._logbook = Logbook(house.runs, lease)
-        self._clock = Clock()
+        self._clock = Clock(claimed.spent_s)
         self._inbox: Queue[Cue] = Queue()
         self._attempts: dict[str, Task[None]] = {}
         """Attempts that run or wait for their turn, by node."""
@@ -93,7 +94,7 @@ class Performance:
         """
         async with TaskGroup() as group:
             self._help(group, watch_lease(self._house.runs, self._house.wakeups, self._lease, self._inbox))
-            self._help(group, watch_clock(self._claimed, self._clock, self._inbox))
+            self._help(group, watch_clock(self._claimed.timeout_s, self._clock, self._inbox))
             self._help(group, watch_drain(self._house.drain, self._inbox))
             self._help(group, self._keep_writing())
             try:
@@ -123,11 +124,7 @@ class Performance:
         sheet = Sheet(self._lease)
         match cue:
             case Due(start):
-                del self._attempts[start.node_id]
-                commands: list[Command] = []
-                if not self._draining:
-                    self._ledger.begin(start, sheet)
-                    sheet.starts.append(start)
+                commands = self._on_due(start, sheet)
             case Succeeded():
                 commands = await self._on_succeeded(cue, sheet)
             case Failed():
@@ -148,6 +145,15 @@ class Performance:
         return await self._obey(commands, sheet, group)
 
     # --- outcomes
+
+    def _on_due(self, start: StartNode, sheet: Sheet) -> list[Command]:
+        if self._stopped_why is not None:  # the order to stop came a moment before
+            return self._on_failed(Failed(start, self._explain_stop(start)), sheet)
+        del self._attempts[start.node_id]
+        if not self._draining:
+            self._ledger.begin(start, sheet)
+            sheet.starts.append(start)
+        return []
 
     async def _on_succeeded(self, cue: Succeeded, sheet: Sheet) -> list[Command]:
         outputs = make_storable(cue.outputs)
@@ -181,7 +187,7 @@ class Performance:
         for task in self._attempts.values():
             task.cancel()
         await self._logbook.flush()
-        await self._house.runs.hand_back(self._lease)
+        await self._house.runs.hand_back(self._lease, self._clock.spent_s)
         return Verdict.HANDED_BACK
 
     # --- commands
@@ -228,7 +234,7 @@ class Performance:
         if progress != self._told_progress:
             self._told_progress = progress
             sheet.note_progress(progress, current)
-        await self._logbook.record(sheet.close(progress, current))
+        await self._logbook.record(sheet.close(progress, current, self._clock.spent_s))
 
     async def _finish(self, sheet: Sheet, finish: Finish) -> None:
         await self._browser.close()  # first: who reads the end finds nothing left behind
@@ -245,7 +251,7 @@ class Performance:
             now=sheet.now,
         )
         end = End(status=finish.status, result=result or None, failure=finish.failure)
-        await self._logbook.finish(sheet.close(progress, None, last), end)
+        await self._logbook.finish(sheet.close(progress, None, self._clock.spent_s, last), end)
         self._house.telemetry.count_run(finish.status, duration_s)
 
     # --- attempts

@@ -49,7 +49,7 @@ class Sheet:
         """It has come further."""
         self._events.append(tell_progress(self._lease.execution_id, progress, current_node, self.now))
 
-    def close(self, progress: float, current_node: str | None, last: Iterable[Event] = ()) -> Change:
+    def close(self, progress: float, current_node: str | None, spent_s: float, last: Iterable[Event] = ()) -> Change:
         """The transaction, with `last` after everything else."""
         return Change(
             events=[*self._events, *last],
@@ -57,4 +57,5 @@ class Sheet:
             blobs=self._blobs,
             progress=progress,
             current_node=current_node,
+            spent_s=spent_s,
         )

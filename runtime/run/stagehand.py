@@ -15,10 +15,10 @@ from runtime.engine.commands import StartNode
 from runtime.engine.plan import PlannedNode
 from runtime.handles import PageRef
 from runtime.node import Level, NodeFailure
+from runtime.run.clock import Clock
 from runtime.run.cues import Failed, Succeeded
 from runtime.run.facts import tell_artifact
 from runtime.run.logbook import Logbook
-from runtime.run.watch import Clock
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change
 
@@ -66,10 +66,10 @@ class Stagehand:
     async def wait(self, seconds: float) -> None:
         """Put both deadlines off by `seconds`, and wait that long."""
         self._ends += seconds
-        self._clock.waited_s += seconds
         if self._limit is not None and (when := self._limit.when()) is not None:
             self._limit.reschedule(when + seconds)
-        await asyncio.sleep(seconds)
+        with self._clock.stand_still():
+            await asyncio.sleep(seconds)
 
     async def open_page(self) -> PageRef:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""

@@ -4,20 +4,22 @@ import asyncio
 import time
 from asyncio import Queue
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
+from runtime.run.clock import Clock
 from runtime.run.cues import CancelAsked, Cue, DrainBegun, DrainOver, LeaseLost, TimeIsUp
 from runtime.store.db import DatabaseAway
-from runtime.store.runs import Claimed, Lease, Runs
+from runtime.store.runs import Lease, Runs
 from runtime.store.wakeups import Wakeups
 
 log = structlog.get_logger()
 
 LOOK_S: Final = 0.5
 """A cancel is seen at the latest after this, also when its wake-up was lost (spec: within 1 s)."""
+TICK_S: Final = 0.05
+"""The least between two looks at a clock that may stand still."""
 PAUSE_S: Final = 0.2
 """Between two looks: the run's own writes ring the same bell."""
 
@@ -51,24 +53,11 @@ async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, inbox: "Queue[
             await asyncio.sleep(max(0.0, looked + PAUSE_S - time.monotonic()))
 
 
-@dataclass
-class Clock:
-    """What of this run's time does not count."""
-
-    waited_s: float = 0.0
-
-
-async def watch_clock(claimed: Claimed, clock: Clock, inbox: "Queue[Cue]") -> None:
-    """Say when the execution's time is up, counted from its first start and without this run's waits."""
-    left_s = claimed.timeout_s - _age_of(claimed)
-    while left_s > 0:
-        await asyncio.sleep(left_s)
-        left_s = claimed.timeout_s + clock.waited_s - _age_of(claimed)
+async def watch_clock(timeout_s: float, clock: Clock, inbox: "Queue[Cue]") -> None:
+    """Say when the execution's time is up."""
+    while (left_s := timeout_s - clock.spent_s) > 0:  # noqa: ASYNC110 — time has no event
+        await asyncio.sleep(max(left_s, TICK_S))
     inbox.put_nowait(TimeIsUp())
-
-
-def _age_of(claimed: Claimed) -> float:
-    return (datetime.now(UTC) - claimed.started_at).total_seconds()
 
 
 async def watch_drain(drain: Drain, inbox: "Queue[Cue]") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import defer
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
@@ -94,10 +95,9 @@ class Executions:
         query = select(ExecutionRow).order_by(
             col(ExecutionRow.created_at).desc(), col(ExecutionRow.execution_id).desc()
         )
-        for condition in _conditions(wanted):
-            query = query.where(condition)
+        query = query.where(*_conditions(wanted)).options(*_UNLISTED).limit(wanted.limit + 1)
         async with self._db.read(tenant_id) as session:
-            rows = (await session.exec(query.limit(wanted.limit + 1))).all()
+            rows = (await session.exec(query)).all()
         if len(rows) <= wanted.limit:
             return rows, None
         last = rows[wanted.limit - 1]
@@ -144,6 +144,19 @@ class Executions:
         if (await session.exec(added)).one_or_none() is None:
             raise ApiError(Code.CONFLICT, "This execution id is taken.", "Submit with a fresh id.")
         await append(session, tenant_id, events, len(events))
+
+
+_UNLISTED = [
+    defer(column, raiseload=True)  # type: ignore[arg-type]  # SQLModel's fields are columns
+    for column in (
+        ExecutionRow.parameters,
+        ExecutionRow.document,
+        ExecutionRow.plan,
+        ExecutionRow.trigger,
+        ExecutionRow.result,
+    )
+]
+"""What a page of a list does without: each may be large."""
 
 
 def end_events(

@@ -78,7 +78,9 @@ class Change:
     steps: Sequence[StepRecord] = ()
     blobs: Sequence[StoredBlob] = ()
     progress: float | None = None
+    """Written with `current_node` and `spent_s`, or none of them."""
     current_node: str | None = None
+    spent_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +103,15 @@ class Claimed:
     timeout_s: float
     started_at: datetime
     """Of the first run."""
+    spent_s: float
+    """What earlier runs took together, waits not counted."""
     steps: Sequence[StepRow]
     """Every attempt recorded so far, in the order they began."""
     progress: float
     credits: int
     losses: int
+    newly_lost: int
+    """Runs that this claim found without their worker."""
     cancel_reason: str | None
     """Set when somebody has asked for the end."""
 
@@ -141,7 +147,8 @@ class Runs:
             row = await session.get(ExecutionRow, execution_id, with_for_update={"key_share": True})
             if row is None or row.status not in (ExecutionStatus.PENDING, ExecutionStatus.RUNNING):
                 return None
-            row.losses += await _close_lost(session, row)
+            newly_lost = await _close_lost(session, row)
+            row.losses += newly_lost
             row.epoch += 1
             events = _opening_events(row)
             if row.status is ExecutionStatus.PENDING:
@@ -152,7 +159,7 @@ class Runs:
             session.add(RunRow(execution_id=execution_id, epoch=row.epoch, tenant_id=tenant_id, worker=worker))
             await session.flush()
             await append(session, tenant_id, events, row.head_seq)
-            return await _claimed(session, row)
+            return await _claimed(session, row, newly_lost)
 
     async def record(self, lease: Lease, change: Change) -> None:
         """Write steps, events and artifacts together, once, however often the connection breaks.
@@ -189,9 +196,15 @@ class Runs:
 
         await self._persist(lease, write)
 
-    async def hand_back(self, lease: Lease) -> None:
+    async def hand_back(self, lease: Lease, spent_s: float) -> None:
         """Close the run without an end: the next one goes on from the last finished step, and nothing was lost."""
+        spent = (
+            update(ExecutionRow)
+            .where(col(ExecutionRow.execution_id) == lease.execution_id, col(ExecutionRow.epoch) == lease.epoch)
+            .values(spent_s=spent_s)
+        )
         async with self._db.write(lease.tenant_id) as session:
+            await session.exec(spent)
             await _close(session, lease, "handed_back")
 
     async def check(self, lease: Lease) -> Signal:
@@ -257,7 +270,7 @@ def _opening_events(row: ExecutionRow) -> list[Event]:
     return [Logged(execution_id=execution_id, seq=0, timestamp=now, log=entry)]
 
 
-async def _claimed(session: AsyncSession, row: ExecutionRow) -> Claimed:
+async def _claimed(session: AsyncSession, row: ExecutionRow, newly_lost: int) -> Claimed:
     return Claimed(
         lease=Lease(TenantId(row.tenant_id), ExecutionId(row.execution_id), row.epoch),
         name=row.name,
@@ -265,10 +278,12 @@ async def _claimed(session: AsyncSession, row: ExecutionRow) -> Claimed:
         trigger=row.trigger,
         timeout_s=row.timeout_s,
         started_at=row.started_at or datetime.now(UTC),
+        spent_s=row.spent_s,
         steps=await read_steps(session, row.execution_id),
         progress=row.progress,
         credits=row.credits,
         losses=row.losses,
+        newly_lost=newly_lost,
         cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
     )
 
@@ -288,6 +303,7 @@ async def _advance(session: AsyncSession, lease: Lease, change: Change, values: 
     if change.progress is not None:
         values["progress"] = change.progress
         values["current_node"] = change.current_node
+        values["spent_s"] = change.spent_s or 0
     moved = (
         update(ExecutionRow)
         .where(

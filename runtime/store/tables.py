@@ -162,6 +162,8 @@ class ExecutionRow(Row, table=True):
     trigger: dict[str, Any] = _required(_JSONB)
     workflow_concurrency: int | None = _optional(Integer)
     timeout_s: float = _required(Double)
+    spent_s: float = _required(Double, "0")
+    """What its runs took together, waits not counted."""
 
     status: ExecutionStatus = _required(_OneOf(ExecutionStatus))
     admitted_at: datetime | None = _optional(_INSTANT)

@@ -58,6 +58,7 @@ class Upkeep:
             lines = await self._queue.prune(session, now - timedelta(days=QUEUE_LOG_DAYS))
             values = {"now": now, "days": RETENTION_DAYS, "batch": BATCH}
             rows = (await (await session.connection()).execute(_PRUNE, values)).all()
+            await (await session.connection()).execute(_PRUNE_WORKFLOWS)
         return Pruned(
             executions=len(rows),
             queue_lines=lines,
@@ -90,4 +91,10 @@ _PRUNE = text(f"""
     DELETE FROM {SCHEMA}.executions e USING old LEFT JOIN folders USING (execution_id)
     WHERE e.execution_id = old.execution_id
     RETURNING e.execution_id, folders.folders
+""")  # noqa: S608
+# A deleted workflow stays as long as an execution shows one of its versions.
+_PRUNE_WORKFLOWS = text(f"""
+    DELETE FROM {SCHEMA}.workflows w
+    WHERE w.deleted_at < now() - interval '1 day'
+      AND NOT EXISTS (SELECT FROM {SCHEMA}.executions e WHERE e.workflow_id = w.workflow_id)
 """)  # noqa: S608

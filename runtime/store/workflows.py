@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, tuple_
+from sqlalchemy.orm import defer
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
@@ -19,6 +20,11 @@ from runtime.store.cursors import Position, read_cursor, write_cursor
 from runtime.store.db import Database
 from runtime.store.tables import ExecutionRow, WorkflowRow, WorkflowVersionRow
 
+_UNLISTED = [
+    defer(column, raiseload=True)  # type: ignore[arg-type]  # SQLModel's fields are columns
+    for column in (WorkflowVersionRow.document, WorkflowVersionRow.plan)
+]
+"""What a list does without: each may be large."""
 UNFINISHED = [status for status in ExecutionStatus if not status.final]
 
 
@@ -112,7 +118,9 @@ class Workflows:
         """Versions, newest first. Raises ApiError (NOT_FOUND)."""
         async with self._db.read(tenant_id) as session:
             await _find(session, workflow_id)
-            query = select(WorkflowVersionRow).where(col(WorkflowVersionRow.workflow_id) == workflow_id)
+            query = (
+                select(WorkflowVersionRow).where(col(WorkflowVersionRow.workflow_id) == workflow_id).options(*_UNLISTED)
+            )
             return (await session.exec(query.order_by(col(WorkflowVersionRow.version).desc()))).all()
 
     async def list_page(self, tenant_id: TenantId, wanted: ListWorkflows) -> tuple[Sequence[Stored], str | None]:
@@ -125,6 +133,7 @@ class Workflows:
                 *_conditions(wanted),
             )
             .order_by(col(WorkflowRow.updated_at).desc(), col(WorkflowRow.workflow_id).desc())
+            .options(*_UNLISTED)
         )
         async with self._db.read(tenant_id) as session:
             rows = [Stored(*row) for row in await session.exec(query.limit(wanted.limit + 1))]

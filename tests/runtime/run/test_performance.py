@@ -5,6 +5,7 @@ import errno
 import os
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ async def test_a_drain_hands_back_and_the_next_worker_goes_on_from_the_last_fini
         await staging.wait_until(execution_id, lambda row: row.current_node == "b")
     row = await staging.executions.get(staging.tenant_id, execution_id)
     assert (row.status, row.epoch, row.losses) == (ExecutionStatus.RUNNING, 1, 0)
+    assert 0 < row.spent_s < (datetime.now(UTC) - row.created_at).total_seconds()
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.epoch == 2)
         await staging.executions.request_cancel(staging.tenant_id, execution_id, "")

@@ -91,7 +91,7 @@ async def test_a_fenced_run_writes_nothing(
     ):
         with pytest.raises(Fenced):
             await attempt
-    await runs.hand_back(old)
+    await runs.hand_back(old, 9)
     assert await events.read_raw_after(tenant_id, old.execution_id, 0, 100) == before
     assert await Records(db).list_steps(tenant_id, old.execution_id) == []
     assert await Records(db).list_artifacts(tenant_id, old.execution_id) == []
@@ -102,11 +102,12 @@ async def test_a_fenced_run_writes_nothing(
 async def test_a_run_that_was_handed_back_was_not_lost(executions: Executions, runs: Runs, tenant_id: TenantId) -> None:
     claimed = await start(executions, runs, tenant_id)
     for _ in range(5):
-        await runs.hand_back(claimed.lease)
+        await runs.hand_back(claimed.lease, 7)
         again = await runs.claim(tenant_id, claimed.lease.execution_id, "worker-2")
         assert again is not None
         claimed = again
     assert (claimed.losses, claimed.lost_too_often) == (0, False)
+    assert claimed.spent_s == 7
 
 
 async def test_the_fourth_loss_is_too_many(executions: Executions, runs: Runs, tenant_id: TenantId) -> None:
