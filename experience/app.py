@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from contracts.api.public import PublicApi
 from contracts.execution import Execution
 from contracts.model import ExecutionId, TenantId
-from contracts.wiring.channel import Channels
+from contracts.wiring.channel import Channels, Keepalive
 from contracts.wiring.client import RuntimeClient
 from contracts.wiring.internal import InternalSigner
 from contracts.wiring.server import Server, build_app
@@ -228,7 +228,13 @@ def serve_streams(channels: Channels[Principal], ground: Ground, intents: Intent
     vouch = ground.runtime.vouch_for(NOBODY, None, _STREAMS)
     subscriber = Subscriber(ground.settings.runtime_url, vouch, make_client)
     doors = Doors(is_accepted=is_accepted, read_snapshot=read_snapshot, renew=ground.guard.renew)
-    streams = Streams(Hub(subscriber, make_client), doors, ping_interval_s=ground.settings.ping_interval_s)
+    settings = ground.settings
+    streams = Streams(
+        Hub(subscriber, make_client),
+        doors,
+        ping_interval_s=settings.ping_interval_s,
+        guide_keepalive=Keepalive(settings.guide_ping_interval_s, settings.guide_ping_timeout_s),
+    )
     streams.serve(channels)
     return {"channel to runtime": subscriber.run, "pings": streams.run}
 

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     web_dir: Path = Path(__file__).parent / "web" / "dist"
     """The built page."""
     ping_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 30
+    guide_ping_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 20
+    """Of the API guide's stream; with the timeout, of the WebSocket protocol's own ping."""
+    guide_ping_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60
     drain_s: Annotated[float, Field(ge=0, le=600)] = 5
     """Longest time a stopping process waits for what is under way."""
 

@@ -40,6 +40,14 @@ _CLOSE_S = 5.0
 _KEEPALIVE = "stagedoor.keepalive"
 
 
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """The protocol's own ping: how often, and how long its pong may take before the peer counts as dead. Seconds."""
+
+    interval_s: float
+    timeout_s: float
+
+
 class Gone(Exception):  # noqa: N818 — not an error: clients leave
     """The peer is away; nothing more can be sent or read."""
 
@@ -119,15 +127,27 @@ class Channels(Generic[CallerT]):
         self._private = private
         self._bound: dict[int, tuple[Channel[Any, Any, Any], BaseRoute]] = {}
 
-    def on(self, channel: Channel[OpenT, Any, Any], handler: Handler[CallerT, OpenT]) -> None:
+    def on(
+        self,
+        channel: Channel[OpenT, Any, Any],
+        handler: Handler[CallerT, OpenT],
+        *,
+        keepalive: Keepalive | None = None,
+    ) -> None:
         """Serve `channel` with `handler`; the type checker holds the handler to the declaration.
+
+        Args:
+            channel: what is declared.
+            handler: who serves it.
+            keepalive: another protocol ping than the server's own.
 
         Raises:
             TypeError: the channel is served already.
         """
         if id(channel) in self._bound:
             raise TypeError(f"{channel.path} is served twice")
-        entry = _Entry(channel, self._guard, cast("Handler[CallerT, Contract]", handler), private=self._private)
+        served = cast("Handler[CallerT, Contract]", handler)
+        entry = _Entry(channel, self._guard, served, private=self._private, keepalive=keepalive)
         # an ASGI callable and not a function: Starlette would wrap that in a session of its own
         self._bound[id(channel)] = (channel, WebSocketRoute(channel.path, cast("Callable[..., Any]", entry)))
 
@@ -154,8 +174,15 @@ class _Entry:
     """One channel as an ASGI application."""
 
     def __init__(
-        self, channel: Channel[Any, Any, Any], guard: Guard[Any], handler: Handler[Any, Contract], *, private: bool
+        self,
+        channel: Channel[Any, Any, Any],
+        guard: Guard[Any],
+        handler: Handler[Any, Contract],
+        *,
+        private: bool,
+        keepalive: Keepalive | None,
     ) -> None:
+        self._keepalive = keepalive
         self._channel = channel
         self._guard = guard
         self._handler = handler
@@ -181,6 +208,8 @@ class _Entry:
             failed = ApiError(Code.INTERNAL, "Something failed that should not have.")
             await self._refuse(failed, opening, scope, receive, send)
         else:
+            if self._keepalive is not None:
+                scope["extensions"][_KEEPALIVE] = self._keepalive
             await _accept(opening, send)
             await self._serve(caller, opened, receive, send)
 
@@ -322,11 +351,6 @@ _CLOSES = {
 }
 
 
-def set_keepalive(scope: Scope, *, interval_s: float, timeout_s: float) -> None:
-    """Ask for another protocol ping on this socket than the server's own; before it is accepted."""
-    scope["extensions"][_KEEPALIVE] = (interval_s, timeout_s)
-
-
-def get_keepalive(scope: Mapping[str, Any]) -> tuple[float, float] | None:
-    """What `set_keepalive` asked for: interval and timeout in seconds."""
-    return cast("tuple[float, float] | None", scope["extensions"].get(_KEEPALIVE))
+def get_keepalive(scope: Mapping[str, Any]) -> Keepalive | None:
+    """What the channel asked for, read by the server's WebSocket protocol (see wiring/uvicorn_socket.py)."""
+    return cast("Keepalive | None", scope["extensions"].get(_KEEPALIVE))

@@ -134,14 +134,16 @@ class Subscriber:
     async def _keep_channel(self) -> None:
         clock = asyncio.get_running_loop().time
         shortest, longest = _PAUSE_S
-        pause = shortest
+        pause, tries = shortest, 0
         while True:
             began = clock()
             try:
                 await self._converse()
             except* (OSError, WebSocketException, ValidationError) as failure:
                 reason = failure.exceptions[0]
-                log.warning("no channel to Runtime; polling", reason=f"{type(reason).__name__}: {reason}"[:300])
+                said = log.warning if self.connected or not tries else log.debug  # once, not with every attempt
+                said("no channel to Runtime; polling", reason=f"{type(reason).__name__}: {reason}"[:300])
+            tries = 0 if self.connected else tries + 1
             self._down.set()
             # one that fails at once would otherwise be tried without end, also when it fails after the handshake
             pause = shortest if clock() - began > _ALIVE_S else min(longest, pause * 2)

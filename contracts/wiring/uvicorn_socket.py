@@ -34,7 +34,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Ping as the channel asked for."""
         asked = get_keepalive(self.scope)
         if asked is not None:
-            self.ping_interval, self.ping_timeout = asked
+            self.ping_interval, self.ping_timeout = asked.interval_s, asked.timeout_s
         super().start_keepalive()
 
     def keepalive_timeout(self) -> None:

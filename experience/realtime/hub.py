@@ -105,12 +105,6 @@ class Hub:
             feed.close()
             del self._feeds[(feed.tenant_id, feed.execution_id)]
 
-    def wake(self, tenant_id: TenantId, execution_id: ExecutionId) -> None:
-        """An intent was delivered: whoever waits for its execution need not wait for the next look."""
-        feed = self._feeds.get((tenant_id, execution_id))
-        if feed is not None:
-            feed.look_again()
-
     async def read_log(self, tenant_id: TenantId, execution_id: ExecutionId, after: Seq) -> EventPage:
         """A page of the log itself; raises what Runtime answers."""
         async with self._readers:

@@ -27,7 +27,7 @@ from contracts.frames import (
     StreamFault,
 )
 from contracts.model import ExecutionId, Seq
-from contracts.wiring.channel import UNKNOWN, Channels, Frames, Socket, close_for
+from contracts.wiring.channel import UNKNOWN, Channels, Frames, Keepalive, Socket, close_for
 from contracts.wiring.outlet import Outlet
 from experience.auth.principal import Principal
 from experience.realtime.dialects import GUIDE, NATIVE, Dialect
@@ -44,6 +44,8 @@ WARN_S = 60.0
 """How long before its credential ends a client is told to renew."""
 CHECK_S = 60.0
 """How often it is asked whether a credential still stands: a revoked one ends its sockets within this time."""
+GUIDE_KEEPALIVE = Keepalive(interval_s=20.0, timeout_s=60.0)
+"""The API guide's ping interval and timeout; they are the protocol ping's, since its clients need not send any."""
 MESSAGES_PER_S = 10.0
 MESSAGES_AT_ONCE = 60.0
 _FRAMES = Frames(ClientFrame)
@@ -65,11 +67,19 @@ class Streams:
     """Serves PublicApi.execution_stream and PublicApi.guide_stream. `run` must be running."""
 
     def __init__(
-        self, hub: Hub, doors: Doors, *, ping_interval_s: float, check_s: float = CHECK_S, warn_s: float = WARN_S
+        self,
+        hub: Hub,
+        doors: Doors,
+        *,
+        ping_interval_s: float,
+        guide_keepalive: Keepalive = GUIDE_KEEPALIVE,
+        check_s: float = CHECK_S,
+        warn_s: float = WARN_S,
     ) -> None:
         self.hub = hub
         self.doors = doors
         self.ping_interval_s = ping_interval_s
+        self.guide_keepalive = guide_keepalive
         self.check_s = check_s
         self.warn_s = warn_s
         self.wheel = Wheel(tick_s=min(0.25, ping_interval_s / 8))
@@ -77,7 +87,7 @@ class Streams:
     def serve(self, channels: Channels[Principal]) -> None:
         """Bind the handlers."""
         channels.on(PublicApi.execution_stream, self.serve_native)
-        channels.on(PublicApi.guide_stream, self.serve_guide)
+        channels.on(PublicApi.guide_stream, self.serve_guide, keepalive=self.guide_keepalive)
 
     async def run(self) -> None:
         """Keep time until cancelled."""

@@ -136,19 +136,6 @@ async def test_what_was_delivered_in_this_very_moment_is_not_taken_for_unknown(m
             assert await read_seqs(client, until=1) == [1]
 
 
-async def test_a_delivered_intent_can_be_told_to_those_who_wait() -> None:
-    store = Store()
-    execution_id = ExecutionId(uuid4())
-    async with stage(store) as front:
-        front.rules.accepted.add(execution_id)
-        async with open_socket(front.stream(execution_id)) as client:
-            await read_frame(client)
-            await asyncio.sleep(0.5)
-            store.create(TENANT, execution_id)
-            front.streams.hub.wake(TENANT, execution_id)
-            assert (await read_frame(client, 0.5))["seq"] == 1
-
-
 async def test_what_is_accepted_while_runtime_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_module, "PENDING_S", 0.1)
     monkeypatch.setattr(socket_module, "OPEN_S", 0.2)
