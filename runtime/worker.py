@@ -18,6 +18,7 @@ from runtime.engine.plan import Plan
 from runtime.run.facts import tell_end
 from runtime.run.performance import House, Performance, Verdict
 from runtime.run.recovery import recover
+from runtime.store.db import DatabaseAway
 from runtime.store.queue import Entry, HandBack, Queue
 from runtime.store.runs import Change, Claimed, End, Fenced
 
@@ -35,7 +36,10 @@ class Worker:
     async def work(self) -> None:
         """Take executions until `leave`; return when none is in this worker's hands any more."""
         log.info("worker ready", worker=self._name)
-        await self._queue.work(self._perform)
+        try:
+            await self._queue.work(self._perform)
+        except DatabaseAway as error:  # only while leaving: until then the queue waits for its database
+            log.warning("left without the database; the leases expire by themselves", reason=error.detail)
         log.info("worker gone", worker=self._name)
 
     def leave(self) -> None:
