@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import AllowedHosts
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
-from runtime.browser.translate import explain_crash
+from runtime.browser.translate import explain_crash, shorten
 
 MAX_PAGES: Final = 10
 """Pages of one context: a page may open others, and a storm of them must not eat the machine."""
@@ -40,6 +41,12 @@ _QUIET = (
 """Nothing leaves Chromium but what a page asks for."""
 _ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 """A browser gets no variable of ours: those hold the addresses and passwords of the database."""
+_TELLING = re.compile(
+    r"^.*?(?P<line>No usable sandbox.*|error while loading shared libraries.*|(?:FATAL|ERROR):.*"
+    r"|.*(?:Permission denied|No such file|cannot execute|ENOENT|EACCES).*)$",
+    re.MULTILINE,
+)
+"""Lines of a browser that did not start which say why; Playwright's own first line only says that it ended."""
 _log = structlog.get_logger(__name__)
 
 
@@ -181,9 +188,11 @@ def _make_environment(launch: Launch, record: Path) -> dict[str, str | float | b
 
 
 def _explain_no_start(executable: Path, error: Exception) -> BrowserFailure:
+    said = _TELLING.search(str(error))
+    reason = said["line"].strip() if said else "it ended at once, or did not answer in time"
     return BrowserFailure(
         FailureCode.BROWSER_CRASHED,
-        f"{executable} did not start: {str(error).splitlines()[0] if str(error) else 'no answer in time'}",
+        f"{executable} did not start: {shorten(reason)}",
         f"Try it by hand: {executable} --version. In a container it may lack shared memory or rights for its sandbox.",
         retryable=True,
     )

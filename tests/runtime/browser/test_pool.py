@@ -230,17 +230,25 @@ async def test_without_a_chromium_it_starts_and_says_so_when_one_is_wanted(tmp_p
         assert caught.value.code is FailureCode.BROWSER_MISSING
 
 
-async def test_a_program_that_is_no_browser_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("exit 1", "ended at once"),
+        ("echo 'x: error while loading shared libraries: libnss3.so' >&2; exit 127", "libnss3.so"),
+        ("echo '[1:1:ERROR:zygote.cc(1)] No usable sandbox! Update your kernel' >&2; exit 1", "No usable sandbox"),
+    ],
+)
+async def test_a_program_that_does_not_start_is_named_with_what_it_said(tmp_path: Path, script: str, why: str) -> None:
     fake = tmp_path / "fake"
-    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
-    async with (
-        Pool(PoolOptions(tmp_path, (), browser_path=fake, spare=False)) as pool,
-        pool.lease(tenant(), execution()) as lease,
-    ):
+    options = PoolOptions(tmp_path, (), browser_path=fake, spare=False)
+    async with Pool(options) as pool, pool.lease(tenant(), execution()) as lease:
         with pytest.raises(BrowserFailure, match="did not start") as caught:
             await lease.open_page("a")
         assert str(fake) in caught.value.message
+        assert why in caught.value.message
+        assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
 
 
 async def test_a_wrong_allowed_host_is_refused_before_anything_starts(tmp_path: Path) -> None:
