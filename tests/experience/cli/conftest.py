@@ -22,7 +22,7 @@ from experience.cli.ports import find_free_port
 from experience.cli.postgres import prepare_cluster
 from tests.support.processes import find_marked, wait_until_gone
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 110
 
 
 @dataclass
@@ -113,7 +113,12 @@ def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
     started: list[Stack] = []
 
     def start(
-        data: Path | None = None, port: int | None = None, through: str | None = None, *, initialised: bool = True
+        data: Path | None = None,
+        port: int | None = None,
+        through: str | None = None,
+        *,
+        initialised: bool = True,
+        real: bool = False,
     ) -> Stack:
         port = port or find_free_port()
         if data is None:
@@ -121,7 +126,8 @@ def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
             data.mkdir(mode=0o711)
             if initialised:
                 subprocess.run(["cp", "-a", fresh_cluster, data / "postgres"], check=True)
-        command = [sys.executable, "-m", "tests.support.standin_stack", "--data", str(data), "--port", str(port)]
+        program = ["experience.cli", "up"] if real else ["tests.support.standin_stack"]
+        command = [sys.executable, "-m", *program, "--data", str(data), "--port", str(port)]
         if through:
             command = ["bash", "-c", f"{shlex.join(command)} | {through}; exit ${{PIPESTATUS[0]}}"]
         process = subprocess.Popen(

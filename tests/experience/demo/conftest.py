@@ -1,19 +1,17 @@
 """The real shop, and a real browser to visit it with."""
 
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from experience.cli.ports import find_free_port
 from experience.demo.app import make_app
-from runtime.browser.find import find_chromium
+from tests.support.tab import open_tab
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +40,5 @@ async def visitor(shop_url: str) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """A tab of a real Chromium."""
-    async with async_playwright() as playwright:
-        setting = os.environ.get("STAGEDOOR_RUNTIME_BROWSER_PATH")
-        path = find_chromium(Path(setting) if setting else None, Path(playwright.chromium.executable_path))
-        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        tab = await browser.new_page()
-        tab.set_default_timeout(10_000)
+    async with open_tab() as tab:
         yield tab
-        await browser.close()

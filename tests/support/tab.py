@@ -1,0 +1,25 @@
+"""A tab of a real Chromium, as a person has one: no pool, no wall around it."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Page, async_playwright
+
+from runtime.browser.find import find_chromium
+
+TIMEOUT_MS = 30_000
+
+
+@asynccontextmanager
+async def open_tab() -> AsyncIterator[Page]:
+    """Start the Chromium that Runtime would find, open a tab, end both."""
+    async with async_playwright() as playwright:
+        setting = os.environ.get("STAGEDOOR_RUNTIME_BROWSER_PATH")
+        path = find_chromium(Path(setting) if setting else None, Path(playwright.chromium.executable_path))
+        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        tab = await browser.new_page()
+        tab.set_default_timeout(TIMEOUT_MS)
+        yield tab
+        await browser.close()
