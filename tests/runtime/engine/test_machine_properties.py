@@ -12,7 +12,7 @@ from runtime.engine.plan import Plan, make_plan
 from tests.runtime.engine.drawn import ANYTHING, CATALOGUE, PAGE, Wish, documents
 from tests.runtime.engine.world import CRASH, Expected, Fate, World, expect, fates
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=40, deadline=None)
 LENIENT = Wish(stops=False)
 SAFE = Wish(unsafe=False)
 LENIENT_AND_SAFE = Wish(unsafe=False, stops=False)
