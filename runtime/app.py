@@ -37,7 +37,7 @@ from runtime.catalogue import Catalogue, list_realms
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow
 from runtime.nodes.browser import act, read, walk
-from runtime.run.performance import House
+from runtime.run.driver import Resources
 from runtime.run.watch import Drain
 from runtime.settings import Settings
 from runtime.store.db import Database, SystemDatabase
@@ -124,7 +124,7 @@ def create_health(ground: Ground) -> Starlette:
 def make_worker(ground: Ground, pool: Pool) -> Worker:
     """A worker over a pool of browsers that is open."""
     settings = ground.settings
-    house = House(
+    resources = Resources(
         runs=Runs(ground.db, ground.queue),
         records=Records(ground.db),
         folder=ground.folder,
@@ -134,7 +134,7 @@ def make_worker(ground: Ground, pool: Pool) -> Worker:
         telemetry=ground.telemetry,
         drain=Drain(max(0.0, settings.drain_s - MARGIN_S)),
     )
-    return Worker(ground.queue, house)
+    return Worker(ground.queue, resources)
 
 
 async def run(settings: Settings, *, serves: bool, works: bool) -> None:

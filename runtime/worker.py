@@ -15,8 +15,8 @@ from uuid_utils.compat import uuid7
 from contracts.execution import ExecutionStatus, Failure, FailureCode
 from runtime.engine.commands import Finish
 from runtime.engine.plan import Plan
-from runtime.run.facts import tell_end
-from runtime.run.performance import House, Performance, Verdict
+from runtime.run.driver import Resources, RunDriver, Verdict
+from runtime.run.events import tell_end
 from runtime.run.recovery import recover
 from runtime.store.db import DatabaseAway
 from runtime.store.queue import Entry, HandBack, Queue
@@ -28,9 +28,9 @@ log = structlog.get_logger()
 class Worker:
     """Performs executions, several at once, until it is told to leave."""
 
-    def __init__(self, queue: Queue, house: House) -> None:
+    def __init__(self, queue: Queue, resources: Resources) -> None:
         self._queue = queue
-        self._house = house
+        self._resources = resources
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-6:]}"
 
     async def work(self) -> None:
@@ -45,7 +45,7 @@ class Worker:
     def leave(self) -> None:
         """Take nothing more, and give back what is not done when the grace time is over."""
         self._queue.stop()
-        self._house.drain.begun.set()
+        self._resources.drain.begun.set()
 
     async def _perform(self, entry: Entry) -> None:
         """Perform one execution. Returning means that the entry has done its duty.
@@ -56,13 +56,13 @@ class Worker:
         with structlog.contextvars.bound_contextvars(
             execution_id=str(entry.execution_id), tenant_id=str(entry.tenant_id)
         ):
-            claimed = await self._house.runs.claim(entry.tenant_id, entry.execution_id, self._name)
+            claimed = await self._resources.runs.claim(entry.tenant_id, entry.execution_id, self._name)
             if claimed is None:
                 return
             with ExitStack() as stack:
-                self._house.telemetry.count_losses(claimed.newly_lost)
-                self._house.telemetry.leases.inc()
-                stack.callback(self._house.telemetry.leases.dec)
+                self._resources.telemetry.count_losses(claimed.newly_lost)
+                self._resources.telemetry.leases.inc()
+                stack.callback(self._resources.telemetry.leases.dec)
                 verdict = await self._play(claimed)
             log.info("run left", epoch=claimed.lease.epoch, verdict=verdict.name.lower())
             if verdict is Verdict.HANDED_BACK:
@@ -74,10 +74,10 @@ class Worker:
         if claimed.plan is None:
             return await self._bury(claimed, _NOTHING_TO_RUN)
         plan = Plan.model_validate(claimed.plan)
-        past = await recover(plan, claimed, self._house.records, self._house.folder)
+        past = await recover(plan, claimed, self._resources.records, self._resources.folder)
         lease = claimed.lease
-        async with self._house.pool.lease(lease.tenant_id, lease.execution_id) as browser:
-            return await Performance(self._house, claimed, plan, past, browser).play()
+        async with self._resources.pool.lease(lease.tenant_id, lease.execution_id) as browser:
+            return await RunDriver(self._resources, claimed, plan, past, browser).drive()
 
     async def _bury(self, claimed: Claimed, failure: Failure) -> Verdict:
         """End an execution that can't go on, without touching what it was about to do."""
@@ -92,7 +92,7 @@ class Worker:
             now=now,
         )
         try:
-            await self._house.runs.finish(
+            await self._resources.runs.finish(
                 claimed.lease, Change(events=events), End(status=ExecutionStatus.FAILED, failure=failure)
             )
         except Fenced:

@@ -17,7 +17,7 @@ from contracts.execution import (
 )
 from contracts.workflow import JsonObject
 from runtime.engine.plan import Plan, PlannedNode
-from runtime.run.facts import PICTURES
+from runtime.run.events import PICTURES
 from runtime.store.records import Snapshot
 from runtime.store.tables import ExecutionRow, StepRow
 

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from runtime.run.clock import Clock
-from runtime.run.cues import CancelAsked, Cue, DrainBegun, DrainOver, LeaseLost, TimeIsUp
+from runtime.run.signals import CancelAsked, DrainBegun, DrainOver, LeaseLost, Signal, TimeIsUp
 from runtime.store.db import DatabaseAway
 from runtime.store.runs import Lease, Runs
 from runtime.store.wakeups import Wakeups
@@ -32,7 +32,7 @@ class Drain:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, inbox: "Queue[Cue]") -> None:
+async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, inbox: "Queue[Signal]") -> None:
     """Say once that the end was asked for, and end by saying that the lease is lost."""
     told = False
     with wakeups.subscribe(lease.execution_id) as bell:
@@ -53,14 +53,14 @@ async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, inbox: "Queue[
             await asyncio.sleep(max(0.0, looked + PAUSE_S - time.monotonic()))
 
 
-async def watch_clock(timeout_s: float, clock: Clock, inbox: "Queue[Cue]") -> None:
+async def watch_clock(timeout_s: float, clock: Clock, inbox: "Queue[Signal]") -> None:
     """Say when the execution's time is up."""
     while (left_s := timeout_s - clock.spent_s) > 0:  # noqa: ASYNC110 — time has no event
         await asyncio.sleep(max(left_s, TICK_S))
     inbox.put_nowait(TimeIsUp())
 
 
-async def watch_drain(drain: Drain, inbox: "Queue[Cue]") -> None:
+async def watch_drain(drain: Drain, inbox: "Queue[Signal]") -> None:
     """Say when the worker begins to leave, and when it must be gone."""
     await drain.begun.wait()
     inbox.put_nowait(DrainBegun())

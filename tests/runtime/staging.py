@@ -18,7 +18,7 @@ from runtime.catalogue import Catalogue
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.node import Node
-from runtime.run.performance import House
+from runtime.run.driver import Resources
 from runtime.run.watch import Drain
 from runtime.store.db import Database, SystemDatabase
 from runtime.store.events import EventLog
@@ -87,7 +87,7 @@ class Staging:
         wakeups = Wakeups(self._database.dsn("runtime_app"))
         options = PoolOptions(scratch_dir=self._scratch, allowed_hosts=self.hosts, spare=False)
         async with Pool(options) as pool, asyncio.TaskGroup() as group:
-            house = House(
+            resources = Resources(
                 runs=Runs(self.db, queue),
                 records=self.records,
                 folder=self.folder,
@@ -97,7 +97,7 @@ class Staging:
                 telemetry=Telemetry(),
                 drain=Drain(self._grace_s),
             )
-            worker = Worker(queue, house)
+            worker = Worker(queue, resources)
             listening = group.create_task(wakeups.run())
             working = group.create_task(worker.work())
             try:

@@ -61,4 +61,4 @@ class DrainOver:
     """What still runs has to stop."""
 
 
-Cue = Due | Succeeded | Failed | CancelAsked | TimeIsUp | LeaseLost | DrainBegun | DrainOver
+Signal = Due | Succeeded | Failed | CancelAsked | TimeIsUp | LeaseLost | DrainBegun | DrainOver

@@ -10,10 +10,10 @@ from contracts.workflow import JsonObject
 from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.engine.commands import StartNode
 from runtime.engine.plan import Plan
-from runtime.run.facts import begin_step, end_step, unbegun_step
+from runtime.run.draft import Draft
+from runtime.run.events import begin_step, end_step, unbegun_step
 from runtime.run.outputs import describe_lost, make_storable, shrink
 from runtime.run.recovery import Recovered
-from runtime.run.sheet import Sheet
 from runtime.telemetry import Telemetry
 
 _APART = "\x1f"
@@ -21,8 +21,8 @@ _APART = "\x1f"
 _MAX_MESSAGE = 8_000
 
 
-class Ledger:
-    """Turns what happened to nodes into rows and events on a sheet."""
+class StepTracker:
+    """Turns what happened to nodes into rows and events on a draft."""
 
     def __init__(self, epoch: int, plan: Plan, past: Recovered, writer: ArtifactWriter, telemetry: Telemetry) -> None:
         self._epoch = epoch
@@ -37,40 +37,40 @@ class Ledger:
         """Whether an attempt at the node is recorded as running."""
         return node_id in self._open
 
-    def begin(self, start: StartNode, sheet: Sheet) -> None:
+    def begin(self, start: StartNode, draft: Draft) -> None:
         """An attempt begins."""
-        step = begin_step(StepId(uuid7()), self._nodes[start.node_id], start.attempt, self._epoch, sheet.now)
+        step = begin_step(StepId(uuid7()), self._nodes[start.node_id], start.attempt, self._epoch, draft.now)
         self._open[start.node_id] = step
         self._attempts[start.node_id] = start.attempt
-        sheet.note_step(step)
+        draft.note_step(step)
 
-    async def succeed(self, start: StartNode, outputs: JsonObject, sheet: Sheet) -> None:
+    async def succeed(self, start: StartNode, outputs: JsonObject, draft: Draft) -> None:
         """An attempt ended well. A replay costs nothing and keeps the outputs that others may have used.
 
         Raises:
-            ArtifactStoreFailure: a large output can't be put away; nothing is on the sheet then.
+            ArtifactStoreFailure: a large output can't be put away; nothing is on the draft then.
         """
         node = self._nodes[start.node_id]
         if not start.replay:
-            self._kept[node.id] = await shrink(outputs, self._make_store(node.id, sheet))
+            self._kept[node.id] = await shrink(outputs, self._make_store(node.id, draft))
         spent = 0 if start.replay else node.credits
-        self._end(node.id, StepStatus.SUCCESS, sheet, outputs=self._kept.get(node.id), spent=spent)
+        self._end(node.id, StepStatus.SUCCESS, draft, outputs=self._kept.get(node.id), spent=spent)
 
-    def fail(self, node_id: str, attempt: int, status: StepStatus, failure: Failure, sheet: Sheet) -> None:
+    def fail(self, node_id: str, attempt: int, status: StepStatus, failure: Failure, draft: Draft) -> None:
         """An attempt ended badly, perhaps before it began."""
         if node_id not in self._open:
             self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt, self._epoch)
             self._attempts[node_id] = attempt
-        self._end(node_id, status, sheet, failure=failure)
+        self._end(node_id, status, draft, failure=failure)
 
-    def skip(self, node_id: str, sheet: Sheet) -> None:
+    def skip(self, node_id: str, draft: Draft) -> None:
         """A node ends without running."""
         attempt = self._attempts.get(node_id, 0) + 1
         self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt, self._epoch)
         self._attempts[node_id] = attempt
-        self._end(node_id, StepStatus.SKIPPED, sheet)
+        self._end(node_id, StepStatus.SKIPPED, draft)
 
-    async def make_result(self, output: JsonObject, sheet: Sheet) -> JsonObject:
+    async def make_result(self, output: JsonObject, draft: Draft) -> JsonObject:
         """The result as it is kept: what was put away with its step stays a reference, and so does what is too much."""
         flat = {
             f"{node_id}{_APART}{handle}": self._kept.get(node_id, {}).get(handle, value)
@@ -78,7 +78,7 @@ class Ledger:
             for handle, value in values.items()
         }
         try:
-            flat = await shrink(make_storable(flat), self._make_store(None, sheet))
+            flat = await shrink(make_storable(flat), self._make_store(None, draft))
         except ArtifactStoreFailure:
             flat = describe_lost(flat)
         result: JsonObject = {}
@@ -91,22 +91,22 @@ class Ledger:
         self,
         node_id: str,
         status: StepStatus,
-        sheet: Sheet,
+        draft: Draft,
         *,
         outputs: JsonObject | None = None,
         failure: Failure | None = None,
         spent: int = 0,
     ) -> None:
-        step = end_step(self._open.pop(node_id), status, sheet.now, outputs=outputs, failure=failure, spent=spent)
-        sheet.note_step(step)
+        step = end_step(self._open.pop(node_id), status, draft.now, outputs=outputs, failure=failure, spent=spent)
+        draft.note_step(step)
         if step.duration_ms is not None:
             self._telemetry.count_step(step.node_type, status, step.duration_ms / 1_000)
 
-    def _make_store(self, node_id: str | None, sheet: Sheet) -> Callable[[str, bytes], Awaitable[Artifact]]:
+    def _make_store(self, node_id: str | None, draft: Draft) -> Callable[[str, bytes], Awaitable[Artifact]]:
         async def store(name: str, data: bytes) -> Artifact:
             title = f"{name.rsplit(_APART, maxsplit=1)[-1]}.json"
             blob = await self._writer.put(node_id, ArtifactKind.OUTPUT, title, "application/json", data)
-            sheet.note_blobs([blob])
+            draft.note_blobs([blob])
             return blob.artifact
 
         return store

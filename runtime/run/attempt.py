@@ -16,9 +16,9 @@ from runtime.engine.plan import PlannedNode
 from runtime.handles import PageRef
 from runtime.node import Level, NodeFailure
 from runtime.run.clock import Clock
-from runtime.run.cues import Failed, Succeeded
-from runtime.run.facts import tell_artifact
-from runtime.run.logbook import Logbook
+from runtime.run.events import tell_artifact
+from runtime.run.recorder import Recorder
+from runtime.run.signals import Failed, Succeeded
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change
 
@@ -28,7 +28,7 @@ EVIDENCE_S = 8.0
 """For everything that is kept of a failing attempt's pages."""
 
 
-class Stagehand:
+class AttemptStage:
     """One attempt's view of its run; see `runtime.node.Stage`."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Stagehand:
         timeout_s: float,
         browser: BrowserLease,
         writer: ArtifactWriter,
-        logbook: Logbook,
+        recorder: Recorder,
         clock: Clock,
     ) -> None:
         self._node_id = node_id
@@ -46,7 +46,7 @@ class Stagehand:
         self._clock = clock
         self._browser = browser
         self._writer = writer
-        self._logbook = logbook
+        self._recorder = recorder
         self._used: dict[PageRef, Page] = {}
 
     @property
@@ -102,7 +102,7 @@ class Stagehand:
             raise NodeFailure(failure.code, failure.message, failure.hint, page_url=page_url) from failure
         try:
             told = tell_artifact(blob.artifact.execution_id, blob.artifact, blob.artifact.created_at)
-            await self._logbook.record(Change(blobs=[blob], events=[told]))
+            await self._recorder.record(Change(blobs=[blob], events=[told]))
         except BaseException:
             await asyncio.shield(self._writer.discard(blob))
             raise
@@ -110,7 +110,7 @@ class Stagehand:
 
     async def log(self, level: Level, message: str) -> None:
         """Write a line to the execution's log."""
-        self._logbook.add_line(level, message, self._node_id)
+        self._recorder.add_line(level, message, self._node_id)
 
     async def keep_evidence(self) -> Sequence[StoredBlob]:
         """Put away a picture, the address and the console's tail of every page this attempt used.
@@ -149,7 +149,9 @@ class Stagehand:
         return blobs
 
 
-async def attempt(catalogue: Catalogue, planned: PlannedNode, start: StartNode, stage: Stagehand) -> Succeeded | Failed:
+async def attempt(
+    catalogue: Catalogue, planned: PlannedNode, start: StartNode, stage: AttemptStage
+) -> Succeeded | Failed:
     """Run a node to its end or its deadline. Only a cancel escapes."""
     try:
         async with asyncio.timeout(planned.timeout_s) as limit:

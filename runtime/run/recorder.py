@@ -6,7 +6,7 @@ from typing import Final
 
 from contracts.events import Event
 from runtime.node import Level
-from runtime.run.facts import tell_line
+from runtime.run.events import tell_line
 from runtime.run.outputs import make_storable
 from runtime.store.runs import Change, End, Lease, Runs
 
@@ -18,7 +18,7 @@ MAX_LINES: Final = 10_000
 """Lines of one run; what comes after is counted, not kept."""
 
 
-class Logbook:
+class Recorder:
     """Everything a run writes goes through here, so that lines stand before the end of the step that wrote them."""
 
     def __init__(self, runs: Runs, lease: Lease) -> None:

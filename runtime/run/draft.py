@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 from contracts.events import Event
 from runtime.engine.commands import Finish, StartNode, StopRunning
-from runtime.run.facts import tell_artifact, tell_progress, tell_step
+from runtime.run.events import tell_artifact, tell_progress, tell_step
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change, Lease, StepRecord
 
 
-class Sheet:
+class Draft:
     """Facts in the order they happened; what is to be done once they are recorded stands beside them."""
 
     def __init__(self, lease: Lease) -> None:
@@ -31,7 +31,7 @@ class Sheet:
 
     @property
     def credits(self) -> int:
-        """What the steps of this sheet cost."""
+        """What the steps of this draft cost."""
         return sum(step.credits for step in self._steps)
 
     def note_step(self, step: StepRecord) -> None:
