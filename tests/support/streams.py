@@ -10,6 +10,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 from websockets.asyncio.client import ClientConnection
 
 from contracts.api.public import PublicApi
@@ -58,11 +61,12 @@ class Rules:
         self.principals = {"me": principal()}
         self.accepted: set[ExecutionId] = set()
         self.revoked: set[str] = set()
+        self.origins: set[str] = set()
         self._clients = clients
         self._renew = renew
 
     async def let_in(self, opening: Opening, channel: Channel[Any, Any, Any]) -> Principal:
-        if opening.headers.get("origin", ORIGIN) != ORIGIN:
+        if opening.headers.get("origin", ORIGIN) not in self.origins | {ORIGIN}:
             raise ApiError(Code.CROSS_SITE, "Not our page.")
         known = self.principals.get(opening.token or "")
         if known is None:
@@ -104,6 +108,11 @@ class Front:
         return self.served.ws(f"/api/ws/executions/{execution_id}?token=me")
 
 
+async def show_page(request: Request) -> Response:
+    """A page of this origin, for a browser to stand on."""
+    return HTMLResponse("<title>page</title>")
+
+
 @asynccontextmanager
 async def front(
     runtime: Served,
@@ -124,7 +133,7 @@ async def front(
         streams.serve(channels)
         running = [tasks.create_task(subscriber.run()), tasks.create_task(streams.run())]
         try:
-            async with serve(build_app(channels.routes()), **settings) as served:
+            async with serve(build_app([*channels.routes(), Route("/", show_page)]), **settings) as served:
                 yield Front(served, streams, subscriber, rules)
         finally:
             for task in running:

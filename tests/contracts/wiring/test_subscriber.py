@@ -172,7 +172,7 @@ async def test_from_polling_to_channel_and_back_each_event_is_heard_once() -> No
     over = asyncio.Event()
 
     async def write() -> None:
-        for number in range(200):
+        for number in range(120):
             log = chance.choice(logs)
             store.append(log, *(line(log, str(number)) for _ in range(chance.randint(1, 4))))
             await asyncio.sleep(0.004)

@@ -1,7 +1,6 @@
 """`/api/ws/executions/{id}` for the clients that the API guide shows, unchanged but for the address."""
 
 import asyncio
-from typing import Any
 
 from contracts.execution import ExecutionStatus
 from tests.support.eventlog import Store, cancelled, failed, line, status
@@ -40,39 +39,3 @@ async def test_every_bad_end_is_an_error_message_in_the_guide() -> None:
                 _, _, frames = await read_close(client)
             assert [frame["type"] for frame in frames] == ["status", "error"]
             assert frames[0]["status"] == "failed"
-
-
-def react_hook(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The `onmessage` of the guide's React hook, line by line."""
-    state: dict[str, Any] = {"status": "pending", "nodeStates": {}, "logs": [], "error": None}
-    for message in messages:
-        match message["type"]:
-            case "status":
-                state["status"] = message["status"]
-            case "node_update":
-                state["nodeStates"] |= {message["node_id"]: message["node_state"]}
-            case "log":
-                state["logs"] = [*state["logs"], message["log"]]
-            case "completion":
-                state["status"] = "completed"
-            case "error":
-                state |= {"error": message["error"], "status": "failed"}
-            case _:
-                pass
-    return state
-
-
-async def test_the_guides_react_hook_ends_up_in_the_right_state() -> None:
-    store = Store()
-    good, bad = store.create(TENANT), store.create(TENANT)
-    store.append(good, status(good, ExecutionStatus.RUNNING), line(good, "hi"))
-    finish(store, good)
-    store.append(bad, status(bad, ExecutionStatus.CANCELLED), cancelled(bad, "by Ada"))
-    states = []
-    async with stage(store) as front:
-        for log in (good, bad):
-            async with open_socket(front.guide(log.execution_id)) as client:
-                states.append(react_hook((await read_close(client))[2]))
-    assert states[0]["status"] == "completed"
-    assert [entry["message"] for entry in states[0]["logs"]] == ["hi"]
-    assert (states[1]["status"], states[1]["error"]) == ("failed", "Cancelled: by Ada")
