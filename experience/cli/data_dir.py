@@ -60,7 +60,7 @@ class DataDir:
 
     @property
     def postgres(self) -> Path:
-        """PostgreSQL's own data directory, or a link to it."""
+        """PostgreSQL's own data directory."""
         return self.root / "postgres"
 
     @property
@@ -97,8 +97,7 @@ class DataDir:
         """Create what is not there."""
         try:
             if not self.root.exists():
-                # Started by root, PostgreSQL runs under another account, which has to pass through here.
-                self.root.mkdir(parents=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+                self.root.mkdir(parents=True, mode=0o700)
             for folder in (self.logs, self.artifacts, self.scratch):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as problem:

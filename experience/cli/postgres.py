@@ -4,8 +4,9 @@ The `postgres` binary itself is started, not `pg_ctl`: that one daemonises, and 
 The server listens on a Unix socket only, in a directory that only its account may enter; so the roles need no
 passwords, and no page in a driven browser can reach the database through a loopback port.
 
-PostgreSQL refuses uid 0. Started by root it runs under ACCOUNT, and what that account cannot reach (a project under a
-0700 home) moves to SHARED: the binaries as a copy, the data with a link left where it was expected.
+PostgreSQL refuses uid 0. Started by root it runs under ACCOUNT, which cannot walk into a project under a 0700 home. Its
+data stays there all the same: the server is handed the open folder and finds it as /proc/self/fd/N, a name that asks
+nothing of the folders above. Its binaries are looked up by their real path, so SHARED gets a copy of them.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -65,6 +67,13 @@ class Cluster:
     data: Path
     sockets: Path
     account: Account | None
+    handle: int | None = None
+    """The data directory, open: for a server under another account, which has to inherit it."""
+
+    @property
+    def inherits(self) -> tuple[int, ...]:
+        """File descriptors that the server needs from whoever starts it."""
+        return () if self.handle is None else (self.handle,)
 
     def command(self, *settings: str) -> list[str]:
         """What to start; `settings` are further `name=value` parameters of postgresql.conf.
@@ -79,7 +88,7 @@ class Cluster:
             "log_line_prefix=%m ",
         )
         options = [part for setting in (*fixed, *settings) for part in ("-c", setting)]
-        return [str(self.binaries / "postgres"), "-D", str(self.data), *options]
+        return [str(self.binaries / "postgres"), "-D", _name_for_server(self.data, self.handle), *options]
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
         """Where `role` finds `database`, as a URL that asyncpg and libpq read."""
@@ -137,10 +146,12 @@ def prepare_cluster(wanted: Path, *, sync: bool = True) -> Cluster:
     """A cluster at `wanted`, initialised when it is new. `sync=False` skips initdb's fsync: for throw-away data."""
     account = find_account()
     binaries = place_binaries(account)
-    data = _place_data(wanted, account)
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    data = wanted.resolve()
     if not (data / "PG_VERSION").exists():
         _initialise(binaries, data, account, sync=sync)
-    return Cluster(binaries=binaries, data=data, sockets=_make_private(find_socket_dir(data), account), account=account)
+    sockets = _make_private(find_socket_dir(data), account)
+    return Cluster(binaries=binaries, data=data, sockets=sockets, account=account, handle=_open_for(account, data))
 
 
 def find_account() -> Account | None:
@@ -191,17 +202,6 @@ def _copy_install(package: Path, target: Path) -> None:
         shutil.rmtree(unfinished)
 
 
-def _place_data(wanted: Path, account: Account | None) -> Path:
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    if wanted.exists() or account is None or _can_use(wanted.parent, account):
-        return wanted.resolve()
-    SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
-    data = Path(tempfile.mkdtemp(prefix="data-", dir=SHARED))
-    wanted.unlink(missing_ok=True)  # a link whose target is gone
-    wanted.symlink_to(data)
-    return data
-
-
 def _can_use(path: Path, account: Account) -> bool:
     """Ask the kernel rather than the mode bits: the whole path counts, and so do ACLs."""
     asked = ["/usr/bin/env", "test", "-r", str(path), "-a", "-x", str(path)]
@@ -215,16 +215,41 @@ def _initialise(binaries: Path, data: Path, account: Account | None, *, sync: bo
     if unfinished.exists():
         shutil.rmtree(unfinished)
     _make_private(unfinished, account)
-    asked = [str(binaries / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"]
+    handle = _open_for(account, unfinished)
+    asked = [str(binaries / "initdb"), "-D", _name_for_server(unfinished, handle), "-U", SUPERUSER]
     # The builtin provider sorts alike on every machine; libc's order changes with the system.
-    asked += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"]
+    asked += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"]
+    asked += ["--auth=trust", "--no-instructions"]
     asked += [] if sync else ["--no-sync"]
-    done = subprocess.run(
-        asked, check=False, capture_output=True, text=True, timeout=INITDB_TIMEOUT_S, cwd="/", **run_as(account)
-    )
+    inherits = () if handle is None else (handle,)
+    try:
+        done = subprocess.run(
+            asked,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=INITDB_TIMEOUT_S,
+            cwd="/",
+            pass_fds=inherits,
+            **run_as(account),
+        )
+    finally:
+        for one in inherits:
+            os.close(one)
     if done.returncode != 0:
         raise StackError(f"PostgreSQL could not make its data directory: {done.stderr.strip()}")
     unfinished.rename(data)
+
+
+def _open_for(account: Account | None, folder: Path) -> int | None:
+    """An open `folder` for a server under `account`; None where it finds the folder by its name."""
+    if account is None or sys.platform != "linux":
+        return None
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _name_for_server(folder: Path, handle: int | None) -> str:
+    return str(folder) if handle is None else f"/proc/self/fd/{handle}"
 
 
 def _make_private(folder: Path, account: Account | None) -> Path:

@@ -84,7 +84,7 @@ class Plan:
             orphan_signal=signal.SIGINT,
             stop_turn=POSTGRES_TURN,
             patience_s=POSTGRES_PATIENCE_S,
-            inherits=(lock,),
+            inherits=(lock, *self.cluster.inherits),
         )
 
     def plan_traefik(self, configuration: Path) -> Service:

@@ -1,6 +1,7 @@
 """The real PostgreSQL for tests: one server per test process, as many fresh databases in it as tests ask for."""
 
 import itertools
+import os
 import shutil
 import signal
 import subprocess
@@ -58,12 +59,10 @@ class Postgres:
 
 
 @contextmanager
-def run_postgres(home: Path | None = None) -> Iterator[Postgres]:
-    """Start a server on throw-away data, in `home` where it matters, and leave nothing of it behind."""
-    # Not pytest's tmp_path: that is private to this user, and started by root the server runs as another one.
-    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-", dir="/tmp"))
-    folder.chmod(0o755)
-    cluster = prepare_cluster((home or folder) / "data", sync=False)
+def run_postgres() -> Iterator[Postgres]:
+    """Start a server on throw-away data and leave nothing of it behind."""
+    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-"))
+    cluster = prepare_cluster(folder / "data", sync=False)
     log = folder / "log"
     settings = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
     try:
@@ -75,6 +74,7 @@ def run_postgres(home: Path | None = None) -> Iterator[Postgres]:
                 stderr=output,
                 cwd="/",
                 start_new_session=True,
+                pass_fds=cluster.inherits,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509  # the callable allocates nothing
                 **run_as(cluster.account),
             )
@@ -84,6 +84,8 @@ def run_postgres(home: Path | None = None) -> Iterator[Postgres]:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(STOP_TIMEOUT_S)
+            for handle in cluster.inherits:
+                os.close(handle)
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(cluster.sockets, ignore_errors=True)

@@ -95,10 +95,11 @@ StartStack = Callable[..., Stack]
 @pytest.fixture(scope="session")
 def fresh_cluster() -> Iterator[Path]:
     """A data directory of PostgreSQL straight from initdb, to copy: making one takes a second and more."""
-    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-", dir="/tmp"))
-    folder.chmod(0o755)
+    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-"))
     cluster = prepare_cluster(folder / "postgres", sync=False)
     cluster.sockets.rmdir()
+    for handle in cluster.inherits:
+        os.close(handle)
     yield cluster.data
     shutil.rmtree(folder)
 
@@ -106,8 +107,7 @@ def fresh_cluster() -> Iterator[Path]:
 @pytest.fixture
 def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
     """Start stacks; `data` and `port` are made up where they are not given. Kills whatever a test leaves."""
-    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-up-", dir="/tmp"))
-    folder.chmod(0o755)
+    folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-up-"))
     # Every process of the stack inherits this variable. Not STAGEDOOR_…: those are for single processes.
     mark = f"TEST_MARK_{uuid.uuid4().hex}"
     started: list[Stack] = []
@@ -123,7 +123,7 @@ def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
         port = port or find_free_port()
         if data is None:
             data = folder / "data"
-            data.mkdir(mode=0o711)
+            data.mkdir(mode=0o700)
             if initialised:
                 subprocess.run(["cp", "-a", fresh_cluster, data / "postgres"], check=True)
         program = ["experience.cli", "up"] if real else ["tests.support.standin_stack"]
