@@ -14,10 +14,14 @@ EVERYTHING := -n auto --dist loadfile --inline-snapshot=disable --ignore tests/b
 # Options for the command behind a target: make run ARGS="--port 9000", make test ARGS="-k traefik".
 ARGS ?=
 
-.PHONY: help run test check mend bench e2e chaos contracts doctor clean
+# What runs containers: make compose-test COMPOSE=podman-compose ENGINE=podman
+COMPOSE ?= docker compose
+ENGINE ?= docker
+
+.PHONY: help run test check mend bench e2e chaos contracts doctor clean compose-test
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 run: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the whole product on this machine and print the link that signs you in
 	@exec $(BIN)/stagedoor up $(ARGS)
@@ -39,6 +43,9 @@ bench: $(STAMPS)/synced $(STAMPS)/chromium  ## Measure (what is under tests/benc
 
 chaos: $(STAMPS)/synced $(STAMPS)/chromium  ## Break things on purpose (what is under tests/chaos)
 	@$(call run_if_there,tests/chaos,chaos tests)
+
+compose-test: $(STAMPS)/synced  ## Build the containers, run them, kill some and look into all of them
+	STAGEDOOR_TEST_COMPOSE="$(COMPOSE)" STAGEDOOR_TEST_ENGINE="$(ENGINE)" $(PYTEST) tests/compose $(ARGS)
 
 check: $(STAMPS)/synced  ## Check format, lint, import contracts, types and generated files, in under a minute
 	$(BIN)/ruff format --check .

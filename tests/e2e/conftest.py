@@ -1,5 +1,6 @@
 """The whole local stack, started as a person starts it, and clients that meet it at its one address."""
 
+import asyncio
 import json
 import os
 import re
@@ -76,6 +77,12 @@ class Stack:
             self.process.kill()
             raise
         return time.monotonic() - began
+
+    async def wait_for_text(self, text: str, seconds: float = 30) -> None:
+        """Until that has been printed."""
+        async with asyncio.timeout(seconds):
+            while text not in self.text():  # noqa: ASYNC110 — another process writes the file
+                await asyncio.sleep(0.1)
 
     def text(self) -> str:
         return re.sub(r"\x1b\[[0-9;]*m", "", self.output.read_text(errors="replace"))

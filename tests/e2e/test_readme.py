@@ -1,0 +1,79 @@
+"""Every command and snippet of the README, run as it is printed (but for the port)."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Person, Stack
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
+
+
+def block_with(text: str) -> str:
+    found: str
+    [found] = [body for _, body in BLOCKS if text in body]
+    return found
+
+
+def test_every_make_target_it_names_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"make ([a-z0-9]+)", README))
+    assert {"run", "test", "check"} <= named
+    assert [name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
+
+
+def test_the_files_it_links_to_are_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_command_line_takes_what_it_says() -> None:
+    lines = [line for line in block_with("stagedoor up").splitlines() if line]
+    for line in lines:
+        words = line.split("#")[0].split()[3:]
+        asked = [word for word in words if word.startswith("--")]
+        command = [word for word in words[:1] if not word.startswith("--")]
+        shown = subprocess.run(
+            [sys.executable, "-m", "experience.cli", *command, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+        ).stdout
+        assert [option for option in asked if option not in shown] == [], line
+
+
+def test_the_curl_commands_work(stack: Stack, shop: str) -> None:
+    script = block_with("/api/intent/catalogue").replace("localhost:8080", f"localhost:{stack.port}")
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        env=os.environ | {"SHOP": shop},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert '"realm":"browser"' in done.stdout
+    assert '"execution_id":"' in done.stdout, done.stdout
+
+
+async def test_the_python_snippet_works(
+    stack: Stack, person: Person, shop: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = block_with("async def watch").replace("localhost:8080", f"localhost:{stack.port}")
+    names: dict[str, object] = {}
+    exec(code, names)
+    asked = {"realm": "browser", "intent": "visit", "parameters": {"url": shop, "selector": "h1"}}
+    answer = await person.http.post("/api/intent", json=asked, headers=person.bearer)
+    await names["watch"](answer.json()["execution_id"], person.grant.access_token)  # type: ignore[operator]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "None hello"
+    assert printed[-1].endswith("completion")
