@@ -1,10 +1,12 @@
 """uvicorn's WebSocket protocol with our manners: how it says goodbye, and what it does about peers that are dead.
 
-Three things can't be reached from inside an ASGI application, and matter to long-lived streams:
+Four things can't be reached from inside an ASGI application, and matter to long-lived streams:
 - on SIGTERM uvicorn closes with 1012 and no reason, and waits for a stalled peer to read it until the drain time ends;
 - a peer without pongs is closed with 1011, and one that also stopped reading is never let go, because a transport only
   closes once its buffer is empty;
-- interval and timeout of the protocol's ping are the server's, not the channel's.
+- interval and timeout of the protocol's ping are the server's, not the channel's;
+- a message that is refused half-way is answered by hanging up, and a peer that is still sending sees its connection
+  reset instead of the close code.
 """
 
 from asyncio import BaseTransport
@@ -20,15 +22,41 @@ MESSAGE_LIMIT = 1_048_576
 """Bytes of a message that are read at all; beyond it the server closes with 1009."""
 _LAST_WORDS_S = 0.8
 """Time a peer gets to take the close frame before its connection is cut."""
+_QUIET_S = 0.3
+"""Silence after which a peer whose message was refused has finished sending."""
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """Give it to uvicorn as `ws=SocketProtocol`; see `uvicorn_settings`."""
 
+    _discarding = False
+
     def connection_made(self, transport: BaseTransport) -> None:
         """Keep handshakes out of the log at any level: they carry cookies and tokens."""
         self.conn.debug = False
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the peer sends, or throw it away once a message of its has been refused."""
+        if self._discarding:
+            self._await_quiet()
+        else:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """Say why, and read on without looking until the peer has heard it."""
+        assert self.conn.close_sent is not None  # noqa: S101 — that is how the parser fails
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.stop_keepalive()
+        self.close_sent = True
+        self._discarding = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.loop.call_later(self.close_timeout, self.transport.abort)
+        self._await_quiet()
 
     def start_keepalive(self) -> None:
         """Ping as the channel asked for."""
@@ -51,6 +79,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self._leave(Close.RESTARTING)
         else:
             super().shutdown()
+
+    def _await_quiet(self) -> None:
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(_QUIET_S, self.transport.close)
 
     def _leave(self, close: Close) -> None:
         reason = close_reason(close)

@@ -150,14 +150,28 @@ async def test_a_message_that_is_too_big_closes_that_socket_only(size: int) -> N
     async with serve_echo() as served, open_socket(served.ws(f"/echo/{ID}")) as other:
         async with open_socket(served.ws(f"/echo/{ID}")) as client:
             await read_frame(client)
-            with_size = "x" * size
-            with suppress(ConnectionClosed, OSError):  # the server may hang up before the last byte
-                await client.send(with_size)
-            await client.wait_closed()
+            with suppress(ConnectionClosed):
+                await client.send("x" * size)
+            await asyncio.wait_for(client.wait_closed(), 5)
             assert client.close_code == Close.TOO_BIG
         await read_frame(other)
         await other.send("still there")
         assert await read_frame(other) == "still there"
+
+
+async def test_a_peer_that_never_stops_sending_is_let_go() -> None:
+    frame = b"\x81\xff" + (2**40).to_bytes(8, "big") + bytes(4)  # a text of a terabyte begins
+    async with serve_echo() as served, raw_client(served, f"/echo/{ID}") as (_, writer):
+        for connection in served.server.server_state.connections:
+            connection.close_timeout = 0.5  # type: ignore[union-attr]  # there is only this one, and it is ours
+        writer.write(frame)
+        async with asyncio.timeout(5):
+            with suppress(ConnectionError):
+                while True:
+                    writer.write(bytes(10_000))
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
+        assert not served.server.server_state.connections
 
 
 async def test_failures_of_a_handler_become_close_codes() -> None:
