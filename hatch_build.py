@@ -5,8 +5,8 @@ experience/web/dist, which is part of the wheel and never committed. uv calls it
 `[tool.uv] cache-keys` has changed. A build that can't run never fails an installation: the server then shows a page
 that says why, from dist/failure.txt, and how to build it.
 
-By hand: `python hatch_build.py build | check | mend | test | types` (all but the first with the page's development tools;
-`types` writes its types anew from the contracts).
+By hand: `python hatch_build.py build | check | mend | test | types` (all but the first with the page's development
+tools; `types` writes its types anew from the contracts).
 """
 
 import contextlib

@@ -1,5 +1,6 @@
 """Every page, in both colour schemes and on a narrow screen: nothing refused by the policy, nothing axe objects to."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 
@@ -13,6 +14,8 @@ from tests.experience.web.playhouse import Playhouse, summarise, wish
 from tests.experience.web.story import LOST, PRODUCTS, PURCHASE, Story, chain, paint, purchase
 
 PICTURE = paint(1280, 720, (245, 240, 230))
+NOISE = "ERR_NETWORK_CHANGED"
+"""What Chromium says when this machine gets another network interface, which is no fault of the page."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 
 
@@ -59,7 +62,7 @@ STORIES = (tell_running, tell_completed, tell_failed, tell_cancelled, tell_visit
 async def examine(page: Page, path: str, heading: str) -> list[str]:
     """Open a page and answer everything that is wrong with it."""
     wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(f"console: {message.text}"))
+    page.on("console", lambda message: None if NOISE in message.text else wrong.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
     await page.goto(path)
     await page.get_by_role("heading", name=heading, level=1).wait_for()
@@ -104,8 +107,9 @@ async def test_who_wants_no_motion_gets_none(house: Playhouse, open_context: Ope
     page = await (await open_context(reduced_motion="reduce")).new_page()
     await page.goto(f"/executions/{house.stories[0].execution_id}")
     await page.get_by_text("Live", exact=True).wait_for()
-    await page.wait_for_timeout(200)
-    assert await page.evaluate("document.getAnimations().filter((one) => one.playState === 'running').length") == 0
+    ended = "Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null))).then(() => true)"
+    async with asyncio.timeout(10):  # one without end never answers
+        assert await page.evaluate(ended)
 
 
 async def test_plain_http_is_shown_in_red(house: Playhouse, open_context: OpenContext) -> None:

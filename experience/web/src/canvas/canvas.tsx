@@ -23,10 +23,12 @@ const EDGE_TYPES = { wire: WirePath };
 const MIN_ZOOM = 0.08;
 const FIT = { padding: 0.06, maxZoom: 1.1 } as const;
 /** Below this zoom a card's name can't be read: the view then follows the node that runs. */
-const READABLE_ZOOM = 0.42;
+const READABLE_ZOOM = 0.33;
 /** Below this one cards show their name only, in larger letters. */
-const DETAIL_ZOOM = 0.75;
-const FOLLOW_ZOOM = 0.85;
+const DETAIL_ZOOM = 0.65;
+/** And below this one nothing but the name. */
+const NAME_ZOOM = 0.45;
+const FOLLOW_ZOOM = 0.7;
 const SETTLED_MS = 250;
 /** From here on only what is in view is drawn. */
 const MANY_NODES = 60;
@@ -98,7 +100,9 @@ function Camera({ isFollowing, setFollowing, current }: CameraProps) {
   const width = useStore((state) => state.width);
   const height = useStore((state) => state.height);
   const count = useStore((state) => state.nodes.length);
-  const isFar = useStore((state) => state.transform[2] < DETAIL_ZOOM);
+  const distance = useStore(({ transform: [, , zoom] }) =>
+    zoom < NAME_ZOOM ? "is-far is-distant" : zoom < DETAIL_ZOOM ? "is-far" : "",
+  );
   const moved = useRef(false);
   const settled = useSettled(current);
 
@@ -120,7 +124,7 @@ function Camera({ isFollowing, setFollowing, current }: CameraProps) {
   }, [flow, isFollowing, width, height, count, settled]);
 
   return (
-    <Panel position="bottom-right" className={`canvas-tools ${isFar ? "is-far" : ""}`}>
+    <Panel position="bottom-right" className={`canvas-tools ${distance}`}>
       <Tool icon="plus" label="Zoom in" onUse={() => flow.zoomIn()} />
       <Tool icon="dash" label="Zoom out" onUse={() => flow.zoomOut()} />
       <Tool

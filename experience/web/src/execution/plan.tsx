@@ -4,6 +4,7 @@ import { useNodeTypes, useWorkflowVersion } from "../api/queries";
 import { Canvas } from "../canvas/canvas";
 import { type CardNode, drawDocument, drawPlan } from "../canvas/graph";
 import { LightsContext } from "../canvas/lights";
+import type { ExecutionView } from "../stream/view";
 import { Empty } from "../ui/empty";
 import { ShowContext, useView } from "./show";
 
@@ -16,7 +17,8 @@ interface PlanProps {
 export function Plan({ selected, onSelect }: PlanProps) {
   const graph = useGraph();
   const show = useContext(ShowContext);
-  const current = useView((view) => view.currentNode);
+  // at the end, what went wrong is what one wants to see
+  const current = useView((view) => view.currentNode ?? (view.endedAt === null ? null : firstFailed(view)));
   const [nodes, setNodes, applyChanges] = useNodesState<CardNode>([]);
 
   useEffect(() => setNodes(graph.nodes), [graph, setNodes]);
@@ -44,6 +46,10 @@ export function Plan({ selected, onSelect }: PlanProps) {
       )}
     </section>
   );
+}
+
+function firstFailed(view: ExecutionView): string | null {
+  return view.order.find((id) => view.nodes[id]?.status === "failed") ?? null;
 }
 
 /** The drawing of the version that runs; the plan alone where there is no document, or no longer. */

@@ -56,18 +56,27 @@ function Picture({ shot, onSelect }: { shot: Shot; onSelect: (node: string) => v
   );
 }
 
+const MOST_TRIES = 2;
+const TRY_AGAIN_MS = 1500;
+
 /** The address once its picture is there: until then the one before stays, so that nothing flickers. */
 function useLoaded(address: string): string | "missing" | null {
   const [loaded, setLoaded] = useState<string | "missing" | null>(null);
+  const [tries, setTries] = useState(0);
   useEffect(() => {
     const image = new Image();
+    let timer = 0;
     image.onload = () => setLoaded(address);
-    image.onerror = () => setLoaded("missing");
+    image.onerror = () => {
+      if (tries < MOST_TRIES) timer = window.setTimeout(() => setTries(tries + 1), TRY_AGAIN_MS);
+      else setLoaded("missing");
+    };
     image.src = address;
     return () => {
+      window.clearTimeout(timer);
       image.onload = image.onerror = null;
     };
-  }, [address]);
+  }, [address, tries]);
   return loaded;
 }
 
