@@ -4,6 +4,10 @@ import asyncio
 import math
 from typing import Protocol
 
+import structlog
+
+log = structlog.get_logger()
+
 
 class Timed(Protocol):
     """Something with a timetable."""
@@ -42,6 +46,10 @@ class Wheel:
 
     def _serve(self, due: list[Timed], now: float) -> None:
         for timed in due:
-            again = timed.on_time(now + self._tick_s)
+            try:
+                again = timed.on_time(now + self._tick_s)
+            except Exception:  # the socket loop's shell: one client's failure must not stop everybody's clock
+                log.exception("a timed call failed")
+                continue
             if again is not None:
                 self.add(timed, again)

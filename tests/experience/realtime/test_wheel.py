@@ -62,3 +62,17 @@ async def test_who_is_due_before_the_wheel_turns_or_already_is_called_at_once() 
         wheel.add(late, now - 5)
         await asyncio.sleep(0.2)
     assert (len(early.at), len(late.at)) == (1, 1)
+
+
+async def test_one_that_fails_does_not_stop_the_others() -> None:
+    class Broken:
+        def on_time(self, now: float) -> float | None:
+            raise ValueError("a bug")
+
+    wheel = Wheel(TICK_S)
+    async with turning(wheel) as began:
+        called = Called(1, 1)
+        wheel.add(Broken(), began + 0.05)
+        wheel.add(called, began + 0.05)
+        await asyncio.sleep(0.3)
+    assert len(called.at) == 1
