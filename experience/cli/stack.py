@@ -1,11 +1,11 @@
 """`stagedoor up`: the whole product as real processes on one port, from start to end."""
 
 import asyncio
-import contextlib
 import http
 import http.client
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -99,8 +99,7 @@ def _supervise(data: DataDir, console: Console) -> Iterator[Supervisor]:
     finally:
         supervisor.stop_requested = True
         supervisor.stop()
-        with contextlib.suppress(OSError):  # not empty when the server had to be killed; the next start takes it over
-            find_socket_dir(data.postgres).rmdir()
+        shutil.rmtree(find_socket_dir(data.postgres), ignore_errors=True)  # a server that was killed leaves its socket
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from experience.cli.ports import find_free_port
-from experience.cli.postgres import prepare_cluster
+from experience.cli.postgres import find_socket_dir, prepare_cluster
 from tests.support.processes import find_marked, wait_until_gone
 
 START_TIMEOUT_S = 110
@@ -148,5 +148,6 @@ def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
     left = wait_until_gone(mark, 10)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(find_socket_dir(folder / "data" / "postgres"), ignore_errors=True)
     shutil.rmtree(folder)
     assert not left, "the stack left processes behind"
