@@ -19,6 +19,9 @@ from tests.support.eventlog import Store, line, serve_runtime, status
 from tests.support.sockets import open_socket, read_close, read_frame
 from tests.support.streams import ORIGIN, TENANT, finish, front, principal, read_seqs, stage
 
+OTHER_LOG = "0193a1f0-0000-7000-8000-00000000ffff"
+
+
 # --- beginning and resuming
 
 
@@ -66,7 +69,7 @@ async def test_a_stream_resumes_at_every_position() -> None:
 @pytest.mark.parametrize("others", [0, 1])
 @pytest.mark.parametrize(
     ("query", "reason"),
-    [("&after=3", "ahead_of_log"), (f"&after=1&log={uuid4()}", "log_changed"), (f"&log={uuid4()}", "log_changed")],
+    [("&after=3", "ahead_of_log"), (f"&after=1&log={OTHER_LOG}", "log_changed"), (f"&log={OTHER_LOG}", "log_changed")],
 )
 async def test_beyond_the_head_or_in_another_log_it_is_reset_with_a_snapshot(
     query: str, reason: str, others: int
