@@ -236,13 +236,14 @@ class TenantRef(Contract):
 class CreateTenant(Contract):
     name: Name
     owner_email: Email
-    """Gets an owner's invitation, or joins at once when already registered."""
+    """Who is invited as owner. Addresses are not verified, so somebody registered joins by the invitation too."""
     limits: TenantLimits = TenantLimits()
 
 
 class CreatedTenant(Contract):
     tenant: Tenant
-    invitation: Invitation | None
+    invitation: Invitation
+    """Give its token to the owner, who registers with it, or joins with the password they have."""
 
 
 class UpdateTenant(Contract):

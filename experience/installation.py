@@ -92,10 +92,10 @@ class Installation:
         )
 
     async def create_tenant(self, call: Call[Caller], request: CreateTenant) -> CreatedTenant:
-        """A tenant for an owner, who joins at once when registered and is invited otherwise."""
+        """A tenant, and the invitation its owner joins by."""
         async with self.system.transaction() as session:
             row = await insert_tenant(session, name=request.name, kind="team", limits=request.limits, now=self.clock())
-            invitation = await self._seat_owner(session, call, row, request.owner_email)
+            invitation = await self._invite_owner(session, call, row, request.owner_email)
             await self._record(session, call, row, AuditAct.TENANT_CREATED, name=row.name)
         await self._tell_runtime(row)
         return CreatedTenant(tenant=show_tenant(row), invitation=invitation)
@@ -175,18 +175,12 @@ class Installation:
         async with self.system.transaction() as session:
             await confirm_state(session, state)
 
-    async def _seat_owner(
-        self, session: SystemSession, call: Call[Caller], row: TenantRow, email: str
-    ) -> Invitation | None:
+    async def _invite_owner(self, session: SystemSession, call: Call[Caller], row: TenantRow, email: str) -> Invitation:
+        # also somebody registered: addresses are not verified, so whoever came first with this one may be a stranger
         now = self.clock()
-        tenant_id = TenantId(row.tenant_id)
-        user = await find_by_email(session, email)
-        if user is not None:
-            await insert_membership(session, tenant_id, UserId(user.user_id), Role.OWNER, now)
-            return None
         token = mint(INVITATION)
         invitation = make_invitation(
-            tenant_id=tenant_id,
+            tenant_id=TenantId(row.tenant_id),
             email=email,
             role=Role.OWNER,
             token_hash=digest(token),
