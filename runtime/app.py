@@ -32,6 +32,7 @@ from runtime.api.streams import EventStreams, make_guard
 from runtime.api.tenants import TenantHandlers
 from runtime.api.workflows import WorkflowHandlers
 from runtime.artifacts import ArtifactFolder
+from runtime.browser.hosts import AllowedHosts
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.catalogue import Catalogue, list_realms
 from runtime.housekeeping import Housekeeping
@@ -104,7 +105,7 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     executions = Executions(ground.db, ground.queue)
     records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
     realms = list_realms()
-    submissions = Submissions(workflows, realms, ground.catalogue.types)
+    submissions = Submissions(workflows, realms, ground.catalogue.types, AllowedHosts(ground.settings.allowed_hosts))
     ExecutionHandlers(executions, records, events, submissions).serve(server)
     WorkflowHandlers(workflows, executions, ground.catalogue).serve(server)
     ArtifactHandlers(records, ground.folder).serve(server)

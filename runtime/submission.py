@@ -11,6 +11,8 @@ from contracts.errors import ApiError, Code, Fault
 from contracts.execution import Failure, FailureCode, Realms, SubmitExecution
 from contracts.model import TenantId, WorkflowId
 from contracts.workflow import JsonObject, NodeType, RunWorkflow, WorkflowDocument
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.hosts import AllowedHosts
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.store.executions import NewExecution
@@ -20,6 +22,7 @@ _FAILURES: Final = {
     Code.INVALID: FailureCode.INVALID_INPUT,
     Code.NOT_FOUND: FailureCode.NOT_FOUND,
     Code.WORKFLOW_INVALID: FailureCode.WORKFLOW_INVALID,
+    Code.HOST_REFUSED: FailureCode.HOST_REFUSED,
 }
 """What a refusal becomes where it comes too late to be answered."""
 
@@ -27,8 +30,11 @@ _FAILURES: Final = {
 class Submissions:
     """Turns what Experience hands over into an execution to record."""
 
-    def __init__(self, workflows: Workflows, realms: Realms, catalogue: Mapping[str, NodeType]) -> None:
+    def __init__(
+        self, workflows: Workflows, realms: Realms, catalogue: Mapping[str, NodeType], hosts: AllowedHosts
+    ) -> None:
         self._workflows = workflows
+        self._hosts = hosts
         self._catalogue = catalogue
         self._schemas = {
             (realm.realm, intent.intent): Draft202012Validator(intent.parameters, format_checker=FormatChecker())
@@ -43,7 +49,7 @@ class Submissions:
         has failed already.
 
         Raises:
-            ApiError: INVALID, NOT_FOUND or WORKFLOW_INVALID, unless `deferred`.
+            ApiError: INVALID, NOT_FOUND, HOST_REFUSED or WORKFLOW_INVALID, unless `deferred`.
         """
         try:
             return await self._prepare(tenant_id, asked)
@@ -96,6 +102,7 @@ class Submissions:
 
     def _visit(self, asked: SubmitExecution) -> NewExecution:
         """A one-off workflow: it has no version, so it is kept with the execution."""
+        self._check_host(str(asked.parameters["url"]))
         document = draw_visit(asked.parameters)
         faults = check_document(document, self._catalogue)
         if faults:
@@ -109,6 +116,14 @@ class Submissions:
             trigger={"type": "intent", "inputs": asked.parameters},
             timeout_s=document.settings.timeout_s,
         )
+
+    def _check_host(self, url: str) -> None:
+        # refused here too, and not by the browser alone: who asks is told at once, and Experience audits it
+        try:
+            self._hosts.check(url)
+        except BrowserFailure as refusal:
+            code = Code.HOST_REFUSED if refusal.code is FailureCode.HOST_REFUSED else Code.INVALID
+            raise ApiError(code, refusal.message, refusal.hint) from refusal
 
 
 def draw_visit(parameters: JsonObject) -> WorkflowDocument:

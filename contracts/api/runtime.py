@@ -66,7 +66,7 @@ class RuntimeApi:
         summary="Record an execution and queue it, once per execution_id.",
         scope=None,
         tag="executions",
-        errors=(Code.INVALID, Code.NOT_FOUND, Code.WORKFLOW_INVALID, Code.FORBIDDEN),
+        errors=(Code.INVALID, Code.NOT_FOUND, Code.WORKFLOW_INVALID, Code.HOST_REFUSED, Code.FORBIDDEN),
         idempotent=True,
     )
     list_executions = Endpoint(

@@ -80,7 +80,24 @@ class Chromium:
 
     @classmethod
     async def start(cls, playwright: Playwright, launch: Launch, mark: str) -> "Chromium":
-        """Start a Chromium. Raises BrowserFailure (browser_crashed, retryable) when it doesn't come up."""
+        """Start a Chromium, in its own sandbox where the machine allows it.
+
+        Raises:
+            BrowserFailure: browser_crashed, retryable, when it doesn't come up.
+        """
+        if os.geteuid() == 0:  # Chromium refuses to sandbox root; the pool has said so
+            return await cls._start(playwright, launch, mark, sandboxed=False)
+        try:
+            return await cls._start(playwright, launch, mark, sandboxed=True)
+        except BrowserFailure as failure:
+            if _NO_SANDBOX not in failure.message:
+                raise
+            # kernels that keep user namespaces from ordinary programs (Ubuntu 23.10 and later)
+            _log.warning("browsers run without Chromium's own sandbox: this machine does not allow it")
+            return await cls._start(playwright, launch, mark, sandboxed=False)
+
+    @classmethod
+    async def _start(cls, playwright: Playwright, launch: Launch, mark: str, *, sandboxed: bool) -> "Chromium":
         record = launch.folder.record(mark)
         try:
             async with asyncio.timeout(_LAUNCH_S + _CLOSE_S):
@@ -88,7 +105,7 @@ class Chromium:
                     executable_path=LAUNCHER,
                     args=[f"{MARK}{mark}", *_QUIET, *launch.hosts.make_arguments(launch.dead_port)],
                     env=_make_environment(launch, record),
-                    chromium_sandbox=os.geteuid() != 0,
+                    chromium_sandbox=sandboxed,
                     handle_sigint=False,  # a drain closes browsers in its own order
                     handle_sigterm=False,
                     handle_sighup=False,
@@ -185,6 +202,9 @@ def _make_environment(launch: Launch, record: Path) -> dict[str, str | float | b
         "STAGEDOOR_BROWSER": str(launch.executable),
         "STAGEDOOR_BROWSER_RECORD": str(record),
     }
+
+
+_NO_SANDBOX = "No usable sandbox"
 
 
 def _explain_no_start(executable: Path, error: Exception) -> BrowserFailure:

@@ -180,6 +180,8 @@ class RunDriver:
     def _drain(self) -> None:
         """Start nothing more; what waits for its turn waits for another worker."""
         self._draining = True
+        if self._stopped_why is not None:
+            return  # the run is ending anyway, and each attempt is going to report how
         for node_id, task in list(self._attempts.items()):
             if task.get_name() == _WAITING:
                 task.cancel()

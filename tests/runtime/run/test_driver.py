@@ -268,6 +268,26 @@ async def test_an_execution_that_kills_its_workers_is_buried(staging: Staging) -
     assert (await staging.read(execution_id))[-1].type == "error"
 
 
+async def test_a_worker_that_leaves_a_run_that_is_ending_loses_nothing(staging: Staging) -> None:
+    nodes = [
+        node("waits", "stumble", {"Text": "late"}),
+        node("fails", "hang", timeout_s=0.6, attempts=1),
+        node("runs", "hang"),
+    ]
+    execution_id = await staging.submit(nodes)
+    async with staging.perform() as worker:
+        async with asyncio.timeout(20):
+            while "failed" not in {  # noqa: ASYNC110 — the store has no bell for tests
+                event.node_state.status for event in await staging.read(execution_id) if event.type == "node_update"
+            }:
+                await asyncio.sleep(0.05)
+        worker.leave()
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.losses == 0
+
+
 async def test_finished_steps_are_reused_and_their_large_outputs_too(staging: Staging) -> None:
     """The first worker leaves between two steps: what the first one handed out lies in the artifact folder."""
     nodes = [node("a", "flood"), node("b", "hang_once"), node("c", "measure")]

@@ -1,0 +1,61 @@
+"""What can never run is refused when it is asked for; what was promised already becomes an execution that failed."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from contracts.errors import ApiError, Code
+from contracts.execution import SubmitExecution
+from contracts.model import ExecutionId, IntentId, TenantId
+from runtime.app import NODES
+from runtime.browser.hosts import AllowedHosts
+from runtime.catalogue import Catalogue, list_realms
+from runtime.store.workflows import Workflows
+from runtime.submission import Submissions
+
+TENANT = TenantId(uuid7())
+
+
+@pytest.fixture
+def submissions() -> Submissions:
+    types = Catalogue(NODES).types
+    return Submissions(cast("Workflows", None), list_realms(), types, AllowedHosts(["shop.test:8000"]))
+
+
+def visit(url: str, *, deferred: bool = False, **more: Any) -> SubmitExecution:
+    return SubmitExecution(
+        execution_id=ExecutionId(uuid7()),
+        intent_id=IntentId(uuid7()),
+        session_id=None,
+        user_id=None,
+        realm="browser",
+        intent="visit",
+        parameters={"url": url, **more},
+        deferred=deferred,
+        submitted_at=datetime.now(UTC),
+    )
+
+
+async def test_an_allowed_host_is_drawn_as_a_workflow(submissions: Submissions) -> None:
+    new = await submissions.prepare(TENANT, visit("http://shop.test:8000/lamps", selector="h1"))
+    assert new.failure is None
+    assert new.plan is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://169.254.169.254/latest/meta-data", "http://shop.test:9000/", "https://elsewhere.test/"],
+)
+async def test_a_forbidden_host_is_refused_at_once(submissions: Submissions, url: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        await submissions.prepare(TENANT, visit(url))
+    assert caught.value.code is Code.HOST_REFUSED
+    assert caught.value.hint
+
+
+async def test_a_refusal_that_comes_too_late_is_a_failed_execution(submissions: Submissions) -> None:
+    new = await submissions.prepare(TENANT, visit("https://elsewhere.test/", deferred=True))
+    assert new.failure is not None
+    assert new.failure.code == "host_refused"
