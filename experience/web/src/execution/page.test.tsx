@@ -30,7 +30,7 @@ afterEach(() => {
 async function say(house: House, ...frames: (Event | Frame)[]): Promise<void> {
   await act(async () => {
     for (const frame of frames) latest(house.sockets).send(frame);
-    await new Promise((done) => setTimeout(done, 40));
+    await new Promise((done) => setTimeout(done, 90));
   });
 }
 

@@ -22,6 +22,22 @@ it("applies a burst once per frame", () => {
   expect(show.view.getState().lines).toBe(100);
 });
 
+it("draws a flood twenty times a second", () => {
+  const show = createShow();
+  let changes = 0;
+  show.view.subscribe(() => {
+    changes += 1;
+  });
+  for (let seq = 1; seq <= 200; seq += 1) {
+    show.apply([line(seq)]);
+    vi.advanceTimersByTime(5);
+  }
+  vi.advanceTimersByTime(100);
+  expect(changes).toBeGreaterThan(10);
+  expect(changes).toBeLessThanOrEqual(21);
+  expect(show.view.getState().seq).toBe(200);
+});
+
 it("goes on without frames while the page is hidden", () => {
   vi.stubGlobal("requestAnimationFrame", () => 1);
   const show = createShow();

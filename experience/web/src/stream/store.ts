@@ -15,12 +15,14 @@ export interface Show {
   forget(): void;
 }
 
+/** Twenty pictures a second are a film; the frames between them belong to the person who scrolls and drags. */
+const PAUSE_MS = 50;
 /** Hidden pages get no animation frames; their events must not pile up. */
 const LONGEST_FRAME_MS = 250;
 
 /**
- * Stores for one execution. Events are gathered and applied once per animation frame: at a hundred updates a second a
- * component renders as often as it can be seen, not as often as something happens.
+ * Stores for one execution. Events are gathered and applied together in an animation frame, the first at once, a flood
+ * at most every PAUSE_MS: a component renders as often as it can be seen, not as often as something happens.
  */
 export function createShow(): Show {
   const view = createStore<ExecutionView>(blank);
@@ -28,6 +30,7 @@ export function createShow(): Show {
   let waiting: Event[] = [];
   let frame = 0;
   let timer = 0;
+  let flushedAt = Number.NEGATIVE_INFINITY;
 
   function flush(): void {
     window.cancelAnimationFrame(frame);
@@ -36,7 +39,13 @@ export function createShow(): Show {
     if (!waiting.length) return;
     const events = waiting;
     waiting = [];
+    flushedAt = performance.now();
     view.setState((before) => fold(before, events), true);
+  }
+
+  function draw(): void {
+    frame = window.requestAnimationFrame(flush);
+    timer = window.setTimeout(flush, LONGEST_FRAME_MS);
   }
 
   return {
@@ -44,9 +53,10 @@ export function createShow(): Show {
     link,
     apply(events) {
       waiting.push(...events);
-      if (frame) return;
-      frame = window.requestAnimationFrame(flush);
-      timer = window.setTimeout(flush, LONGEST_FRAME_MS);
+      if (timer) return;
+      const pause = flushedAt + PAUSE_MS - performance.now();
+      if (pause > 0) timer = window.setTimeout(draw, pause);
+      else draw();
     },
     settle(snapshot) {
       flush(); // what came before the snapshot is older than it
