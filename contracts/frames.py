@@ -98,8 +98,6 @@ class OpenStream(Contract):
     batch: bool = False
     """Take several events in one frame, as a JSON array."""
     tenant_id: TenantId | None = None
-    token: Annotated[str, StringConstraints(max_length=4_000)] | None = None
-    """For clients that can send neither cookie nor header nor subprotocol; redacted from every log."""
 
 
 class OpenGuideStream(Contract):
@@ -107,6 +105,7 @@ class OpenGuideStream(Contract):
 
     execution_id: ExecutionId
     token: Annotated[str, StringConstraints(max_length=4_000)] | None = None
+    """For the guide's clients, which can send a credential nowhere else; redacted from every log."""
 
 
 class Close(IntEnum):

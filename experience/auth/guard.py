@@ -1,7 +1,8 @@
 """The one way into every endpoint and socket: credential, same-site rule, scope.
 
 Order of credentials: `Authorization: Bearer` (access token, API key `sd_…`, guest's session token `ss_…`), then the
-login cookie. Sockets also take a ticket as the subprotocol `stagedoor.ticket.<ticket>`, or `?token=`, before a cookie.
+login cookie. Sockets also take a ticket as the subprotocol `stagedoor.ticket.<ticket>` before a cookie, and those that
+declare a `token` (the API guide's, whose clients know no other way) `?token=`.
 """
 
 from collections.abc import Mapping
@@ -75,9 +76,10 @@ class Guard:
                 UNAUTHENTICATED, FORBIDDEN otherwise (told by a close code, which a browser can read).
         """
         ticket = next((offer for offer in opening.subprotocols if offer.startswith(TICKET_SUBPROTOCOL)), None)
+        token = opening.token if "token" in channel.open.model_fields else None
         credential = self._read(opening.headers, opening.cookies)
-        if credential is None or (credential.kind == "cookie" and (ticket or opening.token)):
-            credential = Credential("bearer", opening.token) if opening.token and not ticket else None
+        if credential is None or (credential.kind == "cookie" and (ticket or token)):
+            credential = Credential("bearer", token) if token and not ticket else None
         with_cookie = credential is not None and credential.kind == "cookie"
         if not self._origins.allow_socket(opening.headers, with_cookie=with_cookie):
             raise _cross_site(opening.headers)
@@ -88,7 +90,7 @@ class Guard:
         elif ticket is not None:
             principal = await self._redeem_ticket(ticket.removeprefix(TICKET_SUBPROTOCOL))
         else:
-            detail = "This socket needs a login cookie, an Authorization header, a ticket or ?token=."
+            detail = "This socket needs a login cookie, an Authorization header or a ticket."
             raise ApiError(Code.UNAUTHENTICATED, detail)
         if channel.scope is not None:
             require(principal, channel.scope)

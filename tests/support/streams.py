@@ -55,7 +55,7 @@ def principal(tenant_id: TenantId = TENANT, *, ends_in_s: float | None = None) -
 
 
 class Rules:
-    """What this Experience promises, knows and believes."""
+    """What this Experience promises, knows and believes; who says nothing else is `me`."""
 
     def __init__(self, clients: RuntimeClients, renew: Callable[[Principal], Principal]) -> None:
         self.principals = {"me": principal()}
@@ -68,7 +68,7 @@ class Rules:
     async def let_in(self, opening: Opening, channel: Channel[Any, Any, Any]) -> Principal:
         if opening.headers.get("origin", ORIGIN) not in self.origins | {ORIGIN}:
             raise ApiError(Code.CROSS_SITE, "Not our page.")
-        known = self.principals.get(opening.token or "")
+        known = self.principals.get(opening.token or "me")
         if known is None:
             raise ApiError(Code.UNAUTHENTICATED, "Unknown token.")
         return known
@@ -101,7 +101,7 @@ class Front:
 
     def stream(self, execution_id: ExecutionId, query: str = "") -> str:
         """Address of a native stream."""
-        return self.served.ws(f"/api/execution/{execution_id}/stream?token=me{query}")
+        return self.served.ws(f"/api/execution/{execution_id}/stream?{query.removeprefix('&')}")
 
     def guide(self, execution_id: ExecutionId) -> str:
         """Address of the API guide's stream."""

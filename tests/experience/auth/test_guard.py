@@ -237,6 +237,7 @@ def knock_socket(
     cookie: str | None = None,
     token: str | None = None,
     offers: tuple[str, ...] = (),
+    channel: Channel[Any, Any, Any] = PublicApi.guide_stream,
 ) -> Any:
     opening = Opening(
         request_id="r",
@@ -248,7 +249,7 @@ def knock_socket(
         subprotocols=offers,
         token=token,
     )
-    return front.ground.guard.admit(opening, PublicApi.execution_stream)
+    return front.ground.guard.admit(opening, channel)
 
 
 async def test_sockets_take_every_kind_of_credential(front: Front) -> None:
@@ -268,6 +269,17 @@ async def test_sockets_take_every_kind_of_credential(front: Front) -> None:
     assert (await knock_socket(front, {"origin": PUBLIC_URL}, cookie=cookie, token=access)).user_id == (
         ada.grant.user.user_id
     )
+
+
+async def test_a_token_in_the_query_counts_only_where_it_is_declared(front: Front) -> None:
+    ada = await front.register()
+    _, header = await log_in_page(front)
+    cookie = header["cookie"].partition("=")[2]
+    token = ada.grant.access_token
+    native = PublicApi.execution_stream
+    assert await refused(knock_socket(front, token=token, channel=native)) is Code.UNAUTHENTICATED
+    by_cookie = await knock_socket(front, {"origin": PUBLIC_URL}, cookie=cookie, token=token, channel=native)
+    assert by_cookie.via == "login"
 
 
 async def test_sockets_of_other_pages_are_refused_whatever_they_bring(front: Front) -> None:

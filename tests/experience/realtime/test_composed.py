@@ -62,8 +62,13 @@ async def test_a_ticket_opens_one_socket(house: House, ada: Visitor, waiting: st
         assert (await read_close(client))[0] == 4401
 
 
-async def test_a_token_in_the_query_opens_both_streams(house: House, ada: Visitor, waiting: str) -> None:
-    assert (await hello_of(url(house, waiting, f"?token={ada.token}")))["type"] == "hello"
+async def test_a_token_in_the_query_opens_the_guides_stream_only(house: House, ada: Visitor, waiting: str) -> None:
+    native = url(house, waiting, f"?token={ada.token}")
+    async with open_socket(native) as client:
+        assert (await read_close(client))[0] == 4401
+    # and beside a credential that counts it is a parameter that this stream does not know
+    async with open_socket(native, additional_headers={"authorization": f"Bearer {ada.token}"}) as client:
+        assert (await read_close(client))[0] == 4400
     guide = f"ws://localhost:{house.port}/api/ws/executions/{waiting}?token={ada.token}"
     async with open_socket(guide) as client:
         await client.send("ping")
@@ -97,7 +102,8 @@ async def test_unknown_and_foreign_executions_are_told_alike(house: House, ada: 
     eve = await register(house)
     answers = []
     for execution_id in (str(uuid4()), accepted["execution_id"], "exec-123"):
-        async with open_socket(url(house, execution_id, f"?token={eve.token}")) as client:
+        bearer = {"authorization": f"Bearer {eve.token}"}
+        async with open_socket(url(house, execution_id), additional_headers=bearer) as client:
             answers.append(await read_close(client, 15))
     await eve.http.aclose()
     assert answers[0][0] == 4404

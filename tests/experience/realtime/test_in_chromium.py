@@ -196,7 +196,7 @@ async def test_a_browser_can_read_why_it_was_closed_but_not_why_it_was_refused()
     async with stage(store) as front, page_of(front) as tab:
         done = await tab.evaluate(CLOSE, front.stream(log.execution_id))
         unknown = await tab.evaluate(CLOSE, front.stream(ExecutionId(uuid4())))
-        stranger = await tab.evaluate(CLOSE, front.stream(log.execution_id).replace("token=me", "token=you"))
+        stranger = await tab.evaluate(CLOSE, front.guide(log.execution_id).replace("token=me", "token=you"))
         front.rules.origins.clear()
         refused = await tab.evaluate(CLOSE, front.stream(log.execution_id))
     assert done == {"code": 1000, "reason": '{"code":"done","retry":false}', "clean": True}

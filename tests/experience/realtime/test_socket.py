@@ -172,10 +172,10 @@ async def test_unknown_foreign_and_malformed_ids_are_told_alike() -> None:
     answers = []
     async with stage(store) as front:
         paths = [
-            f"/api/execution/{uuid4()}/stream?token=me",
-            f"/api/execution/{foreign.execution_id}/stream?token=me",
-            f"/api/execution/{own.execution_id}/stream?token=me&tenant_id={uuid4()}",
-            "/api/execution/exec-123/stream?token=me",
+            f"/api/execution/{uuid4()}/stream",
+            f"/api/execution/{foreign.execution_id}/stream",
+            f"/api/execution/{own.execution_id}/stream?tenant_id={uuid4()}",
+            "/api/execution/exec-123/stream",
             f"/api/ws/executions/{foreign.execution_id}?token=me",
         ]
         for path in paths:
