@@ -1,7 +1,7 @@
 """Workflows: the document a person draws, its versions, and the catalogue of node types it is drawn from."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -127,9 +127,16 @@ class Edge(Contract):
     targetHandle: HandleName  # noqa: N815
 
 
+Scheduling = Literal["phases", "eager"]
+"""When a node may start: once every node of the phases before has ended, or as soon as its own inputs are resolved."""
+
+
 class WorkflowSettings(Contract):
     max_parallel: Annotated[int, Field(ge=1, le=64)] = 8
-    """How many nodes of a phase may run at once."""
+    """How many nodes may run at once."""
+    scheduling: Scheduling = "phases"
+    """`eager` starts a node as soon as its inputs are resolved instead of waiting for its phase; a completed execution
+    has the same outputs either way, and nodes of one page keep their order."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 900
     """Time an execution may take, waits not counted."""
     node_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60

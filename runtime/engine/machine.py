@@ -2,7 +2,7 @@
 
 Invariants, each held to by a property test:
 - every node ends exactly once: success, failed or skipped;
-- a node starts only when all its predecessors have ended, and phase k+1 only when phase k has;
+- a node starts only when all its predecessors have ended and, unless scheduling is eager, all earlier phases have;
 - at most `max_parallel` nodes run at once, and never two that hold the same page; those run in canonical order;
 - there is exactly one Finish, it is the last command, and nothing runs when it comes.
 
@@ -32,7 +32,7 @@ from runtime.engine.commands import (
 from runtime.engine.explain import explain_interruption, explain_lost_attempt, explain_lost_page, explain_nothing
 from runtime.engine.plan import Plan, PlannedNode
 from runtime.engine.progress import Progress, State
-from runtime.engine.resolve import collect_results, find_pages, pass_failure_on, resolve_inputs
+from runtime.engine.resolve import collect_results, find_pages, foresee_pages, pass_failure_on, resolve_inputs
 from runtime.engine.retry import delay_before
 
 _PAGE_LOST = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
@@ -207,8 +207,8 @@ class Machine:
 
     def _advance(self) -> list[Command]:
         commands: list[Command] = []
-        while self._ending is None and (phase := self._current_phase()) is not None:
-            found = self._advance_phase(phase)
+        while self._ending is None and (waiting := self._find_waiting()) is not None:
+            found = self._advance_through(waiting)
             if found is None:
                 return commands
             commands += found
@@ -218,23 +218,30 @@ class Machine:
             commands += self._finish(self._ending)
         return commands
 
-    def _current_phase(self) -> int | None:
-        """The earliest phase that has not ended."""
-        open_states = (State.PENDING, State.RUNNING)
-        return next((node.phase for node in self._order if self._at[node.id].state in open_states), None)
+    def _find_waiting(self) -> list[Progress] | None:
+        """Pending nodes whose turn it may be, in canonical order; None once every node has ended."""
+        unsettled = [one for one in self._at.values() if not one.is_settled]  # in canonical order, as the plan is
+        if not unsettled:
+            return None
+        first = unsettled[0].node.phase
+        eager = self._plan.scheduling == "eager"
+        return [one for one in unsettled if one.state is State.PENDING and (eager or one.node.phase == first)]
 
-    def _advance_phase(self, phase: int) -> list[Command] | None:
-        """Start and skip what can be started and skipped in a phase; None when nothing can be done for now."""
-        running = [self._at[node_id] for node_id in self.running]
-        held = frozenset[str]().union(*(one.pages for one in running))
-        free = self._plan.max_parallel - len(running)
+    def _advance_through(self, waiting: list[Progress]) -> list[Command] | None:
+        """Start and skip those of the waiting that can be; None when nothing can be done for now."""
+        foreseen = {node_id: self._at[node_id].pages for node_id in self.running}
+        held = frozenset[str]().union(*foreseen.values())
+        free = self._plan.max_parallel - len(foreseen)
         commands: list[Command] = []
-        waiting = [self._at[node.id] for node in self._order if node.phase == phase]
-        for one in (one for one in waiting if one.state is State.PENDING):
+        for one in waiting:
+            if not all(self._at[edge.source].is_settled for edge in one.node.incoming):
+                foreseen[one.node.id] = foresee_pages(one.node, self._at, foreseen)
+                held |= foreseen[one.node.id]  # those behind it must not overtake it on the way to a page
+                continue
             inputs = resolve_inputs(one.node, self._at)
             if inputs is None:
                 one.skip()
-                commands.append(SkipNode(one.node.id, phase, SkipReason.NOT_REACHED))
+                commands.append(SkipNode(one.node.id, one.node.phase, SkipReason.NOT_REACHED))
                 continue
             pages = find_pages(one.node, inputs)
             if free > 0 and not pages & held:
@@ -242,7 +249,8 @@ class Machine:
                     return [*commands, *self._bring_back(one, lost)]
                 commands.append(self._begin(one, inputs, pages))
                 free -= 1
-            held |= pages  # also while it waits: nodes of one page keep their canonical order
+            foreseen[one.node.id] = pages | one.pages
+            held |= foreseen[one.node.id]  # also while it waits: nodes of one page keep their canonical order
         return commands or None
 
     def _begin(self, one: Progress, inputs: JsonObject, pages: frozenset[str]) -> StartNode:

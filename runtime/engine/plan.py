@@ -8,7 +8,17 @@ from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from contracts.model import Contract
-from contracts.workflow import DataType, Edge, JsonObject, Node, NodeType, OnError, Port, WorkflowDocument
+from contracts.workflow import (
+    DataType,
+    Edge,
+    JsonObject,
+    Node,
+    NodeType,
+    OnError,
+    Port,
+    Scheduling,
+    WorkflowDocument,
+)
 from runtime.engine.casts import Cast, choose_cast
 from runtime.engine.document import normalize_document
 from runtime.engine.retry import default_attempts
@@ -67,6 +77,8 @@ class Plan(Contract):
     max_parallel: int
     timeout_s: float
     """Of the whole execution, waits not counted."""
+    scheduling: Scheduling = "phases"
+    """Plans from before there was a choice don't say, and go by phases."""
 
     @property
     def phases(self) -> list[list[str]]:
@@ -103,7 +115,12 @@ def make_plan(document: WorkflowDocument, catalogue: Mapping[str, NodeType]) -> 
         for node in sorted(document.nodes, key=lambda node: phases[node.id])
     ]
     settings = document.settings
-    return Plan(nodes=nodes, max_parallel=settings.max_parallel, timeout_s=settings.timeout_s)
+    return Plan(
+        nodes=nodes,
+        max_parallel=settings.max_parallel,
+        timeout_s=settings.timeout_s,
+        scheduling=settings.scheduling,
+    )
 
 
 def _plan_node(

@@ -45,6 +45,11 @@ class Progress:
         """Whether the node's outcome stands; a replay doesn't change it."""
         return self.replaying or self.state in (State.SUCCESS, State.FAILED, State.SKIPPED)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the node has ended and isn't running again for its page's sake."""
+        return self.has_ended and not self.replaying
+
     def begin(self, inputs: JsonObject, pages: Iterable[str]) -> None:
         """Start the next attempt."""
         self._move(State.PENDING, State.RUNNING)

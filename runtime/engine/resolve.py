@@ -55,6 +55,25 @@ def find_pages(node: PlannedNode, inputs: JsonObject) -> frozenset[str]:
     return frozenset(inputs[handle] for handle in node.page_inputs if handle in inputs)
 
 
+def foresee_pages(
+    node: PlannedNode, progress: Mapping[str, Progress], foreseen: Mapping[str, frozenset[str]]
+) -> frozenset[str]:
+    """The pages, of those that are open, that a node whose predecessors have not all ended may come to hold.
+
+    `foreseen` says the same of its open predecessors. A page that is still to be opened is nobody else's to take.
+    """
+    pages = find_pages(node, node.literals)
+    for edge in node.incoming:
+        if edge.handle not in node.page_inputs:
+            continue
+        source = progress[edge.source]
+        if not source.has_ended:
+            pages |= foreseen[edge.source]
+        elif edge.source_handle in source.outputs:
+            pages |= {source.outputs[edge.source_handle]}
+    return pages
+
+
 def pass_failure_on(node: PlannedNode, inputs: JsonObject, failure: Failure) -> JsonObject:
     """The live outputs of a node whose failure doesn't end the execution.
 

@@ -112,7 +112,12 @@ def documents(draw: st.DrawFn, wish: Wish = ANYTHING) -> WorkflowDocument:
         nodes += [node("opener", "open"), node("presser", "press")]
         edges.append(edge(f"opener.{PAGE}", f"presser.{PAGE}"))
     parallel = draw(st.integers(1, 4))
-    return document(list(draw(st.permutations(nodes))), edges, settings=WorkflowSettings(max_parallel=parallel))
+    scheduling = draw(st.sampled_from(["phases", "eager"]))
+    return document(
+        list(draw(st.permutations(nodes))),
+        edges,
+        settings=WorkflowSettings(max_parallel=parallel, scheduling=scheduling),
+    )
 
 
 def _draw_node(draw: st.DrawFn, node_id: str, earlier: list[Node], wish: Wish) -> tuple[Node, list[Edge]]:

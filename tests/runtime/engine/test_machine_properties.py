@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contracts.execution import ExecutionStatus, FailureCode
-from contracts.workflow import OnError, WorkflowDocument
+from contracts.workflow import OnError, Scheduling, WorkflowDocument
 from runtime.engine.plan import Plan, make_plan
 from tests.runtime.engine.drawn import ANYTHING, CATALOGUE, PAGE, Wish, documents
 from tests.runtime.engine.world import CRASH, Expected, Fate, World, expect, fates
@@ -87,9 +87,80 @@ def test_the_order_of_outcomes_changes_nothing(story: tuple[Plan, Fate, int], ot
     assert World(plan, fate, random.Random(seed)).run() == World(plan, fate, random.Random(other_seed)).run()
 
 
+def _in_mode(plan: Plan, scheduling: Scheduling) -> Plan:
+    return plan.model_copy(update={"scheduling": scheduling})
+
+
+def _die_and_go_on(plan: Plan, fate: Fate, seed: int, deaths: list[int]) -> World:
+    """The last of the worlds that an execution was carried through."""
+    world = World(plan, fate, random.Random(seed))
+    for after in deaths:
+        if world.run(until=_after(after)) is not None:
+            return world
+        world = World(plan, fate, random.Random(seed + after), rows=list(world.rows.values()))
+    world.run()
+    return world
+
+
+def _end_states(world: World) -> dict[str, str]:
+    """How each node stands at the end, by the last attempt that was none of replay."""
+    rows = sorted(world.rows.values(), key=lambda row: (row.status == "success", row.attempt))
+    return {row.node_id: row.status.value for row in rows}
+
+
+@given(stories(LENIENT, crashes=False), st.integers(0, 2**32))
+@QUICK
+def test_eager_and_by_phases_come_to_the_same(story: tuple[Plan, Fate, int], other_seed: int) -> None:
+    plan, fate, seed = story
+    by_phases = World(_in_mode(plan, "phases"), fate, random.Random(seed))
+    eager = World(_in_mode(plan, "eager"), fate, random.Random(other_seed))
+    assert eager.run() == by_phases.run()
+    assert _end_states(eager) == _end_states(by_phases)
+
+
+@given(stories(LENIENT_AND_SAFE, crashes=False), st.lists(st.integers(0, 12), min_size=1, max_size=4))
+@QUICK
+def test_eager_and_by_phases_come_to_the_same_whatever_dies(story: tuple[Plan, Fate, int], deaths: list[int]) -> None:
+    plan, fate, seed = story
+    by_phases = _die_and_go_on(_in_mode(plan, "phases"), fate, seed, deaths)
+    eager = _die_and_go_on(_in_mode(plan, "eager"), fate, seed, deaths)
+    assert eager.finish == by_phases.finish
+    assert _end_states(eager) == _end_states(by_phases)
+
+
+@given(stories(SAFE, final=False), st.integers(0, 2**32))
+@QUICK
+def test_eager_and_by_phases_come_to_the_same_after_crashes(story: tuple[Plan, Fate, int], other_seed: int) -> None:
+    plan, fate, seed = story
+    assume(all(len(how) < _attempts(plan, node_id) for node_id, how in fate.failures.items()))
+    by_phases = World(_in_mode(plan, "phases"), fate, random.Random(seed)).run()
+    assert World(_in_mode(plan, "eager"), fate, random.Random(other_seed)).run() == by_phases
+
+
+@given(stories(LENIENT, crashes=False))
+@QUICK
+def test_eager_leaves_nothing_idle_that_could_run(story: tuple[Plan, Fate, int]) -> None:
+    plan, fate, seed = story
+    world = World(_in_mode(plan, "eager"), fate, random.Random(seed))
+
+    def watch(world: World) -> bool:
+        idle = [
+            node.id
+            for node in plan.nodes
+            if not node.page_inputs
+            and not world.ended[node.id]
+            and node.id not in world.running
+            and all(world.ended[edge.source] for edge in node.incoming)
+        ]
+        assert not idle or len(world.running) == plan.max_parallel
+        return False
+
+    world.run(until=watch)
+
+
 @given(stories())
 @QUICK
-def test_nodes_of_one_page_and_phase_begin_in_canonical_order(story: tuple[Plan, Fate, int]) -> None:
+def test_nodes_of_one_page_begin_in_canonical_order(story: tuple[Plan, Fate, int]) -> None:
     plan, fate, seed = story
     world = World(plan, Fate({}, fate.yes), random.Random(seed))
     world.run()
