@@ -1,6 +1,6 @@
 """Whom a request is taken for, once its credential has been checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -33,7 +33,14 @@ class Principal:
     expires_at: datetime | None
     """When this credential ends by itself; None for a key without an end."""
     suspended: bool = False
-    """Whether the tenant is suspended: it may read and start nothing."""
+    """Whether the tenant is suspended: it may read and cancel, and start nothing."""
+
+    def outlive_token(self) -> "Principal":
+        """The same caller for as long as the login stands that its access token came from.
+
+        For sockets whose clients can't be told to renew a token. When that login ends, Guard.renew knows.
+        """
+        return replace(self, via="login", expires_at=None) if self.via == "token" else self
 
 
 def grant_scopes(role: Role, *, operator: bool, suspended: bool) -> frozenset[Scope]:

@@ -47,6 +47,8 @@ class Dialect(ABC):
     name: str
     can_reset: bool
     """Whether its clients can be told to forget; if not, they are given the log from its beginning."""
+    can_warn: bool
+    """Whether its clients can be told that their token ends; if not, they stay for as long as the login behind it."""
     pong = Pong().model_dump_json()
 
     @abstractmethod
@@ -63,6 +65,7 @@ class Native(Dialect):
 
     name = "native"
     can_reset = True
+    can_warn = True
 
     def render(self, event: Event) -> str | None:
         """The event as it stands in the log."""
@@ -78,6 +81,7 @@ class Guide(Dialect):
 
     name = "guide"
     can_reset = False
+    can_warn = False
 
     def render(self, event: Event) -> str | None:
         """One of the five messages, or None for what the guide does not know."""

@@ -128,7 +128,7 @@ class Stream:
         now = asyncio.get_running_loop().time()
         self._owner = owner
         self._socket = socket
-        self._principal = socket.caller
+        self._principal = socket.caller if dialect.can_warn else socket.caller.outlive_token()
         self._feed = feed
         self._dialect = dialect
         self._batch = batch

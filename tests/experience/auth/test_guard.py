@@ -1,6 +1,7 @@
 """Who gets in where: scopes for every endpoint and channel, the same-site rule, sockets, headers that lie."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from contracts.identity import (
     LogIn,
     LogOut,
     ReadAudit,
+    Refresh,
     Role,
     Scope,
     TenantLimits,
@@ -334,6 +336,21 @@ async def test_a_long_lived_socket_asks_again(front: Front) -> None:
     soon_over = await knock_socket(front, bob.bearer)
     front.clock.advance(601)
     assert await refused(guard.renew(soon_over)) is Code.UNAUTHENTICATED
+
+
+async def test_what_outlives_its_token_ends_with_its_login(front: Front) -> None:
+    ada = await front.register()
+    principal = (await knock_socket(front, token=ada.grant.access_token)).outlive_token()
+    guard = front.ground.guard
+    front.clock.advance(601)
+    renewed = await guard.renew(principal)
+    assert (renewed.user_id, renewed.scopes) == (principal.user_id, principal.scopes)
+    assert renewed.expires_at is not None
+    assert renewed.expires_at - front.clock() > timedelta(days=1)
+    there = await front.call().refresh(Refresh(refresh_token=ada.grant.refresh_token or ""))
+    await front.call(there.access_token).log_out(LogOut())
+    assert await refused(guard.renew(renewed)) is Code.UNAUTHENTICATED
+    assert await refused(guard.renew(principal)) is Code.UNAUTHENTICATED
 
 
 async def test_a_guest_lives_in_a_tenant_of_its_own_until_its_session_ends(front: Front) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId, TenantId
+from experience.auth.principal import Principal
 from experience.realtime import socket as socket_module
 from tests.support.eventlog import Store, line, serve_runtime, status
 from tests.support.sockets import open_socket, read_close, read_frame
@@ -145,8 +147,7 @@ async def test_what_is_accepted_while_runtime_is_away_is_waited_for(monkeypatch:
     store = Store()
     execution_id = ExecutionId(uuid4())
     async with serve_runtime(store) as runtime, front(runtime) as running:
-        runtime.terminate()
-        await runtime.finished
+        await runtime.kill()
         running.rules.accepted.add(execution_id)
         async with open_socket(running.stream(execution_id)) as client:
             assert (await read_frame(client))["head_seq"] == 0
@@ -280,6 +281,29 @@ async def test_an_ending_credential_is_announced_and_closes_with_4401() -> None:
         assert ends is not None
         assert warning["expires_at"] == pytest.approx(ends.timestamp())
         assert abs(time.time() - ends.timestamp()) < 0.9
+
+
+async def test_the_guides_stream_outlives_its_token_and_not_its_login() -> None:
+    """Its clients know no warning and no renewal: one that only listens stays while the login behind it stands."""
+    store = Store()
+    log = store.create(TENANT)
+    login_ends = datetime.fromtimestamp(time.time() + 3_600, UTC)
+    revoked = asyncio.Event()
+
+    def renew(known: Principal) -> Principal:
+        # as Identities.renew: a token's own end counts as long as it is asked for as a token
+        if revoked.is_set() or known.via == "token":
+            raise ApiError(Code.UNAUTHENTICATED, "This credential has ended.")
+        return replace(known, expires_at=login_ends)
+
+    async with stage(store, renew=renew, check_s=0.2, ping_interval_s=0.4) as front:
+        front.rules.principals["me"] = replace(principal(ends_in_s=0.6), via="token")
+        async with open_socket(front.guide(log.execution_id)) as client:
+            with pytest.raises(TimeoutError):
+                await read_close(client, 1.5)
+            assert client.state.name == "OPEN"
+            revoked.set()
+            assert (await read_close(client))[0] == 4401
 
 
 async def test_a_login_that_lives_on_is_neither_announced_nor_closed() -> None:
