@@ -81,6 +81,6 @@ _ADMIT = text(f"""
         LIMIT greatest(0, :limit - (SELECT coalesce(sum(number), 0) FROM busy))
     )
     UPDATE {SCHEMA}.executions SET admitted_at = now()
-    WHERE execution_id IN (SELECT execution_id FROM next)
+    WHERE tenant_id = :tenant_id AND execution_id IN (SELECT execution_id FROM next)
     RETURNING execution_id
 """)  # noqa: S608

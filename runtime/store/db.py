@@ -1,8 +1,15 @@
-"""Connections and transactions. One transaction per request or step; it commits at the edge of the `with`."""
+"""Connections and transactions. One transaction per request or step; it commits at the edge of the `with`.
+
+    async with db.write(tenant_id) as session:    TenantSession, of role runtime_app
+    async with system.write() as session:         SystemSession, of role runtime_system
+
+A function that takes a TenantSession can only be called with one tenant in view, and names it in every statement
+(tests/architecture/test_tenancy.py reads the source for that); row-level security stands behind it.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from pydantic_core import from_json, to_json
@@ -34,6 +41,19 @@ class DatabaseAway(ApiError):  # noqa: N818 — what it is called in the sentenc
         super().__init__(Code.UNAVAILABLE, f"The database can't be reached ({reason}).", retry_after=2)
 
 
+class TenantSession(AsyncSession):
+    """A transaction that sees the rows of one tenant."""
+
+    tenant_id: TenantId
+
+
+class SystemSession(AsyncSession):
+    """A transaction that sees the rows of all tenants: for the modules named in tests/architecture/test_tenancy.py."""
+
+
+_SessionT = TypeVar("_SessionT", bound=AsyncSession)
+
+
 class Database:
     """Transactions of role runtime_app, each as one tenant. Row-level security shows it nothing else."""
 
@@ -41,24 +61,26 @@ class Database:
         self._engine = _make_engine(dsn, "stagedoor-runtime", size)
 
     @asynccontextmanager
-    async def read(self, tenant_id: TenantId) -> AsyncIterator[AsyncSession]:
+    async def read(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
         """A transaction that can't write.
 
         Raises:
             DatabaseAway: the connection failed.
         """
-        async with _transaction(self._engine) as session:
+        async with _transaction(self._engine, TenantSession) as session:
+            session.tenant_id = tenant_id
             await (await session.connection()).execute(_ENTER_TENANT_READING, {"tenant": str(tenant_id)})
             yield session
 
     @asynccontextmanager
-    async def write(self, tenant_id: TenantId) -> AsyncIterator[AsyncSession]:
+    async def write(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
         """A transaction that commits when the block ends and leaves nothing when it raises.
 
         Raises:
             DatabaseAway: the connection failed; a commit may or may not have happened.
         """
-        async with _transaction(self._engine) as session:
+        async with _transaction(self._engine, TenantSession) as session:
+            session.tenant_id = tenant_id
             await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
             yield session
 
@@ -68,7 +90,7 @@ class Database:
         Raises:
             DatabaseAway: it does not.
         """
-        async with _transaction(self._engine) as session:
+        async with _transaction(self._engine, AsyncSession) as session:
             await (await session.connection()).execute(text("SELECT 1"))
 
     async def close(self) -> None:
@@ -83,13 +105,13 @@ class SystemDatabase:
         self._engine = _make_engine(dsn, "stagedoor-runtime-system", size)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
+    async def write(self) -> AsyncIterator[SystemSession]:
         """A transaction that sees every tenant.
 
         Raises:
             DatabaseAway: the connection failed.
         """
-        async with _transaction(self._engine) as session:
+        async with _transaction(self._engine, SystemSession) as session:
             yield session
 
     async def close(self) -> None:
@@ -156,8 +178,8 @@ def _make_engine(dsn: str, name: str, size: int) -> AsyncEngine:
 
 
 @asynccontextmanager
-async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    session = AsyncSession(engine, expire_on_commit=False, autoflush=False)
+async def _transaction(engine: AsyncEngine, kind: type[_SessionT]) -> AsyncIterator[_SessionT]:
+    session = kind(engine, expire_on_commit=False, autoflush=False)
     try:
         async with session, session.begin():
             yield session

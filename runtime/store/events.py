@@ -10,13 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert, text
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from contracts.errors import ApiError, Code
 from contracts.events import EVENT, Event, EventPage
 from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId, LogId, TenantId
-from runtime.store.db import Database
+from runtime.store.db import Database, TenantSession
 from runtime.store.tables import SCHEMA, EventRow
 
 CHANNEL = "stagedoor_events"
@@ -56,7 +55,8 @@ class EventLog:
             ApiError: NOT_FOUND when the tenant has no such execution.
             DatabaseAway: the database can't be reached.
         """
-        values = {"execution_id": execution_id, "after": after, "limit": limit, "bytes": PAGE_BYTES}
+        values = {"tenant_id": tenant_id, "execution_id": execution_id, "after": after, "limit": limit}
+        values["bytes"] = PAGE_BYTES
         async with self._db.read(tenant_id) as session:
             rows = (await (await session.connection()).execute(_READ, values)).all()
         if not rows:
@@ -93,18 +93,19 @@ _READ = text(f"""
             SELECT seq, body, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
             FROM (
                 SELECT seq, body FROM {SCHEMA}.events
-                WHERE execution_id = e.execution_id AND seq > :after ORDER BY seq LIMIT :limit
+                WHERE execution_id = e.execution_id AND tenant_id = :tenant_id AND seq > :after
+                ORDER BY seq LIMIT :limit
             ) wanted
         ) page
         WHERE page.before < :bytes
     ) part ON true
-    WHERE e.execution_id = :execution_id
+    WHERE e.execution_id = :execution_id AND e.tenant_id = :tenant_id
     ORDER BY part.seq
 """)  # noqa: S608 — constants
 _NOTIFY = text("SELECT pg_notify(:channel, :execution_id)")
 
 
-async def append(session: AsyncSession, tenant_id: TenantId, drafts: Sequence[Event], head_seq: int) -> None:
+async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int) -> None:
     """Write events whose numbers end at `head_seq`, and wake readers when the transaction commits.
 
     Args:
@@ -114,12 +115,12 @@ async def append(session: AsyncSession, tenant_id: TenantId, drafts: Sequence[Ev
     if not drafts:
         return
     first = head_seq - len(drafts) + 1
-    rows = [_row(tenant_id, draft, first + place) for place, draft in enumerate(drafts)]
+    rows = [_row(session.tenant_id, draft, first + place) for place, draft in enumerate(drafts)]
     await session.exec(insert(EventRow), params=rows)
     await wake_readers(session, drafts[0].execution_id)
 
 
-async def wake_readers(session: AsyncSession, execution_id: UUID) -> None:
+async def wake_readers(session: TenantSession, execution_id: UUID) -> None:
     """NOTIFY at commit; several in one transaction are one."""
     await (await session.connection()).execute(_NOTIFY, {"channel": CHANNEL, "execution_id": str(execution_id)})
 

@@ -9,7 +9,6 @@ from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import defer
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from contracts.errors import ApiError, Code
@@ -19,9 +18,10 @@ from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId, 
 from contracts.workflow import JsonObject
 from runtime.store.admission import admit_waiting, lock_tenant
 from runtime.store.cursors import Position, read_cursor, write_cursor
-from runtime.store.db import Database
-from runtime.store.events import append, unknown_execution, wake_readers
+from runtime.store.db import Database, TenantSession
+from runtime.store.events import append, wake_readers
 from runtime.store.queue import Queue
+from runtime.store.records import find_execution, get_execution
 from runtime.store.states import check_execution_move
 from runtime.store.tables import ExecutionRow
 
@@ -61,14 +61,12 @@ class Executions:
     async def find(self, tenant_id: TenantId, execution_id: ExecutionId) -> ExecutionRow | None:
         """The execution, or None."""
         async with self._db.read(tenant_id) as session:
-            return await session.get(ExecutionRow, execution_id)
+            return await find_execution(session, execution_id)
 
     async def get(self, tenant_id: TenantId, execution_id: ExecutionId) -> ExecutionRow:
         """The execution. Raises ApiError (NOT_FOUND)."""
-        row = await self.find(tenant_id, execution_id)
-        if row is None:
-            raise unknown_execution()
-        return row
+        async with self._db.read(tenant_id) as session:
+            return await get_execution(session, execution_id)
 
     async def submit(self, tenant_id: TenantId, new: NewExecution, *, deferred: bool = False) -> ExecutionRow:
         """Record the execution with event 1 and admit it, in one transaction; a known id answers what is there.
@@ -81,21 +79,22 @@ class Executions:
         """
         async with self._db.write(tenant_id) as session:
             tenant = await lock_tenant(session, tenant_id)
-            known = await session.get(ExecutionRow, new.execution_id)
+            known = await find_execution(session, new.execution_id)
             if known is not None:
                 return known
             if tenant.suspended and not deferred:
                 raise ApiError(Code.FORBIDDEN, "This tenant is suspended.", "Ask the operator of this installation.")
-            await self._insert(session, tenant_id, new)
+            await self._insert(session, new)
             await admit_waiting(session, self._queue, tenant)
-            return await session.get_one(ExecutionRow, new.execution_id, populate_existing=True)
+            return await get_execution(session, new.execution_id)
 
     async def list_page(self, tenant_id: TenantId, wanted: ListExecutions) -> tuple[Sequence[ExecutionRow], str | None]:
         """One page, newest first, and the cursor of the next. Raises ApiError (INVALID) for a cursor of ours not."""
         query = select(ExecutionRow).order_by(
             col(ExecutionRow.created_at).desc(), col(ExecutionRow.execution_id).desc()
         )
-        query = query.where(*_conditions(wanted)).options(*_UNLISTED).limit(wanted.limit + 1)
+        query = query.where(col(ExecutionRow.tenant_id) == tenant_id, *_conditions(wanted))
+        query = query.options(*_UNLISTED).limit(wanted.limit + 1)
         async with self._db.read(tenant_id) as session:
             rows = (await session.exec(query)).all()
         if len(rows) <= wanted.limit:
@@ -111,9 +110,7 @@ class Executions:
         """
         async with self._db.write(tenant_id) as session:
             tenant = await lock_tenant(session, tenant_id)
-            row = await session.get(ExecutionRow, execution_id, with_for_update={"key_share": True})
-            if row is None:
-                raise unknown_execution()
+            row = await get_execution(session, execution_id, lock=True)
             if row.status is ExecutionStatus.CANCELLED:
                 return
             if row.status.final:
@@ -135,15 +132,15 @@ class Executions:
             if error.code not in (Code.CONFLICT, Code.NOT_FOUND):
                 raise
 
-    async def _insert(self, session: AsyncSession, tenant_id: TenantId, new: NewExecution) -> None:
+    async def _insert(self, session: TenantSession, new: NewExecution) -> None:
         events: list[Event] = [_accepted(new)]
         if new.failure is not None:
             events += end_events(new.execution_id, ExecutionStatus.FAILED, new.failure, progress=0, current_node=None)
-        values = _values(tenant_id, new) | {"head_seq": len(events)}
+        values = _values(session.tenant_id, new) | {"head_seq": len(events)}
         added = insert(ExecutionRow).values(**values).on_conflict_do_nothing().returning(col(ExecutionRow.execution_id))
         if (await session.exec(added)).one_or_none() is None:
             raise ApiError(Code.CONFLICT, "This execution id is taken.", "Submit with a fresh id.")
-        await append(session, tenant_id, events, len(events))
+        await append(session, events, len(events))
 
 
 _UNLISTED = [
@@ -178,7 +175,7 @@ def end_events(
     return [changed, Failed(execution_id=execution_id, seq=0, timestamp=now, error=said or status.value)]
 
 
-async def _cancel_unbegun(session: AsyncSession, row: ExecutionRow) -> None:
+async def _cancel_unbegun(session: TenantSession, row: ExecutionRow) -> None:
     """Nobody has ever claimed it, and the row is locked, so nobody will: a queue entry finds it ended."""
     check_execution_move(row.status, ExecutionStatus.CANCELLED)
     execution_id = ExecutionId(row.execution_id)
@@ -194,7 +191,7 @@ async def _cancel_unbegun(session: AsyncSession, row: ExecutionRow) -> None:
     row.finished_at = datetime.now(UTC)
     row.head_seq += len(events)
     await session.flush()
-    await append(session, TenantId(row.tenant_id), events, row.head_seq)
+    await append(session, events, row.head_seq)
 
 
 def _accepted(new: NewExecution) -> ExecutionAccepted:

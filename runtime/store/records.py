@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from contracts.errors import ApiError, Code
 from contracts.execution import Artifact
 from contracts.model import ArtifactId, ExecutionId, TenantId
 from contracts.workflow import JsonObject
-from runtime.store.db import Database
+from runtime.store.db import Database, TenantSession
 from runtime.store.events import unknown_execution
 from runtime.store.tables import ArtifactRow, ExecutionRow, StepRow, WorkflowVersionRow
 
@@ -44,9 +43,7 @@ class Records:
     async def read_snapshot(self, tenant_id: TenantId, execution_id: ExecutionId, *, artifacts: bool) -> Snapshot:
         """Where an execution stands. Raises ApiError (NOT_FOUND)."""
         async with self._db.read(tenant_id) as session:
-            row = await session.get(ExecutionRow, execution_id)
-            if row is None:
-                raise unknown_execution()
+            row = await get_execution(session, execution_id)
             return Snapshot(
                 execution=row,
                 plan=await read_plan(session, row),
@@ -57,28 +54,31 @@ class Records:
     async def list_steps(self, tenant_id: TenantId, execution_id: ExecutionId) -> Sequence[StepRow]:
         """Every attempt, in the order they began. Raises ApiError (NOT_FOUND)."""
         async with self._db.read(tenant_id) as session:
-            if await session.get(ExecutionRow, execution_id) is None:
-                raise unknown_execution()
+            await get_execution(session, execution_id)
             return await read_steps(session, execution_id)
 
     async def list_artifacts(self, tenant_id: TenantId, execution_id: ExecutionId) -> list[Artifact]:
         """Everything an execution has stored, oldest first. Raises ApiError (NOT_FOUND)."""
         async with self._db.read(tenant_id) as session:
-            if await session.get(ExecutionRow, execution_id) is None:
-                raise unknown_execution()
+            await get_execution(session, execution_id)
             return await _read_artifacts(session, execution_id)
 
     async def get_blob(self, tenant_id: TenantId, artifact_id: ArtifactId) -> StoredBlob:
         """An artifact and where its bytes lie. Raises ApiError (NOT_FOUND)."""
+        query = select(ArtifactRow).where(
+            col(ArtifactRow.artifact_id) == artifact_id, col(ArtifactRow.tenant_id) == tenant_id
+        )
         async with self._db.read(tenant_id) as session:
-            row = await session.get(ArtifactRow, artifact_id)
+            row = (await session.exec(query)).one_or_none()
         if row is None:
             raise ApiError(Code.NOT_FOUND, "No such artifact.")
         return StoredBlob(describe(row), row.path)
 
     async def find_artifacts(self, tenant_id: TenantId, artifact_ids: Sequence[UUID]) -> list[Artifact]:
         """Those of the ids that exist, in the order asked for."""
-        query = select(ArtifactRow).where(col(ArtifactRow.artifact_id).in_(artifact_ids))
+        query = select(ArtifactRow).where(
+            col(ArtifactRow.artifact_id).in_(artifact_ids), col(ArtifactRow.tenant_id) == tenant_id
+        )
         async with self._db.read(tenant_id) as session:
             found = {row.artifact_id: describe(row) for row in await session.exec(query)}
         return [found[wanted] for wanted in dict.fromkeys(artifact_ids) if wanted in found]
@@ -89,21 +89,52 @@ def describe(row: ArtifactRow) -> Artifact:
     return Artifact.model_validate({name: getattr(row, name) for name in Artifact.model_fields})
 
 
-async def read_steps(session: AsyncSession, execution_id: UUID) -> Sequence[StepRow]:
+async def find_execution(session: TenantSession, execution_id: UUID, *, lock: bool = False) -> ExecutionRow | None:
+    """The execution, or None when the tenant has no such one.
+
+    Args:
+        lock: hold the row until commit; rows that refer to it may be written meanwhile.
+    """
+    query = select(ExecutionRow).where(
+        col(ExecutionRow.execution_id) == execution_id, col(ExecutionRow.tenant_id) == session.tenant_id
+    )
+    if lock:
+        query = query.with_for_update(key_share=True)
+    return (await session.exec(query)).one_or_none()
+
+
+async def get_execution(session: TenantSession, execution_id: UUID, *, lock: bool = False) -> ExecutionRow:
+    """As `find_execution`. Raises ApiError (NOT_FOUND)."""
+    row = await find_execution(session, execution_id, lock=lock)
+    if row is None:
+        raise unknown_execution()
+    return row
+
+
+async def read_steps(session: TenantSession, execution_id: UUID) -> Sequence[StepRow]:
     """Every attempt, in the order they began."""
-    query = select(StepRow).where(col(StepRow.execution_id) == execution_id)
+    query = select(StepRow).where(
+        col(StepRow.execution_id) == execution_id, col(StepRow.tenant_id) == session.tenant_id
+    )
     return (await session.exec(query.order_by(col(StepRow.ordinal), col(StepRow.attempt)))).all()
 
 
-async def read_plan(session: AsyncSession, row: ExecutionRow) -> JsonObject | None:
+async def read_plan(session: TenantSession, row: ExecutionRow) -> JsonObject | None:
     """What an execution runs: its own one-off plan, or that of its workflow's version."""
     if row.plan is not None or row.workflow_id is None:
         return row.plan
-    version = await session.get(WorkflowVersionRow, (row.workflow_id, row.workflow_version))
+    query = select(WorkflowVersionRow).where(
+        col(WorkflowVersionRow.workflow_id) == row.workflow_id,
+        col(WorkflowVersionRow.version) == row.workflow_version,
+        col(WorkflowVersionRow.tenant_id) == session.tenant_id,
+    )
+    version = (await session.exec(query)).one_or_none()
     return version.plan if version is not None else None
 
 
-async def _read_artifacts(session: AsyncSession, execution_id: UUID) -> list[Artifact]:
-    query = select(ArtifactRow).where(col(ArtifactRow.execution_id) == execution_id)
+async def _read_artifacts(session: TenantSession, execution_id: UUID) -> list[Artifact]:
+    query = select(ArtifactRow).where(
+        col(ArtifactRow.execution_id) == execution_id, col(ArtifactRow.tenant_id) == session.tenant_id
+    )
     rows = await session.exec(query.order_by(col(ArtifactRow.created_at), col(ArtifactRow.artifact_id)))
     return [describe(row) for row in rows]

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text, update
+from sqlalchemy import and_, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 from uuid_utils.compat import uuid7
 
@@ -23,10 +22,10 @@ from contracts.execution import ExecutionStatus, Failure, StepStatus
 from contracts.model import ExecutionId, StepId, TenantId
 from contracts.workflow import JsonObject
 from runtime.store.admission import admit_waiting, lock_tenant
-from runtime.store.db import Database, DatabaseAway
+from runtime.store.db import Database, DatabaseAway, TenantSession
 from runtime.store.events import append
 from runtime.store.queue import Queue
-from runtime.store.records import StoredBlob, read_plan, read_steps
+from runtime.store.records import StoredBlob, find_execution, read_plan, read_steps
 from runtime.store.states import IllegalMove, check_execution_move, check_step_move
 from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, RunRow, StepRow
 
@@ -144,7 +143,7 @@ class Runs:
         An earlier run that was never closed counts as a loss.
         """
         async with self._db.write(tenant_id) as session:
-            row = await session.get(ExecutionRow, execution_id, with_for_update={"key_share": True})
+            row = await find_execution(session, execution_id, lock=True)
             if row is None or row.status not in (ExecutionStatus.PENDING, ExecutionStatus.RUNNING):
                 return None
             newly_lost = await _close_lost(session, row)
@@ -158,7 +157,7 @@ class Runs:
             row.head_seq += len(events)
             session.add(RunRow(execution_id=execution_id, epoch=row.epoch, tenant_id=tenant_id, worker=worker))
             await session.flush()
-            await append(session, tenant_id, events, row.head_seq)
+            await append(session, events, row.head_seq)
             return await _claimed(session, row, newly_lost)
 
     async def record(self, lease: Lease, change: Change) -> None:
@@ -170,7 +169,7 @@ class Runs:
             DatabaseAway: the database stayed away longer than the run's patience.
         """
 
-        async def write(session: AsyncSession, write_id: UUID) -> None:
+        async def write(session: TenantSession, write_id: UUID) -> None:
             await self._apply(session, lease, change, {"last_write": write_id})
 
         await self._persist(lease, write)
@@ -188,7 +187,7 @@ class Runs:
             "finished_at": datetime.now(UTC),
         }
 
-        async def write(session: AsyncSession, write_id: UUID) -> None:
+        async def write(session: TenantSession, write_id: UUID) -> None:
             tenant = await lock_tenant(session, lease.tenant_id)  # before the execution's row, see admission.py
             await self._apply(session, lease, change, {"last_write": write_id, **values})
             await _close(session, lease, "finished")
@@ -200,7 +199,11 @@ class Runs:
         """Close the run without an end: the next one goes on from the last finished step, and nothing was lost."""
         spent = (
             update(ExecutionRow)
-            .where(col(ExecutionRow.execution_id) == lease.execution_id, col(ExecutionRow.epoch) == lease.epoch)
+            .where(
+                col(ExecutionRow.execution_id) == lease.execution_id,
+                col(ExecutionRow.tenant_id) == lease.tenant_id,
+                col(ExecutionRow.epoch) == lease.epoch,
+            )
             .values(spent_s=spent_s)
         )
         async with self._db.write(lease.tenant_id) as session:
@@ -209,13 +212,14 @@ class Runs:
 
     async def check(self, lease: Lease) -> Signal:
         """Whether the lease still holds, and whether the end was asked for."""
+        values = {"id": lease.execution_id, "tenant_id": lease.tenant_id}
         async with self._db.read(lease.tenant_id) as session:
-            row = (await (await session.connection()).execute(_CHECK, {"id": lease.execution_id})).one_or_none()
+            row = (await (await session.connection()).execute(_CHECK, values)).one_or_none()
         held = row is not None and row.epoch == lease.epoch and row.status == ExecutionStatus.RUNNING
         asked = row is not None and row.cancel_requested_at is not None
         return Signal(held=held, cancel_reason=(row.cancel_reason or "") if row is not None and asked else None)
 
-    async def _persist(self, lease: Lease, write: Callable[[AsyncSession, UUID], Awaitable[None]]) -> None:
+    async def _persist(self, lease: Lease, write: Callable[[TenantSession, UUID], Awaitable[None]]) -> None:
         """Run one transaction to its commit, once.
 
         After a broken connection nobody knows whether the commit happened, so each write leaves its id on the
@@ -235,24 +239,29 @@ class Runs:
                         return
                     await write(session, write_id)
 
-    async def _apply(self, session: AsyncSession, lease: Lease, change: Change, values: dict[str, Any]) -> None:
+    async def _apply(self, session: TenantSession, lease: Lease, change: Change, values: dict[str, Any]) -> None:
         head_seq = await _advance(session, lease, change, values)
         for step in change.steps:
             await _put_step(session, lease, step, head_seq)
         if change.blobs:
             await session.exec(insert(ArtifactRow), params=[_blob_values(lease, blob) for blob in change.blobs])
-        await append(session, lease.tenant_id, change.events, head_seq)
+        await append(session, change.events, head_seq)
 
 
 _CHECK = text(f"""
-    SELECT epoch, status, cancel_requested_at, cancel_reason FROM {SCHEMA}.executions WHERE execution_id = :id
+    SELECT epoch, status, cancel_requested_at, cancel_reason FROM {SCHEMA}.executions
+    WHERE execution_id = :id AND tenant_id = :tenant_id
 """)  # noqa: S608 — constants
 
 
-async def _close_lost(session: AsyncSession, row: ExecutionRow) -> int:
+async def _close_lost(session: TenantSession, row: ExecutionRow) -> int:
     lost = (
         update(RunRow)
-        .where(col(RunRow.execution_id) == row.execution_id, col(RunRow.ended_at).is_(None))
+        .where(
+            col(RunRow.execution_id) == row.execution_id,
+            col(RunRow.tenant_id) == session.tenant_id,
+            col(RunRow.ended_at).is_(None),
+        )
         .values(ended_at=datetime.now(UTC), outcome="lost")
     )
     return int((await session.exec(lost)).rowcount)
@@ -270,7 +279,7 @@ def _opening_events(row: ExecutionRow) -> list[Event]:
     return [Logged(execution_id=execution_id, seq=0, timestamp=now, log=entry)]
 
 
-async def _claimed(session: AsyncSession, row: ExecutionRow, newly_lost: int) -> Claimed:
+async def _claimed(session: TenantSession, row: ExecutionRow, newly_lost: int) -> Claimed:
     return Claimed(
         lease=Lease(TenantId(row.tenant_id), ExecutionId(row.execution_id), row.epoch),
         name=row.name,
@@ -288,14 +297,16 @@ async def _claimed(session: AsyncSession, row: ExecutionRow, newly_lost: int) ->
     )
 
 
-async def _is_written(session: AsyncSession, lease: Lease, write_id: UUID) -> bool:
+async def _is_written(session: TenantSession, lease: Lease, write_id: UUID) -> bool:
     query = select(ExecutionRow.last_write).where(
-        col(ExecutionRow.execution_id) == lease.execution_id, col(ExecutionRow.epoch) == lease.epoch
+        col(ExecutionRow.execution_id) == lease.execution_id,
+        col(ExecutionRow.tenant_id) == session.tenant_id,
+        col(ExecutionRow.epoch) == lease.epoch,
     )
     return (await session.exec(query)).one_or_none() == write_id
 
 
-async def _advance(session: AsyncSession, lease: Lease, change: Change, values: dict[str, Any]) -> int:
+async def _advance(session: TenantSession, lease: Lease, change: Change, values: dict[str, Any]) -> int:
     """Take the event numbers, under the fence; returns the last of them."""
     values["head_seq"] = col(ExecutionRow.head_seq) + len(change.events)
     if spent := sum(step.credits for step in change.steps):
@@ -308,6 +319,7 @@ async def _advance(session: AsyncSession, lease: Lease, change: Change, values: 
         update(ExecutionRow)
         .where(
             col(ExecutionRow.execution_id) == lease.execution_id,
+            col(ExecutionRow.tenant_id) == session.tenant_id,
             col(ExecutionRow.epoch) == lease.epoch,
             col(ExecutionRow.status) == ExecutionStatus.RUNNING,
         )
@@ -321,7 +333,7 @@ async def _advance(session: AsyncSession, lease: Lease, change: Change, values: 
     return int(head_seq)
 
 
-async def _put_step(session: AsyncSession, lease: Lease, step: StepRecord, head_seq: int) -> None:
+async def _put_step(session: TenantSession, lease: Lease, step: StepRecord, head_seq: int) -> None:
     values = _step_values(lease, step)
     unfinished = [status for status in StepStatus if _may_follow(status, step.status)]
     put = (
@@ -330,7 +342,7 @@ async def _put_step(session: AsyncSession, lease: Lease, step: StepRecord, head_
         .on_conflict_do_update(
             index_elements=["execution_id", "node_id", "path", "attempt"],
             set_={name: value for name, value in values.items() if name != "step_id"},
-            where=col(StepRow.status).in_(unfinished),
+            where=and_(col(StepRow.tenant_id) == session.tenant_id, col(StepRow.status).in_(unfinished)),
         )
         .returning(col(StepRow.step_id))
     )
@@ -371,11 +383,12 @@ def _blob_values(lease: Lease, blob: StoredBlob) -> dict[str, Any]:
     return {**blob.artifact.model_dump(), "tenant_id": lease.tenant_id, "path": blob.path}
 
 
-async def _close(session: AsyncSession, lease: Lease, outcome: str) -> None:
+async def _close(session: TenantSession, lease: Lease, outcome: str) -> None:
     close = (
         update(RunRow)
         .where(
             col(RunRow.execution_id) == lease.execution_id,
+            col(RunRow.tenant_id) == session.tenant_id,
             col(RunRow.epoch) == lease.epoch,
             col(RunRow.ended_at).is_(None),
         )

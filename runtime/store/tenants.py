@@ -12,7 +12,7 @@ from contracts.execution import RuntimeExport, TenantState
 from contracts.model import TenantId
 from contracts.workflow import JsonObject
 from runtime.store.admission import admit_waiting, lock_tenant
-from runtime.store.db import Database, SystemDatabase
+from runtime.store.db import Database, SystemDatabase, TenantSession
 from runtime.store.queue import Queue
 from runtime.store.tables import (
     SCHEMA,
@@ -84,15 +84,16 @@ class Tenants:
         async with self._db.write(tenant_id) as session:
             await lock_tenant(session, tenant_id)
             await _refuse_unfinished(session, tenant_id)
-            folders = [row.folder for row in await (await session.connection()).execute(_FOLDERS)]
+            connection = await session.connection()
+            folders = [row.folder for row in await connection.execute(_FOLDERS, {"tenant_id": tenant_id})]
             for table in (ExecutionRow, WorkflowRow, TenantRow):  # the rest hangs on them
                 await session.exec(delete(table).where(col(table.tenant_id) == tenant_id))
             return folders
 
 
 def _move(table: type[Row], guest_id: TenantId, tenant_id: TenantId) -> Any:
-    owner = col(table.tenant_id)  # type: ignore[attr-defined]  # each table in _MOVED has one
-    return update(table).where(owner == guest_id).values(tenant_id=tenant_id)
+    moved = update(table).where(col(table.tenant_id) == guest_id)  # type: ignore[attr-defined]  # each in _MOVED has one
+    return moved.values(tenant_id=tenant_id)
 
 
 async def _refuse_unfinished(session: AsyncSession, tenant_id: TenantId) -> None:
@@ -105,23 +106,28 @@ async def _refuse_unfinished(session: AsyncSession, tenant_id: TenantId) -> None
         raise ApiError(Code.CONFLICT, detail, "Wait for them or cancel them, then try again.")
 
 
-async def _select_json(session: AsyncSession, query: Any) -> list[JsonObject]:
-    return [row.item for row in await (await session.connection()).execute(query)]
+async def _select_json(session: TenantSession, query: Any) -> list[JsonObject]:
+    connection = await session.connection()
+    return [row.item for row in await connection.execute(query, {"tenant_id": session.tenant_id})]
 
 
+# By name too: a worker that died between a file and its row has left what no row tells of.
 _FOLDERS = text(f"""
-    SELECT DISTINCT regexp_replace(path, '/[^/]*$', '') AS folder FROM {SCHEMA}.artifacts
-""")  # noqa: S608 — constants, as below; row-level security picks the tenant
+    SELECT regexp_replace(path, '/[^/]*$', '') AS folder FROM {SCHEMA}.artifacts WHERE tenant_id = :tenant_id
+    UNION SELECT concat(tenant_id, '/', execution_id) FROM {SCHEMA}.executions WHERE tenant_id = :tenant_id
+""")  # noqa: S608 — constants, as below
 _WORKFLOWS = text(f"""
     SELECT to_jsonb(w) || jsonb_build_object('versions', (
         SELECT jsonb_agg(to_jsonb(v) - 'plan' ORDER BY v.version) FROM {SCHEMA}.workflow_versions v
-        WHERE v.workflow_id = w.workflow_id)) AS item
-    FROM {SCHEMA}.workflows w ORDER BY w.created_at
+        WHERE v.workflow_id = w.workflow_id AND v.tenant_id = w.tenant_id)) AS item
+    FROM {SCHEMA}.workflows w WHERE w.tenant_id = :tenant_id ORDER BY w.created_at
 """)  # noqa: S608
 _EXECUTIONS = text(f"""
     SELECT to_jsonb(e) - 'plan' - 'last_write' || jsonb_build_object('steps', (
         SELECT coalesce(jsonb_agg(to_jsonb(s) ORDER BY s.ordinal, s.attempt), '[]') FROM {SCHEMA}.steps s
-        WHERE s.execution_id = e.execution_id)) AS item
-    FROM {SCHEMA}.executions e ORDER BY e.created_at
+        WHERE s.execution_id = e.execution_id AND s.tenant_id = e.tenant_id)) AS item
+    FROM {SCHEMA}.executions e WHERE e.tenant_id = :tenant_id ORDER BY e.created_at
 """)  # noqa: S608
-_ARTIFACTS = text(f"SELECT to_jsonb(a) AS item FROM {SCHEMA}.artifacts a ORDER BY a.created_at")  # noqa: S608
+_ARTIFACTS = text(f"""
+    SELECT to_jsonb(a) AS item FROM {SCHEMA}.artifacts a WHERE a.tenant_id = :tenant_id ORDER BY a.created_at
+""")  # noqa: S608

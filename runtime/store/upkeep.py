@@ -14,7 +14,7 @@ from runtime.store.tables import SCHEMA
 
 QUEUE_LOG_DAYS = 14
 RETENTION_DAYS = 30
-"""Of finished executions, where their tenant says nothing else."""
+"""Of finished executions, where their tenant says nothing else; a workflow may only shorten what its tenant says."""
 BATCH = 200
 """Executions removed by one transaction."""
 
@@ -52,7 +52,10 @@ class Upkeep:
                 await admit_waiting(session, self._queue, tenant)
 
     async def prune(self) -> Pruned:
-        """Remove one batch of executions past their retention, and the queue's old history."""
+        """Remove one batch of executions past their retention, and the queue's old history.
+
+        The retention is the shorter of the tenant's and that of the document which the execution ran.
+        """
         now = datetime.now(UTC)
         async with self._system.write() as session:
             lines = await self._queue.prune(session, now - timedelta(days=QUEUE_LOG_DAYS))
@@ -62,7 +65,7 @@ class Upkeep:
         return Pruned(
             executions=len(rows),
             queue_lines=lines,
-            folders=sorted({folder for row in rows for folder in row.folders or ()}),
+            folders=sorted({folder for row in rows for folder in row.folders}),
         )
 
     async def measure_queue(self) -> QueueFigures:
@@ -79,10 +82,21 @@ _WAITING = text(f"""
     SELECT DISTINCT tenant_id FROM {SCHEMA}.executions
     WHERE status = 'pending' AND admitted_at IS NULL
 """)  # noqa: S608
+# No retention is shorter than a day, so younger executions need not be looked at; and documents are large, so each
+# version is read once for all of its executions. Folders are told by name too: a worker that died between a file and
+# its row has left what no row tells of; after an adoption the rows' paths lead to the guest's folder.
+_DAYS = "jsonb_path_query_first({}, '$.settings.retention_days ? (@.type() == \"number\")')::int"
 _PRUNE = text(f"""
-    WITH old AS (
+    WITH limits AS MATERIALIZED (
+        SELECT workflow_id, version, {_DAYS.format("document")} AS days FROM {SCHEMA}.workflow_versions
+    ), old AS (
         SELECT e.execution_id FROM {SCHEMA}.executions e JOIN {SCHEMA}.tenants t USING (tenant_id)
-        WHERE e.finished_at < cast(:now AS timestamptz) - make_interval(days => coalesce(t.retention_days, :days))
+        LEFT JOIN limits v ON v.workflow_id = e.workflow_id AND v.version = e.workflow_version
+        CROSS JOIN LATERAL (SELECT cast(:now AS timestamptz) - e.finished_at AS value) age
+        WHERE e.finished_at <= cast(:now AS timestamptz) - interval '1 day' AND (
+            age.value > make_interval(days => coalesce(t.retention_days, :days))
+            OR age.value > make_interval(days => v.days)
+            OR age.value > make_interval(days => {_DAYS.format("e.document")}))
         ORDER BY e.finished_at LIMIT :batch FOR UPDATE OF e SKIP LOCKED
     ), folders AS (
         SELECT execution_id, array_agg(DISTINCT regexp_replace(path, '/[^/]*$', '')) AS folders
@@ -90,7 +104,7 @@ _PRUNE = text(f"""
     )
     DELETE FROM {SCHEMA}.executions e USING old LEFT JOIN folders USING (execution_id)
     WHERE e.execution_id = old.execution_id
-    RETURNING e.execution_id, folders.folders
+    RETURNING array_append(folders.folders, concat(e.tenant_id, '/', e.execution_id)) AS folders
 """)  # noqa: S608
 # A deleted workflow stays as long as an execution shows one of its versions.
 _PRUNE_WORKFLOWS = text(f"""

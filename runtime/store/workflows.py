@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import func, tuple_
+from sqlalchemy import func, or_, tuple_
 from sqlalchemy.orm import defer
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from contracts.errors import ApiError, Code
@@ -17,7 +17,7 @@ from contracts.model import ExecutionId, TenantId, UserId, WorkflowId
 from contracts.workflow import JsonObject, ListWorkflows, WorkflowStatus
 from runtime.store.admission import lock_tenant
 from runtime.store.cursors import Position, read_cursor, write_cursor
-from runtime.store.db import Database
+from runtime.store.db import Database, TenantSession
 from runtime.store.tables import ExecutionRow, WorkflowRow, WorkflowVersionRow
 
 _UNLISTED = [
@@ -103,7 +103,7 @@ class Workflows:
         async with self._db.read(tenant_id) as session:
             workflow = await _find(session, workflow_id)
             wanted = workflow.version if version is None else version
-            row = await session.get(WorkflowVersionRow, (workflow_id, wanted))
+            row = await _find_version(session, workflow_id, wanted)
             if row is None:
                 raise ApiError(Code.NOT_FOUND, f"This workflow has no version {wanted}.")
             return Stored(workflow, row)
@@ -111,23 +111,26 @@ class Workflows:
     async def find_plan(self, tenant_id: TenantId, workflow_id: WorkflowId, version: int) -> JsonObject | None:
         """The plan of a version, also after its workflow was deleted."""
         async with self._db.read(tenant_id) as session:
-            row = await session.get(WorkflowVersionRow, (workflow_id, version))
+            row = await _find_version(session, workflow_id, version)
             return row.plan if row is not None else None
 
     async def list_versions(self, tenant_id: TenantId, workflow_id: WorkflowId) -> Sequence[WorkflowVersionRow]:
         """Versions, newest first. Raises ApiError (NOT_FOUND)."""
         async with self._db.read(tenant_id) as session:
             await _find(session, workflow_id)
-            query = (
-                select(WorkflowVersionRow).where(col(WorkflowVersionRow.workflow_id) == workflow_id).options(*_UNLISTED)
+            query = select(WorkflowVersionRow).where(
+                col(WorkflowVersionRow.workflow_id) == workflow_id, col(WorkflowVersionRow.tenant_id) == tenant_id
             )
-            return (await session.exec(query.order_by(col(WorkflowVersionRow.version).desc()))).all()
+            query = query.options(*_UNLISTED).order_by(col(WorkflowVersionRow.version).desc())
+            return (await session.exec(query)).all()
 
     async def list_page(self, tenant_id: TenantId, wanted: ListWorkflows) -> tuple[Sequence[Stored], str | None]:
         """One page, last changed first, and the cursor of the next. Raises ApiError (INVALID) for a bad cursor."""
         query = (
             select(WorkflowRow, WorkflowVersionRow)
             .where(
+                col(WorkflowRow.tenant_id) == tenant_id,
+                col(WorkflowVersionRow.tenant_id) == tenant_id,
                 col(WorkflowRow.workflow_id) == col(WorkflowVersionRow.workflow_id),
                 col(WorkflowRow.version) == col(WorkflowVersionRow.version),
                 *_conditions(wanted),
@@ -153,7 +156,9 @@ class Workflows:
         async with self._db.write(tenant_id) as session:
             workflow = await _find(session, workflow_id, lock=True)
             query = select(ExecutionRow.execution_id).where(
-                col(ExecutionRow.workflow_id) == workflow_id, col(ExecutionRow.status).in_(UNFINISHED)
+                col(ExecutionRow.tenant_id) == tenant_id,
+                col(ExecutionRow.workflow_id) == workflow_id,
+                col(ExecutionRow.status).in_(UNFINISHED),
             )
             unfinished = [ExecutionId(found) for found in await session.exec(query)]
             if unfinished and not force:
@@ -163,35 +168,54 @@ class Workflows:
             return unfinished
 
 
-async def _find(session: AsyncSession, workflow_id: WorkflowId, *, lock: bool = False) -> WorkflowRow:
-    row = await session.get(WorkflowRow, workflow_id, with_for_update={"key_share": True} if lock else None)
-    if row is None or row.deleted_at is not None:
+async def _find(session: TenantSession, workflow_id: WorkflowId, *, lock: bool = False) -> WorkflowRow:
+    query = select(WorkflowRow).where(
+        col(WorkflowRow.workflow_id) == workflow_id,
+        col(WorkflowRow.tenant_id) == session.tenant_id,
+        col(WorkflowRow.deleted_at).is_(None),
+    )
+    row = (await session.exec(query.with_for_update(key_share=True) if lock else query)).one_or_none()
+    if row is None:
         raise ApiError(Code.NOT_FOUND, "No such workflow.")
     return row
 
 
-async def _count(session: AsyncSession) -> int:
-    query = select(func.count()).select_from(WorkflowRow).where(col(WorkflowRow.deleted_at).is_(None))
+async def _find_version(session: TenantSession, workflow_id: UUID, version: int) -> WorkflowVersionRow | None:
+    query = select(WorkflowVersionRow).where(
+        col(WorkflowVersionRow.workflow_id) == workflow_id,
+        col(WorkflowVersionRow.version) == version,
+        col(WorkflowVersionRow.tenant_id) == session.tenant_id,
+    )
+    return (await session.exec(query)).one_or_none()
+
+
+async def _count(session: TenantSession) -> int:
+    query = select(func.count()).where(
+        col(WorkflowRow.tenant_id) == session.tenant_id, col(WorkflowRow.deleted_at).is_(None)
+    )
     return (await session.exec(query)).one()
 
 
-async def _check_unchanged(session: AsyncSession, workflow: WorkflowRow, if_match: str) -> None:
+async def _check_unchanged(session: TenantSession, workflow: WorkflowRow, if_match: str) -> None:
     given = if_match.removeprefix("W/").strip('"')
-    latest = await session.get_one(WorkflowVersionRow, (workflow.workflow_id, workflow.version))
-    if given in ("*", latest.etag):
-        return
-    base = select(WorkflowVersionRow.version).where(
-        col(WorkflowVersionRow.workflow_id) == workflow.workflow_id, col(WorkflowVersionRow.etag) == given
+    query = select(WorkflowVersionRow.version, WorkflowVersionRow.etag).where(
+        col(WorkflowVersionRow.workflow_id) == workflow.workflow_id,
+        col(WorkflowVersionRow.tenant_id) == session.tenant_id,
+        or_(col(WorkflowVersionRow.version) == workflow.version, col(WorkflowVersionRow.etag) == given),
     )
-    number = (await session.exec(base)).one_or_none()
+    numbers = {etag: version for version, etag in await session.exec(query)}
+    latest = next(etag for etag, version in numbers.items() if version == workflow.version)
+    if given in ("*", latest):
+        return
+    number = numbers.get(given)
     changed = f"version {number}" if number is not None else "a version that this workflow never had"
     raise ApiError(
-        Code.VERSION_CONFLICT, f"You changed {changed}; the latest is version {latest.version} (etag {latest.etag})."
+        Code.VERSION_CONFLICT, f"You changed {changed}; the latest is version {workflow.version} (etag {latest})."
     )
 
 
 async def _add_version(
-    session: AsyncSession, workflow: WorkflowRow, user_id: UserId | None, draft: Draft
+    session: TenantSession, workflow: WorkflowRow, user_id: UserId | None, draft: Draft
 ) -> WorkflowVersionRow:
     version = WorkflowVersionRow(
         workflow_id=workflow.workflow_id,

@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
-from runtime.store.db import Database, DatabaseAway
+from runtime.store.db import Database, DatabaseAway, TenantSession
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.records import Records, StoredBlob
@@ -198,7 +197,7 @@ class FlakyDatabase(Database):
         self.attempts = 0
 
     @asynccontextmanager
-    async def write(self, tenant_id: TenantId) -> AsyncIterator[AsyncSession]:
+    async def write(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
         self.attempts += 1
         async with self._inner.write(tenant_id) as session:
             yield session

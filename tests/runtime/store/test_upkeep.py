@@ -9,18 +9,20 @@ import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
-from contracts.execution import ArtifactKind, ExecutionStatus, TenantState
-from contracts.model import TenantId
+from contracts.execution import ArtifactKind, ExecutionStatus, ListExecutions, TenantState
+from contracts.model import TenantId, WorkflowId
+from contracts.workflow import JsonObject
 from runtime.artifacts import ArtifactFolder, ArtifactWriter
 from runtime.housekeeping import Housekeeping
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
-from runtime.store.executions import Executions
+from runtime.store.executions import Executions, NewExecution
 from runtime.store.queue import PgQueue
 from runtime.store.runs import Change, End, Runs
 from runtime.store.states import IllegalMove, check_execution_move
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
+from runtime.store.workflows import Draft, Workflows
 from runtime.telemetry import Telemetry
 from tests.runtime.made import make_execution
 from tests.support.postgres import Database
@@ -117,6 +119,56 @@ async def test_old_executions_go_with_their_files_and_young_ones_stay(place: Pla
         assert counted.scalar_one() == 2
     assert (await place.executions.get(place.tenant_id, running.execution_id)).status is ExecutionStatus.PENDING  # type: ignore[arg-type]
     assert len([path for path in place.folder.rglob("*") if path.is_file()]) == 1
+
+
+async def end_days_ago(place: Place, days: float, new: NewExecution) -> None:
+    await place.executions.submit(place.tenant_id, new)
+    await place.run(
+        "UPDATE runtime.executions SET status = 'completed', finished_at = :at WHERE execution_id = :id",
+        at=datetime.now(UTC) - timedelta(days=days),
+        id=new.execution_id,
+    )
+
+
+async def test_files_that_no_row_tells_of_go_with_their_execution(place: Place) -> None:
+    old, kept, last = make_execution(), make_execution(), make_execution()
+    folder = ArtifactFolder(place.folder)
+    for days, new in ((40, old), (1, kept), (2, last)):
+        await end_days_ago(place, days, new)
+        # the worker died before it recorded this one
+        await ArtifactWriter(folder, place.tenant_id, new.execution_id).put("a", ArtifactKind.FILE, "x", "x/y", b"x")
+    await Housekeeping(place.upkeep, folder, Telemetry()).prune()
+    left = {str(path.relative_to(place.folder)) for path in (place.folder / str(place.tenant_id)).iterdir()}
+    assert left == {f"{place.tenant_id}/{new.execution_id}" for new in (kept, last)}
+    assert set(await Tenants(place.db, place.system, place.queue).delete(place.tenant_id)) == left
+
+
+async def test_a_workflow_may_shorten_how_long_its_executions_are_kept(place: Place) -> None:
+    tenants, workflows = Tenants(place.db, place.system, place.queue), Workflows(place.db)
+    await tenants.put(TenantState(tenant_id=place.tenant_id, suspended=False, retention_days=10))
+    asked: list[int | None] = [2, 20, None]
+    drafts = [make_draft({"settings": {"retention_days": days}}) for days in asked]
+    versions: dict[int | None, WorkflowId] = {}
+    for days, draft in zip(asked, drafts, strict=True):
+        stored = await workflows.create(place.tenant_id, None, draft)
+        versions[days] = WorkflowId(stored.workflow.workflow_id)
+    # what a later version says counts for its own executions only
+    await workflows.save(place.tenant_id, versions[None], None, make_draft({"settings": {"retention_days": 1}}), None)
+    for age, name in ((1.5, "young"), (3.0, "middling"), (11.0, "old")):
+        for key, workflow_id in versions.items():
+            new = make_execution(name=f"{name} {key}", workflow_id=workflow_id, workflow_version=1, plan=None)
+            await end_days_ago(place, age, new)
+        document = {"settings": {"retention_days": 2}}
+        await end_days_ago(place, age, make_execution(name=f"{name} one-off", document=document))
+        await end_days_ago(place, age, make_execution(name=f"{name} bare"))
+    assert (await place.upkeep.prune()).executions == 7
+    rows, _ = await place.executions.list_page(place.tenant_id, ListExecutions())
+    young = {"young 2", "young 20", "young None", "young one-off", "young bare"}
+    assert {row.name for row in rows} == young | {"middling 20", "middling None", "middling bare"}
+
+
+def make_draft(document: JsonObject) -> Draft:
+    return Draft(name="w", description="", document=document, nodes=0, faults=[], plan=None, content_hash="0" * 64)
 
 
 @pytest.mark.parametrize("after", [ExecutionStatus.PENDING, ExecutionStatus.RUNNING, ExecutionStatus.FAILED])
