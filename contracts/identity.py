@@ -34,6 +34,8 @@ class Scope(StrEnum):
     SESSION = "session"
     EXECUTION_READ = "execution:read"
     EXECUTION_WRITE = "execution:write"
+    EXECUTION_CANCEL = "execution:cancel"
+    """Apart from starting: a suspended tenant may still stop what runs."""
     WORKFLOW_READ = "workflow:read"
     WORKFLOW_WRITE = "workflow:write"
     KEYS = "keys"
@@ -43,9 +45,11 @@ class Scope(StrEnum):
     """Tenants of the whole installation: its operators only."""
 
 
-_GUEST = frozenset({Scope.SESSION, Scope.EXECUTION_READ, Scope.EXECUTION_WRITE, Scope.WORKFLOW_READ})
+_GUEST = frozenset(
+    {Scope.SESSION, Scope.EXECUTION_READ, Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_READ}
+)
 _VIEWER = frozenset({Scope.PROFILE, Scope.SESSION, Scope.EXECUTION_READ, Scope.WORKFLOW_READ, Scope.KEYS})
-_MEMBER = _VIEWER | {Scope.EXECUTION_WRITE, Scope.WORKFLOW_WRITE}
+_MEMBER = _VIEWER | {Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_WRITE}
 _ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT}
 ROLE_SCOPES: dict[Role, frozenset[Scope]] = {
     Role.GUEST: _GUEST,

@@ -100,7 +100,7 @@ class IntentApi:
         result=Intent,
         status=202,
         summary="Cancel an intent and its execution.",
-        scope=Scope.EXECUTION_WRITE,
+        scope=Scope.EXECUTION_CANCEL,
         tag="intent",
         errors=(Code.NOT_FOUND, Code.CONFLICT),
     )
@@ -165,7 +165,7 @@ class ExecutionApi:
         result=Execution,
         status=202,
         summary="Ask for the end; what was done is kept. The `cancelled` event says when it is over.",
-        scope=Scope.EXECUTION_WRITE,
+        scope=Scope.EXECUTION_CANCEL,
         tag="execution",
         errors=(Code.NOT_FOUND, Code.CONFLICT),
         idempotent=True,

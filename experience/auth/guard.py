@@ -151,7 +151,7 @@ def require(principal: Principal, scope: Scope) -> None:
     if scope in principal.scopes:
         return
     if principal.suspended and scope in STARTS_WORK:
-        detail = "This tenant is suspended: it can read what is there and start nothing."
+        detail = "This tenant is suspended: it can read and cancel what is there, and start nothing."
         raise ApiError(Code.FORBIDDEN, detail, "Ask who runs this installation.")
     if scope is Scope.INSTALLATION:
         hint = "Only those who run this installation may do this."

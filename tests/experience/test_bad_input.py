@@ -227,7 +227,7 @@ async def test_forged_headers_mean_nothing(ada: Visitor, bob: Visitor) -> None:
 
 
 async def test_a_suspended_tenant_reads_and_starts_nothing(house: House, bob: Visitor) -> None:
-    accepted = await bob.accepted()
+    accepted, running = await bob.accepted(), await bob.accepted()
     await house.suspend(bob.tenant_id)
     for answer in (
         await bob.submit(),
@@ -238,3 +238,8 @@ async def test_a_suspended_tenant_reads_and_starts_nothing(house: House, bob: Vi
         assert "suspended" in problem["detail"]
     assert (await bob.status(accepted["execution_id"])).status_code == 200
     assert (await bob.http.get("/api/execution")).status_code == 200
+    # but what runs can still be stopped, by either name
+    intent = await bob.http.post(f"/api/intent/{accepted['intent_id']}/cancel", json={})
+    assert intent.status_code == 202, intent.text
+    execution = await bob.http.post(f"/api/execution/{running['execution_id']}/cancel", json={})
+    assert execution.status_code == 202, execution.text

@@ -152,6 +152,7 @@ async def test_a_suspended_tenant_reads_and_starts_nothing(front: Front, hollow:
         code = await knock(hollow, endpoint, owner.bearer)
         stopped = endpoint.scope in STARTS_WORK or endpoint.scope is Scope.INSTALLATION
         assert (code is Code.FORBIDDEN) is stopped, endpoint.path
+    assert Scope.EXECUTION_CANCEL in (await owner.client.me(NOTHING)).scopes
 
 
 async def test_credentials_that_are_none_are_refused_except_where_they_are_the_reason(hollow: Front) -> None:

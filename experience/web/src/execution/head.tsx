@@ -3,7 +3,7 @@ import { Link } from "wouter";
 import { isFinal, type PhaseState, type StepStatus } from "../api/nouns";
 import { useCancelExecution } from "../api/queries";
 import { RunButton } from "../home/run-button";
-import { useMayWrite } from "../shell/me";
+import { useMayCancel } from "../shell/me";
 import { announce } from "../ui/announce";
 import { Icon } from "../ui/icon";
 import { executionWord, Status } from "../ui/status";
@@ -66,9 +66,9 @@ function Took() {
 /** Cancelling can't be undone, so it takes a second press; looking away takes the first one back. */
 function CancelButton({ id }: { id: string }) {
   const cancel = useCancelExecution(id);
-  const mayWrite = useMayWrite();
+  const mayCancel = useMayCancel();
   const [isSure, setSure] = useState(false);
-  if (!mayWrite) return null;
+  if (!mayCancel) return null;
   return (
     <>
       <button

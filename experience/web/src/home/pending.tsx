@@ -1,14 +1,14 @@
 import { Link } from "wouter";
 import type { Intent } from "../api/nouns";
 import { useCancelIntent } from "../api/queries";
-import { useMayWrite } from "../shell/me";
+import { useMayCancel } from "../shell/me";
 import { Ago } from "../ui/time";
 import { Trouble } from "../ui/trouble";
 
 /** Intents that are stored and not yet on stage, each with the way to call it off. */
 export function PendingIntents({ intents }: { intents: readonly Intent[] }) {
   const cancel = useCancelIntent();
-  const mayWrite = useMayWrite();
+  const mayCancel = useMayCancel();
   return (
     <>
       {cancel.error && <Trouble error={cancel.error} />}
@@ -27,7 +27,7 @@ export function PendingIntents({ intents }: { intents: readonly Intent[] }) {
             {intent.cancel_requested ? (
               <span className="soft">Cancelling…</span>
             ) : (
-              mayWrite && (
+              mayCancel && (
                 <button
                   type="button"
                   className="button small danger"

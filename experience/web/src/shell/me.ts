@@ -10,7 +10,12 @@ export function useMe(): Me {
   return me;
 }
 
-/** Whether this person may start and cancel things. */
+/** Whether this person may start things. */
 export function useMayWrite(): boolean {
   return useMe().scopes.includes("execution:write");
+}
+
+/** Whether this person may stop what runs; so may who is suspended and starts nothing more. */
+export function useMayCancel(): boolean {
+  return useMe().scopes.includes("execution:cancel");
 }

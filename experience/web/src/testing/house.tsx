@@ -35,7 +35,7 @@ export const ME: Me = {
     created_at: "2026-01-01T00:00:00Z",
   },
   role: "owner",
-  scopes: ["execution:read", "execution:write", "workflow:read"],
+  scopes: ["execution:read", "execution:write", "execution:cancel", "workflow:read"],
   via: "login",
   insecure: false,
 };
