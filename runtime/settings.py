@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """`host` or `host:port` that browsers may reach, separated by commas; empty means none."""
     browser_path: Path | None = None
-    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     """Executions one worker process carries out at once."""
     heartbeat_s: Annotated[float, Field(ge=1, le=300)] = 15
     """A worker that is silent for this long has lost its executions."""

@@ -13,8 +13,9 @@ from contracts.model import TenantId
 from runtime.store.queue import Entry, Queue
 from runtime.store.tables import SCHEMA
 
-DEFAULT_CONCURRENCY = 20
-"""Executions of a tenant at once where its limits say nothing."""
+DEFAULT_CONCURRENCY = 4
+"""Executions of a tenant at once where its limits say nothing: half of what one worker does by default, so that a tenant
+whose executions all wait does not keep the others waiting."""
 
 
 @dataclass(frozen=True)

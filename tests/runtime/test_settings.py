@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from runtime.settings import PREFIX, SettingsError, load_settings
+from runtime.store.admission import DEFAULT_CONCURRENCY
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults_are_those_of_one_machine() -> None:
     settings = load_settings()
-    assert (settings.host, settings.port, settings.concurrency) == ("127.0.0.1", 8002, 4)
+    assert (settings.host, settings.port, settings.concurrency) == ("127.0.0.1", 8002, 8)
     assert (settings.heartbeat_s, settings.drain_s, settings.allowed_hosts) == (15, 5, ())
 
 
@@ -48,3 +49,7 @@ def test_all_wrong_values_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_command_needs_is_asked_for() -> None:
     with pytest.raises(SettingsError, match="missing: STAGEDOOR_RUNTIME_DATABASE_URL"):
         load_settings("database_url")
+
+
+def test_one_tenant_can_not_take_every_place_of_a_worker() -> None:
+    assert load_settings().concurrency > DEFAULT_CONCURRENCY
