@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
-from contracts.workflow import JsonObject
+from contracts.workflow import JsonObject, Scheduling
 from runtime.engine.commands import (
     GRACE_S,
     Command,
@@ -16,6 +16,7 @@ from runtime.engine.commands import (
     StopRunning,
 )
 from runtime.engine.machine import Machine
+from runtime.engine.plan import Plan
 from tests.runtime.engine.drawn import PAGE, edge, node, plan
 
 
@@ -399,3 +400,36 @@ class TestRecovery:
         machine = Machine.recover(pressed, {}, [self.DONE[0], Recorded("press", 1, StepStatus.QUEUED)])
         machine.start()
         assert started(machine.on_succeeded("open", page("open"))) == ["press"]
+
+
+def _draw_two_ways_to_one_page(scheduling: Scheduling) -> Plan:
+    """`early` (phase 3) and `late` (phase 4) touch one page; each waits for its own chain of work."""
+    chains = [node(one, "work") for one in ("a1", "a2", "b1", "b2", "b3")]
+    nodes = [node("open", "open"), *chains, node("early", "touch"), node("late", "touch")]
+    pages = [edge(f"open.{PAGE}", f"{one}.{PAGE}") for one in ("early", "late")]
+    steps = [("a1", "a2"), ("a2", "early"), ("b1", "b2"), ("b2", "b3"), ("b3", "late")]
+    works = [edge(f"{source}.Out", f"{target}.In") for source, target in steps]
+    return plan(nodes, [*pages, *works], scheduling=scheduling)
+
+
+def test_eager_starts_a_node_before_its_phase_and_lets_none_overtake_on_the_way_to_a_page() -> None:
+    machine = Machine(_draw_two_ways_to_one_page("eager"), {})
+    machine.start()
+    machine.on_succeeded("open", {PAGE: "p"})
+    for chain in ("b1", "b2", "b3"):
+        assert chain in machine.running
+        machine.on_succeeded(chain, {"Out": chain})
+    assert machine.running == ["a1"], "`late` has all its inputs, and `early` comes first at the page"
+    machine.on_succeeded("a1", {"Out": "a1"})
+    machine.on_succeeded("a2", {"Out": "a2"})
+    assert machine.running == ["early"]
+    machine.on_succeeded("early", {PAGE: "p"})
+    assert machine.running == ["late"]
+
+
+def test_by_phases_no_node_starts_before_its_phase() -> None:
+    machine = Machine(_draw_two_ways_to_one_page("phases"), {})
+    machine.start()
+    machine.on_succeeded("open", {PAGE: "p"})
+    machine.on_succeeded("b1", {"Out": "b1"})
+    assert machine.running == ["a1"]
