@@ -14,7 +14,7 @@ from runtime.store.queue import Entry, Queue
 from runtime.store.tables import SCHEMA
 
 DEFAULT_CONCURRENCY = 4
-"""Executions of a tenant at once where its limits say nothing: half of what a worker does by default, so that one tenant
+"""Executions of a tenant at once where its limits say nothing: half of what a worker does by default, so that a tenant
 whose executions all wait does not keep the others waiting."""
 
 

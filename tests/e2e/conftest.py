@@ -23,7 +23,9 @@ from contracts.wiring.client import PublicClient
 
 OWNER = "owner@stage.test"
 PASSWORD = "open sesame, please"
-START_S = 60
+START_S = 150
+"""A first start on a machine that is busy with the other half of the tests."""
+TEST_S = 400
 
 
 @dataclass
@@ -93,6 +95,13 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts the whole stack may take longer than other tests."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TEST_S))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from contracts.execution import Execution, ReadStatus
 from contracts.model import ExecutionId
 from tests.e2e.conftest import Person, Stack
 
-END_S = 60
+END_S = 120
 
 
 def node(node_id: str, kind: str, **inputs: Any) -> dict[str, Any]:
