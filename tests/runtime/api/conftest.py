@@ -39,6 +39,7 @@ async def ground(migrated: Database, tmp_path: Path, key: Ed25519PrivateKey) -> 
         internal_public_key_file=pem,
         artifact_dir=tmp_path / "artifacts",
         scratch_dir=tmp_path / "scratch",
+        allowed_hosts=("shop.test",),
     )
     made = lay_ground(settings)
     yield made
