@@ -6,25 +6,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
+import httpx
 import pytest
 
+from contracts.api.public import PublicApi
+from contracts.declare import Endpoint, endpoints
 from contracts.model import TenantId
 from tests.support.house import House, Visitor, register
 
+AnyEndpoint = Endpoint[Any, Any]
 ID = "0199a000-0000-7000-8000-000000000000"
-WITH_BODY = [
-    ("POST", "/api/intent"),
-    ("POST", f"/api/intent/{ID}/cancel"),
-    ("POST", f"/api/execution/{ID}/cancel"),
-    ("POST", "/api/session"),
-    ("POST", f"/api/session/{ID}/upgrade"),
-    ("POST", "/api/artifact/resolve"),
-    ("POST", "/api/workflow"),
-    ("POST", "/api/workflow/validate"),
-    ("PUT", f"/api/workflow/{ID}"),
-    ("POST", f"/api/workflow/{ID}/validate"),
-    ("POST", f"/api/workflow/{ID}/run"),
-]
+WITH_BODY = [pytest.param(endpoint, id=name) for name, endpoint in endpoints(PublicApi) if endpoint.has_body]
 WITH_ID = [
     ("GET", "/api/intent/{}"),
     ("POST", "/api/intent/{}/cancel"),
@@ -47,11 +40,18 @@ VISIT: dict[str, Any] = {"realm": "browser", "intent": "visit", "parameters": {"
 
 @pytest.fixture(scope="module")
 def resident(standing_house: House) -> tuple[TenantId, str]:
-    """Somebody who stays for all these tests: none of them leaves anything behind."""
+    """Somebody who may go everywhere and stays for all these tests: none of them leaves anything behind."""
 
     async def move_in() -> tuple[TenantId, str]:
         visitor = await register(standing_house)
         await visitor.http.aclose()
+        connection = await asyncpg.connect(standing_house.database.superuser_dsn)
+        await connection.execute(
+            "UPDATE experience.users SET operator = true FROM experience.memberships m "
+            "WHERE m.user_id = users.user_id AND m.tenant_id = $1",
+            visitor.tenant_id,
+        )
+        await connection.close()
         return visitor.tenant_id, visitor.token
 
     return asyncio.run(move_in())
@@ -62,6 +62,15 @@ async def ada(house: House, resident: tuple[TenantId, str]) -> AsyncIterator[Vis
     tenant_id, token = resident
     async with house.visit(token) as http:
         yield Visitor(http, tenant_id, token)
+
+
+def path_of(endpoint: AnyEndpoint) -> str:
+    return endpoint.path.format(**dict.fromkeys(endpoint.path_fields, ID))
+
+
+async def send(ada: Visitor, endpoint: AnyEndpoint, content: bytes, kind: str = "application/json") -> httpx.Response:
+    headers = {"content-type": kind}
+    return await ada.http.request(endpoint.method, path_of(endpoint), content=content, headers=headers)
 
 
 def check(answer: Any, status: int, code: str) -> dict[str, Any]:
@@ -75,7 +84,7 @@ def check(answer: Any, status: int, code: str) -> dict[str, Any]:
     return problem
 
 
-@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+@pytest.mark.parametrize("endpoint", WITH_BODY)
 @pytest.mark.parametrize(
     ("content", "status", "code"),
     [
@@ -92,24 +101,21 @@ def check(answer: Any, status: int, code: str) -> dict[str, Any]:
     ids=["cut", "nan", "not utf-8", "lone surrogate", "deep", "list", "string", "null", "unknown field"],
 )
 async def test_bodies_that_are_none(
-    ada: Visitor, method: str, path: str, content: bytes, status: int, code: str
+    ada: Visitor, endpoint: AnyEndpoint, content: bytes, status: int, code: str
 ) -> None:
-    answer = await ada.http.request(method, path, content=content, headers={"content-type": "application/json"})
-    check(answer, status, code)
+    check(await send(ada, endpoint, content), status, code)
 
 
-@pytest.mark.parametrize(("method", "path"), WITH_BODY)
-async def test_other_content_types(ada: Visitor, method: str, path: str) -> None:
+@pytest.mark.parametrize("endpoint", WITH_BODY)
+async def test_other_content_types(ada: Visitor, endpoint: AnyEndpoint) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
-        answer = await ada.http.request(method, path, content=b"{}", headers={"content-type": kind})
-        check(answer, 415, "unsupported_media_type")
+        check(await send(ada, endpoint, b"{}", kind), 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize(("method", "path"), WITH_BODY)
-async def test_ten_megabytes(ada: Visitor, method: str, path: str) -> None:
-    content = json.dumps({"name": "x" * 10_000_000})
-    answer = await ada.http.request(method, path, content=content, headers={"content-type": "application/json"})
-    check(answer, 413, "too_large")
+@pytest.mark.parametrize("endpoint", WITH_BODY)
+async def test_ten_megabytes(ada: Visitor, endpoint: AnyEndpoint) -> None:
+    content = json.dumps({"name": "x" * max(10_000_000, endpoint.body_limit)}).encode()
+    check(await send(ada, endpoint, content), 413, "too_large")
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_ID)
@@ -120,14 +126,15 @@ async def test_ids_that_are_none_and_ids_of_nothing(ada: Visitor, method: str, p
     check(await ada.http.request(method, path.format("%00", tenant=ada.tenant_id)), 422, "invalid")
 
 
-@pytest.mark.parametrize(("method", "path"), [*WITH_BODY, *WITH_ID])
+SHUT = [(endpoint.method, path_of(endpoint)) for _, endpoint in endpoints(PublicApi) if endpoint.scope is not None]
+
+
+@pytest.mark.parametrize(("method", "path"), SHUT)
 async def test_nothing_without_credentials(house: House, method: str, path: str) -> None:
-    open_to_all = (method, path) == ("POST", "/api/session")
     async with house.visit() as stranger:
-        answer = await stranger.request(method, path.format(ID, tenant=ID))
-    if not open_to_all:
-        check(answer, 401, "unauthenticated")
-        assert answer.headers["www-authenticate"]
+        answer = await stranger.request(method, path)
+    check(answer, 401, "unauthenticated")
+    assert answer.headers["www-authenticate"]
 
 
 @pytest.mark.parametrize(
