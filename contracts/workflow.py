@@ -228,6 +228,26 @@ class WorkflowRef(Contract):
     workflow_id: WorkflowId
 
 
+TextFormat = Literal["json", "yaml"]
+MAX_TEXT_LENGTH = 4 * 1_048_576
+
+
+class ExportWorkflow(Contract):
+    """Asks for a workflow's latest document as a file."""
+
+    workflow_id: WorkflowId
+    format: TextFormat = "json"
+
+
+class ImportWorkflow(Contract):
+    """A document as text, to store as version 1 of a new workflow."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH)]
+    """YAML without aliases and tags; plain scalars mean what they mean in JSON, and anything else is text."""
+    format: TextFormat | None = None
+    """By default guessed: what begins with a brace is JSON."""
+
+
 class ReadWorkflow(Contract):
     workflow_id: WorkflowId
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None

@@ -32,6 +32,8 @@ from contracts.model import Nothing, Page
 from contracts.workflow import (
     CreateWorkflow,
     DeleteWorkflow,
+    ExportWorkflow,
+    ImportWorkflow,
     ListWorkflows,
     NodeTypes,
     ReadWorkflow,
@@ -62,7 +64,14 @@ class IntentApi:
         summary="Submit an intent. Stored before the answer: it runs exactly once, even if Runtime is away.",
         scope=Scope.EXECUTION_WRITE,
         tag="intent",
-        errors=(Code.IDEMPOTENCY_MISMATCH, Code.NOT_FOUND, Code.WORKFLOW_INVALID, Code.FORBIDDEN, Code.CONFLICT),
+        errors=(
+            Code.IDEMPOTENCY_MISMATCH,
+            Code.NOT_FOUND,
+            Code.WORKFLOW_INVALID,
+            Code.HOST_REFUSED,
+            Code.FORBIDDEN,
+            Code.CONFLICT,
+        ),
         idempotent=True,
     )
     get_catalogue = Endpoint(
@@ -323,6 +332,29 @@ class WorkflowApi:
         scope=Scope.WORKFLOW_READ,
         tag="workflow",
         errors=(Code.NOT_FOUND,),
+    )
+    export_workflow: Endpoint[ExportWorkflow, Blob] = Endpoint(
+        method="GET",
+        path="/api/workflow/{workflow_id}/export",
+        request=ExportWorkflow,
+        result=Blob,  # type: ignore[type-abstract]  # the protocol is the type of the answer
+        summary="The latest document as a JSON or YAML file, which import takes.",
+        scope=Scope.WORKFLOW_READ,
+        tag="workflow",
+        errors=(Code.NOT_FOUND,),
+        media_type="application/octet-stream",
+    )
+    import_workflow = Endpoint(
+        method="POST",
+        path="/api/workflow/import",
+        request=ImportWorkflow,
+        result=Workflow,
+        status=201,
+        summary="Store a JSON or YAML document as a new workflow; drafts may be invalid, as with create.",
+        scope=Scope.WORKFLOW_WRITE,
+        tag="workflow",
+        errors=(Code.MALFORMED, Code.LIMIT_REACHED, Code.FORBIDDEN),
+        body_limit=2 * WORKFLOW_LIMIT,  # quoted as a JSON string, a text grows
     )
     run_workflow = Endpoint(
         method="POST",

@@ -9,7 +9,6 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import quote
 from uuid import UUID
 
 from contracts.api.runtime import RuntimeApi
@@ -33,6 +32,7 @@ from experience.audit import Clock
 from experience.auth.guard import require
 from experience.auth.keyring import Keyring
 from experience.auth.principal import Principal, caller_of
+from experience.gateway.filename import name_file
 from experience.runtime_calls import RuntimeCalls, TenantClient
 
 LINK_AUDIENCE = "stagedoor-artifact"
@@ -160,10 +160,8 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 def _protection(artifact: Artifact) -> dict[str, str]:
     place = "inline" if artifact.media_type in INLINE_TYPES else "attachment"
-    # RFC 6266 and 8187: a plain name for the old, the real one for everybody else
-    names = f"filename=\"{_plain(artifact.name)}\"; filename*=UTF-8''{quote(artifact.name, safe='')}"
     return {
-        "content-disposition": f"{place}; {names}",
+        "content-disposition": f"{place}; {name_file(artifact.name)}",
         "x-content-type-options": "nosniff",
         "content-security-policy": "sandbox; default-src 'none'",
         "cross-origin-resource-policy": "same-origin",
@@ -172,7 +170,3 @@ def _protection(artifact: Artifact) -> dict[str, str]:
         "cache-control": "private, max-age=3600, immutable",
         "etag": f'"{artifact.sha256}"',
     }
-
-
-def _plain(name: str) -> str:
-    return "".join(char if char.isascii() and char.isprintable() and char not in '"\\/;%' else "_" for char in name)

@@ -1,16 +1,20 @@
 """`/api/workflow` and `/api/node-types`: Runtime's, forwarded as they are; running one is an intent."""
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from contracts.api.work import WorkflowApi
-from contracts.declare import NOTHING
+from contracts.declare import NOTHING, Blob
 from contracts.identity import AuditAct
 from contracts.model import Nothing, Page, WorkflowId
-from contracts.wiring.server import Call, Server
+from contracts.wiring.server import Call, Download, Server
 from contracts.workflow import (
     CreateWorkflow,
     DeleteWorkflow,
+    ExportWorkflow,
+    ImportWorkflow,
     ListWorkflows,
     NodeTypes,
     ReadWorkflow,
@@ -24,6 +28,8 @@ from contracts.workflow import (
 )
 from experience.audit import Audit
 from experience.auth.principal import Principal, actor_of, caller_of
+from experience.gateway.document_text import read_document, write_document
+from experience.gateway.filename import name_file
 from experience.runtime_calls import NOBODY, RuntimeCalls, TenantClient
 from experience.store.db import TenantDatabase
 
@@ -54,6 +60,8 @@ class Workflows:
         server.on(WorkflowApi.delete_workflow, self.delete_workflow)
         server.on(WorkflowApi.list_versions, self.list_versions)
         server.on(WorkflowApi.validate_workflow, self.validate_workflow)
+        server.on(WorkflowApi.export_workflow, self.export_workflow)
+        server.on(WorkflowApi.import_workflow, self.import_workflow)
 
     async def get_node_types(self, call: Call[Caller], _: Nothing) -> NodeTypes:
         """`GET /api/node-types`."""
@@ -101,6 +109,22 @@ class Workflows:
         """`POST /api/workflow/{id}/validate`."""
         return await self._client(call).validate_workflow(request)
 
+    async def export_workflow(self, call: Call[Caller], request: ExportWorkflow) -> Blob:
+        """`GET /api/workflow/{id}/export`."""
+        stored = await self._client(call).get_workflow(ReadWorkflow(workflow_id=request.workflow_id))
+        # in a thread: writing or reading a large document as YAML takes seconds
+        content = (await asyncio.to_thread(write_document, stored.document, request.format)).encode()
+        headers = {
+            "content-disposition": f"attachment; {name_file(f'{stored.name}.{request.format}')}",
+            "x-content-type-options": "nosniff",
+            "cache-control": "no-store",
+        }
+        return Download(f"application/{request.format}", _send(content), len(content), headers=headers)
+
+    async def import_workflow(self, call: Call[Caller], request: ImportWorkflow) -> Workflow:
+        """`POST /api/workflow/import`."""
+        return await self.create_workflow(call, await asyncio.to_thread(read_document, request.text, request.format))
+
     async def _note(self, call: Call[Caller], act: AuditAct, workflow_id: WorkflowId, **detail: int) -> None:
         caller = caller_of(call)
         async with self.tenants.transaction(caller.tenant_id) as session:
@@ -109,6 +133,10 @@ class Workflows:
     def _client(self, call: Call[Caller]) -> TenantClient:
         caller = caller_of(call)
         return self.runtime.speak_for(caller.tenant_id, caller.user_id, call.request_id)
+
+
+async def _send(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 def _tagged(call: Call[Caller], workflow: Workflow) -> Workflow:
