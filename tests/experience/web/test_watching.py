@@ -66,6 +66,13 @@ async def test_nodes_light_up_as_they_run(page: Page, house: Playhouse, story: S
     await expect(page).to_have_title("Completed · Demo: buy a ghost light · Stagedoor")
 
 
+async def test_the_list_follows_the_node_that_runs(page: Page, house: Playhouse) -> None:
+    story = purchase(repeat(PICTURE), until=12)
+    house.stories = [story]
+    await watch(page, story)
+    await expect(page.get_by_role("tabpanel").get_by_role("button", name=PURCHASE[12])).to_be_in_viewport(ratio=1)
+
+
 async def test_a_restarted_server_is_found_again_and_nothing_is_told_twice(
     page: Page, house: Playhouse, story: Story
 ) -> None:

@@ -64,8 +64,8 @@ function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void 
 function bringIntoView(row: HTMLElement): void {
   const panel = row.closest<HTMLElement>("[role=tabpanel]");
   if (!panel || panel.matches(":hover, :focus-within")) return;
-  const middle = row.offsetTop - panel.offsetTop - panel.clientHeight / 2;
-  panel.scrollTo({ top: middle, behavior: "smooth" });
+  const below = row.getBoundingClientRect().top - panel.getBoundingClientRect().top;
+  panel.scrollBy({ top: below - panel.clientHeight / 2, behavior: "smooth" });
 }
 
 function Took({ node }: { node: NodeView }) {

@@ -21,6 +21,7 @@ Object.defineProperties(HTMLElement.prototype, {
   offsetHeight: { get: () => 60 },
 });
 Element.prototype.scrollTo = () => {};
+Element.prototype.scrollBy = () => {};
 window.scrollTo = () => {};
 
 /** What only jsdom says: it knows neither <search> nor sizes. */

@@ -11,6 +11,7 @@ const MOST_LETTERS = 20_000;
 export function Value({ value }: { value: unknown }) {
   const rows = asRows(value);
   if (rows) return <Table rows={rows} />;
+  if (isFile(value)) return <StoredFile file={value} />;
   if (isRecord(value) && Object.keys(value).length)
     return (
       <dl className="value-list">
@@ -26,6 +27,23 @@ export function Value({ value }: { value: unknown }) {
     );
   if (typeof value === "string") return <span className="value-text">{shorten(value)}</span>;
   return <code className="value-text">{shorten(JSON.stringify(value, null, 2) ?? "")}</code>;
+}
+
+type FileValue = { artifact_id: string; name: string; media_type: string };
+
+function isFile(value: unknown): value is FileValue {
+  return isRecord(value) && ["artifact_id", "name", "media_type"].every((key) => typeof value[key] === "string");
+}
+
+/** A stored file that a node handed out: a picture is shown small, anything else by its name. */
+function StoredFile({ file }: { file: FileValue }) {
+  const address = `/api/artifact/${encodeURIComponent(file.artifact_id)}`;
+  return (
+    <a className="value-file" href={address} download={file.name}>
+      {file.media_type.startsWith("image/") && <img src={address} alt="" loading="lazy" />}
+      <span>{file.name}</span>
+    </a>
+  );
 }
 
 function Table({ rows }: { rows: readonly Row[] }) {
