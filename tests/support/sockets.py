@@ -38,6 +38,18 @@ class Served:
         """What SIGTERM does."""
         self.server.should_exit = True
 
+    def cut(self) -> None:
+        """Reset every open connection."""
+        for connection in list(self.server.server_state.connections):
+            connection.transport.abort()
+
+    async def kill(self) -> None:
+        """What SIGKILL looks like to the others: nothing is said, and nothing comes in any more."""
+        self.terminate()
+        while not self.finished.done():
+            self.cut()  # again and again: those accepted in the last moment are told nothing by uvicorn either
+            await asyncio.sleep(0.01)
+
 
 @asynccontextmanager
 async def serve(app: ASGIApp, port: int = 0, **settings: Any) -> AsyncIterator[Served]:

@@ -150,10 +150,7 @@ async def test_a_killed_runtime_that_comes_back_goes_on_where_it_was() -> None:
         await until_connected(subscriber)
         subscriber.subscribe(TENANT, log.execution_id, 0, ear)
         await ear.until(lambda heard: heard.seqs == [1])
-        for connection in served.server.server_state.connections:
-            connection.transport.abort()  # what SIGKILL looks like from here
-        served.terminate()
-        await served.finished
+        await served.kill()
         store.append(log, line(log, "meanwhile"))
         await asyncio.sleep(0.1)
         assert ear.seqs == [1]

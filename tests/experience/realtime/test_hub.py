@@ -112,16 +112,12 @@ async def test_runtime_dying_and_coming_back_is_not_noticed() -> None:
     ):
         await read_frame(client)
         assert await read_seqs(client, until=1) == [1]
-        for connection in list(runtime.server.server_state.connections):
-            connection.transport.abort()
-        runtime.terminate()
-        await runtime.finished
+        await runtime.kill()
         store.append(log, line(log, "while away"))
         await asyncio.sleep(0.3)
         async with serve_runtime(store, runtime.port, channel=False) as polled:
             assert await read_seqs(client, until=2) == [2]
-            polled.terminate()
-            await polled.finished
+            await polled.kill()
         store.append(log, line(log, "away again"))
         async with serve_runtime(store, runtime.port):
             assert await read_seqs(client, until=3) == [3]
@@ -205,8 +201,7 @@ async def test_under_kills_and_stalls_each_client_sees_each_event_once_and_in_or
             store.append(log, line(log, f"{number}" + "x" * 3_000))
             await asyncio.sleep(0.003)
             if number % 40 == 20:
-                for connection in list(runtime.server.server_state.connections):
-                    connection.transport.abort()
+                runtime.cut()
         finish(store, log)
 
     async with serve_runtime(store) as runtime, front(runtime) as running, asyncio.TaskGroup() as tasks:

@@ -132,8 +132,7 @@ async def test_writers_replicas_and_lost_wake_ups_lose_and_repeat_nothing(runtim
         for _ in range(3):
             await asyncio.sleep(0.2)
             await behind.cut_listeners()
-            for connection in list(behind.served.server.server_state.connections):
-                connection.transport.abort()
+            behind.served.cut()
 
     async with backstage(runtime_database) as behind, front(behind.served) as one, front(behind.served) as two:
         lease = await behind.begin()
