@@ -70,7 +70,7 @@ def ensure_passwords(folder: Path) -> list[str]:
     if not superuser.exists():
         write_whole(superuser, secrets.token_hex(PASSWORD_BYTES).encode(), EVERYONES)
         made.append("superuser")
-    passwords = {}
+    passwords: dict[str, str] = {}
     for volume, roles in ROLES.items():
         pgpass = folder / volume / "pgpass"
         if not pgpass.exists():
