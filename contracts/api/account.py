@@ -188,7 +188,7 @@ class SessionApi:
         summary="Start a session. Without credentials it is an anonymous one, if this installation welcomes guests.",
         scope=None,
         tag="session",
-        errors=(Code.FORBIDDEN, Code.RATE_LIMITED),
+        errors=(Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.RATE_LIMITED),
     )
     get_session = Endpoint(
         method="GET",

@@ -24,7 +24,7 @@ from tests.support.front import PASSWORD, write_keys
 from tests.support.postgres import Database, Postgres
 
 ADMIN = "root@main.test"
-START_S = 30
+START_S = 90
 FORWARDED = "198.51.100.77"
 
 

@@ -130,8 +130,16 @@ async def test_the_answer_names_the_protocol_and_never_the_ticket_unless_nothing
         assert client.subprotocol == chosen
 
 
-async def test_a_token_in_the_query_reaches_no_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_token_in_the_query_reaches_no_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.DEBUG)
+    # another test of this process may have configured logging, which drops uvicorn's own line
+    uvicorn = logging.getLogger("uvicorn.error")
+    for name, value in (("filters", []), ("disabled", False), ("propagate", True), ("level", logging.NOTSET)):
+        monkeypatch.setattr(uvicorn, name, value)
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+    uvicorn.manager._clear_cache()  # type: ignore[attr-defined]  # levels are remembered
     logging.getLogger("websockets.client").setLevel(logging.WARNING)
     async with serve_echo() as served, open_socket(served.ws(f"/echo/{ID}?after=1&token=s3cr3t")) as client:
         assert (await read_frame(client))["caller"] == "s3cr3t"
