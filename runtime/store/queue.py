@@ -1,6 +1,6 @@
 """The queue of admitted executions: a small port, and PgQueuer behind it.
 
-What PgQueuer leaves to us (each found by experiment, see ADR "The queue is PgQueuer"):
+What PgQueuer leaves to us (each found by experiment, see docs/adr/0004):
 - its UPDATEs never NOTIFY, so DEQUEUE_TIMEOUT_S bounds how late a handed back entry starts again;
 - it finishes entries by id alone: a worker that lost its lease would delete the entry that another one holds now, so
   `_FencedQueries` lets only the holder write;
