@@ -82,11 +82,11 @@ class Driver:
                 with _temporary_files_in(self._folder.path):
                     async with asyncio.timeout(_START_S):
                         self._playwright = await async_playwright().start()
-            except (TimeoutError, Error) as error:
+            except Exception as error:  # Playwright raises a bare one for a driver that ends at once
                 raise BrowserFailure(
                     FailureCode.BROWSER_CRASHED,
                     f"Playwright's driver did not start: {error}",
-                    "Check that the machine has memory and processes left.",
+                    "Check that the machine has memory and processes left; in a container, that it has libatomic1.",
                     retryable=True,
                 ) from error
         return self._playwright

@@ -176,6 +176,16 @@ async def test_a_killed_driver_is_started_again(small: Pool, site: Site) -> None
         assert await again.read_title() == "Home"
 
 
+async def test_a_driver_that_can_not_start_is_a_failure_of_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", "/bin/false")
+    async with Pool(PoolOptions(scratch_dir=tmp_path)) as pool, pool.lease(tenant(), execution()) as lease:
+        with pytest.raises(BrowserFailure) as caught:
+            await lease.open_page("a")
+    assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
+
+
 async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     async with small.lease(tenant(), execution()) as lease:
         chromium = await browser_of(lease)
