@@ -21,6 +21,7 @@ from contracts.frames import Close
 from contracts.model import Nothing
 
 GENERATED = Path(__file__).parent.parent / "generated"
+_ANY_MEDIA = "*/*"
 _REF = "#/components/schemas/{model}"
 _ALWAYS = (Code.INTERNAL, Code.TIMEOUT, Code.UNAVAILABLE)
 _SECURITY = {
@@ -140,12 +141,12 @@ def _request_body(endpoint: Endpoint[Any, Any], schema: dict[str, Any], names: l
 def _responses(endpoint: Endpoint[Any, Any], refs: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": endpoint.summary}
     if endpoint.is_download:
-        answer["content"] = {endpoint.media_type: {}}
+        answer["content"] = {_ANY_MEDIA: {}}  # as the stored blob has it
     elif endpoint.result is not Nothing:
         answer["content"] = {"application/json": {"schema": refs[(endpoint.result, "serialization")]}}
     responses = {str(endpoint.status): answer}
     if endpoint.is_download:
-        responses["206"] = {"description": "The asked-for range.", "content": {endpoint.media_type: {}}}
+        responses["206"] = {"description": "The asked-for range.", "content": {_ANY_MEDIA: {}}}
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys((*_refusals(endpoint), *endpoint.errors, *_ALWAYS)):
         by_status.setdefault(code.status, []).append(code.value)
