@@ -101,8 +101,18 @@ class ReconnectingDriver(Driver):
         ):
             with attempt:
                 async with self._lock:
-                    return await run(await self._connected())
+                    return await self._run_once(run)
         raise AssertionError("tenacity returns or raises")
+
+    async def _run_once(self, run: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[ResultT]]) -> ResultT:
+        connection = await self._connected()
+        try:
+            return await run(connection)
+        except asyncpg.InternalClientError:
+            # a backend that was terminated in the middle of an answer leaves asyncpg's protocol stuck, but not closed
+            connection.terminate()
+            self._connection = None
+            raise
 
     async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
         if self._connection is None or self._connection.is_closed():
@@ -117,4 +127,4 @@ class ReconnectingDriver(Driver):
 
 
 def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, DatabaseAway) or is_away(error)
+    return isinstance(error, (DatabaseAway, asyncpg.InternalClientError)) or is_away(error)
