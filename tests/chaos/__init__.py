@@ -1,0 +1,1 @@
+"""The stack broken on purpose: real processes, real faults, and after each the promises checked one by one."""
