@@ -26,7 +26,7 @@ from contracts.wiring.uvicorn_socket import uvicorn_settings
 from runtime.api.artifacts import ArtifactHandlers
 from runtime.api.executions import ExecutionHandlers
 from runtime.api.gate import Gate, identify
-from runtime.api.health import Check, Meter, make_routes
+from runtime.api.health import Check, make_routes
 from runtime.api.realms import RealmHandlers
 from runtime.api.streams import EventStreams, make_guard
 from runtime.api.tenants import TenantHandlers
@@ -35,6 +35,7 @@ from runtime.artifacts import ArtifactFolder
 from runtime.browser.hosts import AllowedHosts
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.catalogue import Catalogue, list_realms
+from runtime.figures import tell_browsers, tell_ground, tell_house
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow
 from runtime.nodes.browser import act, read, walk
@@ -86,7 +87,7 @@ class Ground:
 
 def lay_ground(settings: Settings) -> Ground:
     """Build what everything stands on."""
-    return Ground(
+    made = Ground(
         settings=settings,
         db=Database(settings.database_url),
         system=SystemDatabase(settings.system_database_url),
@@ -96,6 +97,8 @@ def lay_ground(settings: Settings) -> Ground:
         catalogue=Catalogue(NODES),
         telemetry=Telemetry(),
     )
+    tell_ground(made.telemetry, made.db, made.system, made.wakeups)
+    return made
 
 
 def create_api(ground: Ground, public_key: Path) -> Starlette:
@@ -146,13 +149,18 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
         stack.push_async_callback(ground.close)
         key = settings.internal_public_key_file
         api = create_api(ground, key) if serves and key else create_health(ground)
-        worker = make_worker(ground, await stack.enter_async_context(open_pool(settings))) if works else None
+        worker = None
+        if works:
+            pool = await stack.enter_async_context(open_pool(settings))
+            tell_browsers(ground.telemetry, pool)
+            worker = make_worker(ground, pool)
         server = _Server(configure_server(api, settings))
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(ground.wakeups.run())]
             if serves:
-                upkeep = Upkeep(ground.system, ground.queue)
-                beside.append(group.create_task(Housekeeping(upkeep, ground.folder, ground.telemetry).keep()))
+                house = Housekeeping(Upkeep(ground.system, ground.queue), ground.folder)
+                tell_house(ground.telemetry, house)
+                beside.append(group.create_task(house.keep()))
             serving = group.create_task(server.serve())
             working = group.create_task(worker.work()) if worker else None
             await _wait_for_the_end(serving, working)
@@ -221,4 +229,4 @@ async def _wait_for_the_end(*tasks: "asyncio.Task[None] | None") -> None:
 def _build(routes: list[BaseRoute], ground: Ground, *inner: Middleware) -> Starlette:
     checks: Mapping[str, Check] = {"database": ground.db.ping}
     health = make_routes(checks, ground.telemetry)
-    return build_app([*health, *routes], middleware=[Middleware(Meter, telemetry=ground.telemetry), *inner])
+    return build_app([*health, *routes], middleware=inner, meter=ground.telemetry)

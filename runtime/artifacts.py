@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +31,14 @@ class ArtifactStoreFailure(Exception):  # noqa: N818 — a failure is what it is
         self.code = code
         self.message = message
         self.hint = hint
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk that artifacts lie on, in bytes."""
+
+    size: int
+    free: int
 
 
 class ArtifactFolder:
@@ -78,6 +87,14 @@ class ArtifactFolder:
     async def discard(self, path: str) -> None:
         """Remove one file whose row was never written."""
         await asyncio.to_thread(self._resolve(path).unlink, missing_ok=True)
+
+    async def measure(self) -> Disk | None:
+        """How full its disk is; None where that can't be told."""
+        try:
+            usage = await asyncio.to_thread(shutil.disk_usage, self._root)
+        except OSError:
+            return None
+        return Disk(usage.total, usage.free)
 
     def _resolve(self, path: str) -> Path:
         """Paths come from our own rows; one that leads out of the folder is a fault, not a file."""

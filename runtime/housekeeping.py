@@ -7,10 +7,9 @@ from typing import Final
 
 import structlog
 
-from runtime.artifacts import ArtifactFolder
+from runtime.artifacts import ArtifactFolder, Disk
 from runtime.store.db import DatabaseAway
-from runtime.store.upkeep import BATCH, Upkeep
-from runtime.telemetry import Telemetry
+from runtime.store.upkeep import BATCH, Figures, Upkeep
 
 log = structlog.get_logger()
 
@@ -22,10 +21,12 @@ MEASURE_S: Final = 5.0
 class Housekeeping:
     """Any number of processes may keep house at once."""
 
-    def __init__(self, upkeep: Upkeep, folder: ArtifactFolder, telemetry: Telemetry) -> None:
+    def __init__(self, upkeep: Upkeep, folder: ArtifactFolder) -> None:
         self._upkeep = upkeep
         self._folder = folder
-        self._telemetry = telemetry
+        self.figures: Figures | None = None
+        """What was counted last; None while nobody knows."""
+        self.disk: Disk | None = None
 
     async def keep(self) -> None:
         """Go on until cancelled; a round that fails is logged, and the next one comes."""
@@ -45,10 +46,12 @@ class Housekeeping:
                 return
 
     async def _measure(self) -> None:
-        figures = await self._upkeep.measure_queue()
-        self._telemetry.queue_depth.set(figures.queued)
-        self._telemetry.queue_picked.set(figures.picked)
-        self._telemetry.queue_lag.set(figures.lag_s)
+        self.disk = await self._folder.measure()
+        try:
+            self.figures = await self._upkeep.measure()
+        except BaseException:
+            self.figures = None  # rather no figure than an old one
+            raise
 
 
 async def _repeat(name: str, every_s: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -65,6 +65,8 @@ class Worker:
                 stack.callback(self._resources.telemetry.leases.dec)
                 verdict = await self._play(claimed)
             log.info("run left", epoch=claimed.lease.epoch, verdict=verdict.name.lower())
+            if verdict is Verdict.FENCED:
+                self._resources.telemetry.count_fenced()
             if verdict is Verdict.HANDED_BACK:
                 raise HandBack
 

@@ -24,7 +24,7 @@ from contracts.errors import ApiError, Code
 from contracts.frames import Close
 from contracts.model import Contract
 from contracts.wiring.outlet import PEER_AWAY, Outlet, close_reason
-from contracts.wiring.server import Envelope, problem_response
+from contracts.wiring.server import CLOSE_CODE, Envelope, problem_response
 
 log = structlog.get_logger()
 
@@ -49,7 +49,11 @@ class Keepalive:
 
 
 class Gone(Exception):  # noqa: N818 — not an error: clients leave
-    """The peer is away; nothing more can be sent or read."""
+    """The peer is away; nothing more can be sent or read. `code` is how it closed, 1006 where it did not."""
+
+    def __init__(self, code: int = 1006) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,7 +93,7 @@ class Socket(Generic[CallerT]):
         """
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
-            raise Gone
+            raise Gone(message.get("code") or 1005)
         text: str | None = message.get("text")
         if text is None:
             raise ApiError(Code.MALFORMED, "Frames are JSON texts, not binary.")
@@ -211,31 +215,36 @@ class _Entry:
             if self._keepalive is not None:
                 scope["extensions"][_KEEPALIVE] = self._keepalive
             await _accept(opening, send)
-            await self._serve(caller, opened, receive, send)
+            scope["state"][CLOSE_CODE] = await self._serve(caller, opened, receive, send)
 
     async def _refuse(self, error: ApiError, opening: Opening, scope: Scope, receive: Receive, send: Send) -> None:
         if self._private or error.code is Code.CROSS_SITE:
             await problem_response(opening.request_id, error)(scope, receive, send)
             return
         await _accept(opening, send)
-        await _close(send, close_for(error.code), error.detail)
+        close = close_for(error.code)
+        scope["state"][CLOSE_CODE] = int(close)
+        await _close(send, close, error.detail)
 
-    async def _serve(self, caller: Any, opened: Contract, receive: Receive, send: Send) -> None:
+    async def _serve(self, caller: Any, opened: Contract, receive: Receive, send: Send) -> int:
+        """Returns how it was closed: by us, otherwise by the peer."""
+        code = int(Close.INTERNAL)
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._handle(Socket(caller, tasks, receive, send), opened)
+                code = await self._handle(Socket(caller, tasks, receive, send), opened)
                 raise _Over  # noqa: TRY301 — see _Over
         except* _Over:
             pass
         except* Exception:
             log.exception("a socket's task failed", channel=self._channel.path)
             await _close(send, Close.INTERNAL)
+        return code
 
-    async def _handle(self, socket: Socket[Any], opened: Contract) -> None:
+    async def _handle(self, socket: Socket[Any], opened: Contract) -> int:
         try:
             await self._handler(socket, opened)
-        except Gone:
-            return
+        except Gone as gone:
+            return socket.outlet.code or gone.code
         except ApiError as error:
             socket.outlet.close(close_for(error.code), error.detail)
         except Exception:
@@ -244,6 +253,7 @@ class _Entry:
         else:
             socket.outlet.close(Close.DONE)
         await socket.outlet.settle(_CLOSE_S)
+        return socket.outlet.code or int(Close.INTERNAL)
 
 
 def _plain_route(channel: Channel[Any, Any, Any]) -> Route:

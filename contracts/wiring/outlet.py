@@ -30,7 +30,7 @@ class Outlet:
     through, the outlet is `busy` until then, and calls `ready` afterwards.
     """
 
-    __slots__ = ("_closing", "_finishing", "_send", "_tasks", "busy", "closed", "ready")
+    __slots__ = ("_closing", "_finishing", "_send", "_tasks", "busy", "closed", "code", "ready")
 
     def __init__(self, send: Send, tasks: asyncio.TaskGroup) -> None:
         self._send = send
@@ -40,6 +40,8 @@ class Outlet:
         self.busy = False
         self.closed = False
         """Nothing can be sent any more: closed by us, or the peer is away."""
+        self.code: int | None = None
+        """With what we closed it."""
         self.ready: Callable[[], None] | None = None
 
     def write(self, text: str) -> None:
@@ -51,7 +53,8 @@ class Outlet:
         if self.closed:
             return
         self.closed = True
-        message = {"type": "websocket.close", "code": int(close), "reason": close_reason(close, detail)}
+        self.code = int(close)
+        message = {"type": "websocket.close", "code": self.code, "reason": close_reason(close, detail)}
         if self.busy:
             self._closing = message
         else:

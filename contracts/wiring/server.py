@@ -9,10 +9,10 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import structlog
 from starlette.applications import Starlette
@@ -29,6 +29,7 @@ from contracts.declare import Endpoint, endpoints
 from contracts.errors import ApiError, Code, Problem
 from contracts.model import Contract
 from contracts.wiring.parsing import Parser
+from contracts.wiring.tracing import HEADER, in_trace
 
 log = structlog.get_logger()
 
@@ -98,6 +99,19 @@ class Download:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
+
+class Meter(Protocol):
+    """Is told of everything that was answered. `route` is the template that is served, never the path that came."""
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """An answer has begun, so many seconds after its request."""
+
+    def count_closed(self, route: str, code: int) -> None:
+        """A WebSocket is over, also one that was let in only to hear why not."""
+
+
+UNROUTED = "unrouted"
+"""The route of what nobody serves, and of what was refused before anybody looked."""
 
 Guard = Callable[[Envelope, Endpoint[Any, Any]], Awaitable[CallerT]]
 Handler = Callable[[Call[CallerT], ReqT], Awaitable[ResT]]
@@ -177,12 +191,13 @@ def build_app(
     *,
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
     middleware: Sequence[Middleware] = (),
+    meter: Meter | None = None,
 ) -> Starlette:
     """An application whose every answer, also for unknown paths and methods, is typed and carries a request id."""
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Entrance), *middleware],
+        middleware=[Middleware(Entrance, meter=meter), *middleware],
         exception_handlers={HTTPException: _answer_http_exception, Exception: _answer_unexpected},
     )
     app.router.redirect_slashes = False  # a path has one spelling; a redirected POST loses its body
@@ -223,42 +238,71 @@ def problem_response(request_id: str, error: ApiError) -> Response:
 
 
 class Entrance:
-    """The first thing a request meets: drops forgeable headers, gives a request id, writes the access log."""
+    """The first thing a request meets: drops forgeable headers, gives request id and trace, writes the access log."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, meter: Meter | None = None) -> None:
         self._app = app
+        self._meter = meter
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """ASGI. No coroutine of its own: one more would be kept for as long as a socket is open."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         scope["headers"] = [pair for pair in scope["headers"] if not _is_forgeable(pair[0])]
         sent = Headers(scope=scope).get("x-request-id", "")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid7())
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {})["request_id"] = sent if _REQUEST_ID.fullmatch(sent) else str(uuid7())
+        return (self._answer if scope["type"] == "http" else self._converse)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
+        began = time.perf_counter()
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                MutableHeaders(scope=message)["x-request-id"] = scope["state"]["request_id"]
+                if self._meter is not None:
+                    self._meter.count_request(scope["method"], _name_route(scope), status, time.perf_counter() - began)
             await send(message)
 
-        began = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with in_trace(Headers(scope=scope).get(HEADER)), _bind(scope):
             try:
-                await self._app(scope, receive, send_marked if scope["type"] == "http" else send)
+                await self._app(scope, receive, send_marked)
             finally:
                 # the path only: queries may hold tokens
-                log.info(
-                    "request" if scope["type"] == "http" else "socket closed",
-                    method=scope.get("method", "WS"),
-                    path=scope["path"],
-                    status=status or None,
-                    ms=round((time.perf_counter() - began) * 1_000, 1),
-                )
+                path, ms = scope["path"], _milliseconds(began)
+                log.info("request", method=scope["method"], path=path, status=status or None, ms=ms)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        with in_trace(Headers(scope=scope).get(HEADER)), _bind(scope):
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                code = scope["state"].get(CLOSE_CODE)
+                if code is not None and self._meter is not None:
+                    self._meter.count_closed(_name_route(scope), code)
+                log.info("socket closed", method="WS", path=scope["path"], code=code, ms=_milliseconds(began))
+
+
+CLOSE_CODE = "close_code"
+"""Where in a scope's state wiring/channel.py leaves how a WebSocket ended."""
+
+
+def _bind(scope: Scope) -> AbstractContextManager[None]:
+    # the caller's fields are filled in further on, and go with the request
+    known = {"request_id": scope["state"]["request_id"], "tenant_id": None, "user_id": None}
+    return structlog.contextvars.bound_contextvars(**known)
+
+
+def _name_route(scope: Scope) -> str:
+    route: str = getattr(scope.get("route"), "path", UNROUTED)  # Starlette's router leaves it behind
+    return route
+
+
+def _milliseconds(began: float) -> float:
+    return round((time.perf_counter() - began) * 1_000, 1)
 
 
 def _is_forgeable(name: bytes) -> bool:

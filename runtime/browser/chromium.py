@@ -50,6 +50,15 @@ _TELLING = re.compile(
 _log = structlog.get_logger(__name__)
 
 
+@dataclass
+class Tally:
+    """What has happened to the browsers of one worker so far."""
+
+    launched: int = 0
+    crashed: int = 0
+    """Ended without being asked to, or answered no more."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """All that starting a Chromium needs."""
@@ -60,6 +69,7 @@ class Launch:
     dead_port: int
     on_driver_lost: Callable[[], None]
     """Called when the browser finds that nobody drives it any more."""
+    tally: Tally
 
 
 class Chromium:
@@ -114,7 +124,18 @@ class Chromium:
         except (TimeoutError, Error) as error:
             end_browser(record)
             raise _explain_no_start(launch.executable, error) from error
+        launch.tally.launched += 1
         return cls(browser, launch, mark)
+
+    @property
+    def contexts(self) -> int:
+        """Contexts that are open, the parked one with them."""
+        return len(self._pages)
+
+    @property
+    def has_parked(self) -> bool:
+        """Whether the next page stands ready."""
+        return self._parked is not None
 
     @property
     def pid(self) -> int | None:
@@ -147,6 +168,7 @@ class Chromium:
         """Take note that it crashed or was cut off, and end what is left of it."""
         if self.alive:
             _log.warning("browser lost", pid=self.pid, contexts=self.opened)
+            self._launch.tally.crashed += 1
         self.alive = False
         for page in self._pages:
             page.lose(explain_crash(page.url))
@@ -180,6 +202,7 @@ class Chromium:
                 context.on("page", lambda page: _close_surplus(context, page))
                 inner = await context.new_page()
         except (TimeoutError, Error) as error:
+            self._launch.tally.crashed += self.alive
             await self.close()  # a browser that can't open a page opens none any more
             raise explain_crash("") from error
         page = Page(inner, context, self._launch.hosts, self._launch.on_driver_lost)

@@ -11,7 +11,7 @@ import structlog
 from playwright.async_api import Error, Playwright, async_playwright
 
 from contracts.execution import FailureCode
-from runtime.browser.chromium import Chromium, Launch
+from runtime.browser.chromium import Chromium, Launch, Tally
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.find import find_chromium
 from runtime.browser.hosts import AllowedHosts
@@ -32,6 +32,7 @@ class Driver:
         self._dead_port = dead_port
         self._playwright: Playwright | None = None
         self._started: set[Chromium] = set()
+        self.tally = Tally()
 
     async def launch(self) -> Chromium:
         """Start a Chromium. Raises BrowserFailure: browser_missing, browser_crashed (retryable)."""
@@ -56,7 +57,7 @@ class Driver:
     async def _launch(self) -> Chromium:
         playwright = await self._start()
         executable = find_chromium(self._browser_path, Path(playwright.chromium.executable_path))
-        launch = Launch(executable, self._folder, self._hosts, self._dead_port, self._on_lost)
+        launch = Launch(executable, self._folder, self._hosts, self._dead_port, self._on_lost, self.tally)
         chromium = await Chromium.start(playwright, launch, uuid4().hex)
         self._started = {chromium, *(one for one in self._started if one.alive)}
         return chromium

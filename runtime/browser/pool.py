@@ -50,6 +50,22 @@ class PoolOptions:
     """Contexts after which a Chromium is replaced."""
     max_memory: int = 2 * 1_073_741_824
     """Bytes above which a Chromium is replaced."""
+    measure_s: float = 30.0
+    """Between two looks at what they hold."""
+
+
+@dataclass(frozen=True)
+class PoolFigures:
+    """How a worker's browsers stand."""
+
+    browsers: int
+    contexts: int
+    parked: int
+    """Pages that stand ready."""
+    memory: int
+    """Bytes that all of them held when that was last measured."""
+    launched: int
+    crashed: int
 
 
 class Lease:
@@ -119,6 +135,7 @@ class Pool:
         self._retired: set[Chromium] = set()
         """No longer given out; each ends when its last lease does."""
         self._spare: Chromium | None = None
+        self._memory = 0
 
     async def __aenter__(self) -> Self:
         """End what a killed worker left behind, and get ready."""
@@ -134,6 +151,7 @@ class Pool:
         if os.geteuid() == 0:
             _log.warning("browsers run without Chromium's own sandbox, because this process is root")
         self._run(self._fill_spare())
+        self._run(self._keep_measuring())
         return self
 
     async def __aexit__(
@@ -146,6 +164,19 @@ class Pool:
             await self._stack.__aexit__(kind, error, trace)
         else:  # and would wrap anything else in a group, which is no business of the pool's
             await self._stack.__aexit__(None, None, None)
+
+    @property
+    def figures(self) -> PoolFigures:
+        """How things stand, for who scrapes."""
+        browsers = self._running
+        return PoolFigures(
+            browsers=len(browsers),
+            contexts=sum(one.contexts for one in browsers),
+            parked=sum(one.has_parked for one in browsers),
+            memory=self._memory,
+            launched=self._driver.tally.launched,
+            crashed=self._driver.tally.crashed,
+        )
 
     @property
     def hosts(self) -> AllowedHosts:
@@ -246,15 +277,32 @@ class Pool:
         await self._spare.park_page()
 
     async def _close_all(self) -> None:
-        spare = [self._spare] if self._spare is not None else []
         async with asyncio.TaskGroup() as tasks:
-            for chromium in {*self._warm.values(), *self._retired, *spare}:
+            for chromium in self._known:
                 tasks.create_task(chromium.close())
+
+    async def _keep_measuring(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.measure_s)
+            self._memory = await asyncio.to_thread(_measure_all, self._running)
+
+    @property
+    def _known(self) -> set[Chromium]:
+        spare = [self._spare] if self._spare is not None else []
+        return {*self._warm.values(), *self._retired, *spare}
+
+    @property
+    def _running(self) -> set[Chromium]:
+        return {one for one in self._known if one.alive}
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _measure_all(browsers: set[Chromium]) -> int:
+    return sum(one.measure_memory() for one in browsers)
 
 
 @contextmanager

@@ -99,8 +99,8 @@ class StepTracker:
     ) -> None:
         step = end_step(self._open.pop(node_id), status, draft.now, outputs=outputs, failure=failure, spent=spent)
         draft.note_step(step)
-        if step.duration_ms is not None:
-            self._telemetry.count_step(step.node_type, status, step.duration_ms / 1_000)
+        seconds = None if step.duration_ms is None else step.duration_ms / 1_000
+        self._telemetry.count_step(step.node_type, status, seconds, failure.code if failure else None)
 
     def _make_store(self, node_id: str | None, draft: Draft) -> Callable[[str, bytes], Awaitable[Artifact]]:
         async def store(name: str, data: bytes) -> Artifact:

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from contracts.errors import ApiError, Code
@@ -45,6 +46,7 @@ class TenantSession(AsyncSession):
     """A transaction that sees the rows of one tenant."""
 
     tenant_id: TenantId
+    events_appended: int = 0
 
 
 class SystemSession(AsyncSession):
@@ -59,6 +61,8 @@ class Database:
 
     def __init__(self, dsn: str, *, size: int = 8) -> None:
         self._engine = _make_engine(dsn, "stagedoor-runtime", size)
+        self.events_appended = 0
+        """To any log, by transactions of this process that were committed."""
 
     @asynccontextmanager
     async def read(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
@@ -83,6 +87,12 @@ class Database:
             session.tenant_id = tenant_id
             await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
             yield session
+        self.events_appended += session.events_appended
+
+    @property
+    def connections_in_use(self) -> int:
+        """Of its pool."""
+        return count_in_use(self._engine)
 
     async def ping(self) -> None:
         """Return when the database answers.
@@ -114,9 +124,20 @@ class SystemDatabase:
         async with _transaction(self._engine, SystemSession) as session:
             yield session
 
+    @property
+    def connections_in_use(self) -> int:
+        """Of its pool."""
+        return count_in_use(self._engine)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+def count_in_use(engine: AsyncEngine) -> int:
+    """Connections of a pool that somebody has now."""
+    pool = engine.pool
+    return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
 
 async def connect(
@@ -171,6 +192,7 @@ def _make_engine(dsn: str, name: str, size: int) -> AsyncEngine:
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
+        hide_parameters=True,  # an error's message goes into the log, and parameters are what people typed
         pool_pre_ping=True,  # after a restart of PostgreSQL every pooled connection is dead
         json_serializer=lambda value: to_json(value).decode(),
         json_deserializer=from_json,

@@ -117,6 +117,7 @@ async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int)
     first = head_seq - len(drafts) + 1
     rows = [_row(session.tenant_id, draft, first + place) for place, draft in enumerate(drafts)]
     await session.exec(insert(EventRow), params=rows)
+    session.events_appended += len(rows)
     await wake_readers(session, drafts[0].execution_id)
 
 

@@ -1,11 +1,12 @@
 """Work across tenants that nobody waits for: what fell out of the queue goes back in, what is old goes away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
+from contracts.execution import ExecutionStatus
 from contracts.model import TenantId
 from runtime.store.admission import admit_waiting, lock_tenant
 from runtime.store.db import SystemDatabase
@@ -27,6 +28,17 @@ class Pruned:
     queue_lines: int
     folders: Sequence[str]
     """Artifact folders that nothing refers to any more."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How much there is to do, over all tenants."""
+
+    queue: QueueFigures
+    open: Mapping[str, int]
+    """Executions that have not ended, by status; every such status is there."""
+    not_admitted: int
+    """Pending ones that their tenant's limit keeps out of the queue."""
 
 
 class Upkeep:
@@ -68,16 +80,28 @@ class Upkeep:
             folders=sorted({folder for row in rows for folder in row.folders}),
         )
 
-    async def measure_queue(self) -> QueueFigures:
-        """How full the queue is."""
+    async def measure(self) -> Figures:
+        """Count what is open."""
         async with self._system.write() as session:
-            return await self._queue.measure(session)
+            queue = await self._queue.measure(session)
+            rows = (await (await session.connection()).execute(_OPEN)).all()
+        return Figures(
+            queue=queue,
+            open={status.value: 0 for status in ExecutionStatus if not status.final}
+            | {row.status: row.number for row in rows},
+            not_admitted=sum(row.not_admitted for row in rows),
+        )
 
 
 _ADMITTED = text(f"""
     SELECT tenant_id, execution_id FROM {SCHEMA}.executions
     WHERE status IN ('pending', 'running') AND admitted_at < now() - interval '30 seconds'
 """)  # noqa: S608 — constants
+_OPEN = text(f"""
+    SELECT status, count(*) AS number,
+           count(*) FILTER (WHERE status = 'pending' AND admitted_at IS NULL) AS not_admitted
+    FROM {SCHEMA}.executions WHERE status IN ('pending', 'running', 'paused', 'waiting') GROUP BY status
+""")  # noqa: S608
 _WAITING = text(f"""
     SELECT DISTINCT tenant_id FROM {SCHEMA}.executions
     WHERE status = 'pending' AND admitted_at IS NULL

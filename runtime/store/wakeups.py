@@ -62,6 +62,11 @@ class Wakeups:
         self._listening = False
 
     @property
+    def listening(self) -> bool:
+        """Whether wake-ups come; while they don't, readers look by themselves."""
+        return self._listening
+
+    @property
     def poll_s(self) -> float:
         """How long a reader may sleep without a wake-up; jittered, so that readers don't look all at once."""
         return (POLL_S if self._listening else BLIND_POLL_S) * random.uniform(0.8, 1.2)  # noqa: S311 — jitter

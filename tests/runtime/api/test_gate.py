@@ -79,7 +79,7 @@ async def test_health_needs_no_token(http: httpx.AsyncClient, ground: Ground) ->
     assert (await http.get("/health")).json() == {"status": "ok", "checks": {}}
     ready = await http.get("/ready")
     assert (ready.status_code, ready.json()) == (200, {"status": "ok", "checks": {"database": "ok"}})
-    ground.telemetry.queue_depth.set(7)
+    ground.telemetry.leases.inc()
     figures = (await http.get("/metrics")).text
-    assert "queue_depth 7.0" in figures
-    assert 'http_requests_total{method="GET",status="200"} 2.0' in figures
+    assert "worker_leases 1.0" in figures
+    assert 'http_requests_total{method="GET",route="/health",status="200"} 1.0' in figures

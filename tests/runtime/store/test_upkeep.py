@@ -23,7 +23,6 @@ from runtime.store.states import IllegalMove, check_execution_move
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
 from runtime.store.workflows import Draft, Workflows
-from runtime.telemetry import Telemetry
 from tests.runtime.made import make_execution
 from tests.support.postgres import Database
 
@@ -68,7 +67,7 @@ async def test_what_fell_out_of_the_queue_goes_back_in_once(place: Place) -> Non
     for _ in range(2):
         await place.upkeep.reconcile()
     assert await place.queued() == {lost.execution_id, there.execution_id}
-    assert (await place.upkeep.measure_queue()).queued == 2
+    assert (await place.upkeep.measure()).queue.queued == 2
 
 
 async def test_ended_and_waiting_ones_stay_out(place: Place) -> None:
@@ -111,7 +110,7 @@ async def test_old_executions_go_with_their_files_and_young_ones_stay(place: Pla
             id=new.execution_id,
         )
     running = await place.executions.submit(place.tenant_id, make_execution())
-    await Housekeeping(place.upkeep, folder, Telemetry()).prune()
+    await Housekeeping(place.upkeep, folder).prune()
     async with place.system.write() as session:
         rows = await (await session.connection()).execute(text("SELECT name FROM runtime.artifacts"))
         assert [row.name for row in rows] == ["2"]
@@ -137,7 +136,7 @@ async def test_files_that_no_row_tells_of_go_with_their_execution(place: Place) 
         await end_days_ago(place, days, new)
         # the worker died before it recorded this one
         await ArtifactWriter(folder, place.tenant_id, new.execution_id).put("a", ArtifactKind.FILE, "x", "x/y", b"x")
-    await Housekeeping(place.upkeep, folder, Telemetry()).prune()
+    await Housekeeping(place.upkeep, folder).prune()
     left = {str(path.relative_to(place.folder)) for path in (place.folder / str(place.tenant_id)).iterdir()}
     assert left == {f"{place.tenant_id}/{new.execution_id}" for new in (kept, last)}
     assert set(await Tenants(place.db, place.system, place.queue).delete(place.tenant_id)) == left

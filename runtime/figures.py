@@ -1,0 +1,60 @@
+"""What the parts of a process tell of themselves whenever somebody scrapes: each figure is kept where it is made."""
+
+from collections.abc import Callable
+
+from runtime.browser.pool import Pool
+from runtime.housekeeping import Housekeeping
+from runtime.store.db import Database, SystemDatabase
+from runtime.store.upkeep import Figures
+from runtime.store.wakeups import Wakeups
+from runtime.telemetry import Telemetry
+
+
+def tell_ground(telemetry: Telemetry, db: Database, system: SystemDatabase, wakeups: Wakeups) -> None:
+    """What every process of Runtime has."""
+    telemetry.gauge(
+        "database_connections_in_use",
+        "Connections of each pool that somebody has now.",
+        lambda: {"app": db.connections_in_use, "system": system.connections_in_use},
+        "pool",
+    )
+    telemetry.count("events_appended", "Events recorded by this process, in any log.", lambda: db.events_appended)
+    telemetry.gauge("wakeups_listening", "1 while wake-ups come; 0 while readers poll.", lambda: wakeups.listening)
+
+
+def tell_browsers(telemetry: Telemetry, pool: Pool) -> None:
+    """What a worker has besides."""
+    telemetry.gauge("browser_processes", "Chromiums that run.", lambda: pool.figures.browsers)
+    telemetry.gauge("browser_contexts", "Contexts open in them.", lambda: pool.figures.contexts)
+    telemetry.gauge("browser_parked_pages", "Pages that stand ready for the next lease.", lambda: pool.figures.parked)
+    telemetry.gauge("browser_memory_bytes", "What all of them hold (PSS), now and then.", lambda: pool.figures.memory)
+    telemetry.count("browser_launches", "Chromiums started.", lambda: pool.figures.launched)
+    telemetry.count("browser_crashes", "Chromiums that ended unasked.", lambda: pool.figures.crashed)
+
+
+def tell_house(telemetry: Telemetry, house: Housekeeping) -> None:
+    """What those who keep house know of all tenants. Every replica tells the same: take the maximum, not the sum."""
+
+    def known(read: Callable[[Figures], float]) -> Callable[[], float | None]:
+        return lambda: None if house.figures is None else read(house.figures)
+
+    telemetry.gauge("queue_depth", "Executions that wait for a worker.", known(lambda found: found.queue.queued))
+    telemetry.gauge("queue_picked", "Executions that a worker holds.", known(lambda found: found.queue.picked))
+    telemetry.gauge(
+        "queue_lag_seconds", "Age of the oldest that could start now.", known(lambda found: found.queue.lag_s)
+    )
+    telemetry.gauge(
+        "executions_not_admitted",
+        "Pending executions that wait for a place of their tenant's.",
+        known(lambda found: found.not_admitted),
+    )
+    telemetry.gauge(
+        "executions_open",
+        "Executions that have not ended.",
+        lambda: None if house.figures is None else house.figures.open,
+        "status",
+    )
+    telemetry.gauge(
+        "artifact_disk_bytes", "Size of the artifacts' disk.", lambda: house.disk.size if house.disk else None
+    )
+    telemetry.gauge("artifact_disk_free_bytes", "What is left of it.", lambda: house.disk.free if house.disk else None)
