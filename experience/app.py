@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 from starlette.applications import Starlette
@@ -48,6 +49,7 @@ from experience.settings import Settings
 from experience.sign_in import SignIn
 from experience.store.db import SystemDatabase, TenantDatabase
 from experience.store.readiness import is_behind
+from experience.telemetry import Telemetry
 
 _STREAMS = "streams"
 """Request id of what is asked of Runtime for everybody who watches."""
@@ -80,6 +82,7 @@ class Ground:
     cookie: LoginCookie
     identities: Identities
     guard: Guard
+    telemetry: Telemetry
 
     async def close(self) -> None:
         """Let go of connections and threads."""
@@ -114,6 +117,9 @@ def lay_ground(
         audit=audit,
         clock=clock,
     )
+    throttle = Throttle(system, clock)
+    telemetry = Telemetry()
+    telemetry.tell_doors(tenants, system, throttle)
     return Ground(
         settings=settings,
         clock=clock,
@@ -124,10 +130,11 @@ def lay_ground(
         audit=audit,
         keyring=keyring,
         hasher=hasher or PasswordHasher(),
-        throttle=Throttle(system, clock),
+        throttle=throttle,
         cookie=cookie,
         identities=identities,
         guard=guard,
+        telemetry=telemetry,
     )
 
 
@@ -137,7 +144,9 @@ def create_app(ground: Ground) -> Starlette:
     channels: Channels[Principal] = Channels(PublicApi, ground.guard.admit)
     work = serve_identity(server, ground) | serve_work(server, channels, ground)
     routes = [*server.routes(), *channels.routes(), *health(ground), *page_routes(ground.settings.web_dir)]
-    return build_app(routes, lifespan=live(ground, work))
+    if ground.settings.metrics_port:
+        work["metrics"] = partial(ground.telemetry.serve, ground.settings)
+    return build_app(routes, lifespan=live(ground, work), meter=ground.telemetry)
 
 
 def serve_identity(server: Server[Caller], ground: Ground) -> Work:
@@ -182,6 +191,7 @@ def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Gr
     """Sessions, intents and what Runtime makes of them, asked for or watched."""
     g = ground
     outbox = Outbox(g.tenants, g.system, g.runtime, g.clock)
+    g.telemetry.tell_outbox(outbox)
     catalogue = Catalogue(g.runtime, g.system, g.clock)
     sessions = Sessions(
         guests_welcome=g.settings.guests,
@@ -209,7 +219,8 @@ def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Gr
     Workflows(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     Artifacts(runtime=g.runtime, links=Links(g.keyring, g.clock, g.settings.public_url)).serve(server)
     watching = serve_streams(channels, ground, intents, executions)
-    return {"outbox": outbox.run, "catalogue": catalogue.run, "sessions": sessions.run} | watching
+    delivering: Work = {"outbox": outbox.run, "outbox depth": outbox.measure}
+    return delivering | {"catalogue": catalogue.run, "sessions": sessions.run} | watching
 
 
 def serve_streams(channels: Channels[Principal], ground: Ground, intents: Intents, executions: Executions) -> Work:
@@ -236,6 +247,7 @@ def serve_streams(channels: Channels[Principal], ground: Ground, intents: Intent
         guide_keepalive=Keepalive(settings.guide_ping_interval_s, settings.guide_ping_timeout_s),
     )
     streams.serve(channels)
+    ground.telemetry.tell_streams(streams, subscriber)
     return {"channel to runtime": subscriber.run, "pings": streams.run}
 
 

@@ -18,7 +18,15 @@ from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId
 from experience.audit import Clock
 from experience.runtime_calls import AWAY, RuntimeCalls
 from experience.store.db import SystemDatabase, TenantDatabase, TenantSession
-from experience.store.intents import claim_due, mark_cancel_delivered, mark_delivered, mark_refused, postpone
+from experience.store.intents import (
+    OutboxDepth,
+    claim_due,
+    mark_cancel_delivered,
+    mark_delivered,
+    mark_refused,
+    measure_outbox,
+    postpone,
+)
 from experience.store.tables import IntentRow
 
 INLINE_S = 2.0
@@ -29,6 +37,7 @@ _DELIVERY_S = 5.0
 _LEASE = timedelta(seconds=15)
 _BATCH = 32
 _POLL_S = 1.0
+_MEASURE_S = 5.0
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 15.0
 
@@ -71,6 +80,10 @@ class Outbox:
         self._runtime = runtime
         self._clock = clock
         self._woken = asyncio.Event()
+        self.outcomes = {kind.__name__.lower(): 0 for kind in (Delivered, Refused, Undelivered)}
+        """Attempts of this process to hand something over, by how they ended."""
+        self.depth: OutboxDepth | None = None
+        """What waits in the outbox of the installation; None while nobody knows."""
 
     def wake(self) -> None:
         """There is something to deliver."""
@@ -78,6 +91,11 @@ class Outbox:
 
     async def hand_over(self, row: IntentRow, request_id: str, *, timeout_s: float = INLINE_S) -> Outcome:
         """Tell Runtime what it does not know of an intent: that it exists or, when it knows, that it shall end."""
+        outcome = await self._tell(row, request_id, timeout_s)
+        self.outcomes[type(outcome).__name__.lower()] += 1
+        return outcome
+
+    async def _tell(self, row: IntentRow, request_id: str, timeout_s: float) -> Outcome:
         user_id = UserId(row.user_id) if row.user_id else None
         client = self._runtime.speak_for(TenantId(row.tenant_id), user_id, request_id, timeout_s=timeout_s)
         try:
@@ -117,6 +135,19 @@ class Outbox:
                 more = False
             if not more:
                 await self._rest()
+
+    async def measure(self) -> None:
+        """Count what waits, now and then, for ever."""
+        while True:
+            self.depth = await self._look()
+            await asyncio.sleep(_MEASURE_S)
+
+    async def _look(self) -> OutboxDepth | None:
+        try:
+            async with self._system.transaction() as session:
+                return await measure_outbox(session, now=self._clock())
+        except ApiError:
+            return None  # and the database's own absence is seen elsewhere
 
     async def _rest(self) -> None:
         # polling, too: another process may have died over its work, and a time to try again may have come

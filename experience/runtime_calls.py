@@ -14,6 +14,7 @@ from contracts.model import Contract, TenantId, UserId
 from contracts.wiring.client import Downloaded, HeaderSource, RuntimeClient
 from contracts.wiring.internal import InternalSigner
 from contracts.wiring.shared import SharedCalls
+from contracts.wiring.tracing import trace_headers
 
 ReqT = TypeVar("ReqT", bound=Contract)
 ResT = TypeVar("ResT")
@@ -52,7 +53,7 @@ class RuntimeCalls:
 
         def headers() -> dict[str, str]:
             token = self._signer.token(tenant_id=tenant_id, user_id=user_id, request_id=request_id)
-            return {"authorization": f"Bearer {token}", "x-request-id": request_id}
+            return {"authorization": f"Bearer {token}", "x-request-id": request_id, **trace_headers()}
 
         return headers
 

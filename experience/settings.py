@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     guide_ping_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 20
     """Of the API guide's stream; with the timeout, of the WebSocket protocol's own ping."""
     guide_ping_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60
+    metrics_host: str = "127.0.0.1"
+    """Where `/metrics` is served: an address that the open internet does not reach."""
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """0: nowhere."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 5
     """Longest time a stopping process waits for what is under way."""
 

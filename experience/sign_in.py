@@ -23,6 +23,7 @@ from contracts.identity import (
     TenantLimits,
 )
 from contracts.model import LoginId, Nothing, TenantId, UserId
+from contracts.wiring.logging import bind_caller
 from contracts.wiring.server import Call, Server
 from experience.audit import Actor, Audit, Clock
 from experience.auth.access import ACCESS_LIFETIME, Stolen, rotate, sign_access_token
@@ -88,6 +89,7 @@ class SignIn:
         if known is not None and request.invitation is not None:
             attempt = await self.throttle.begin_sign_in(request.email, call.address)
             if not await self.hasher.verify(known.password_hash, request.password):
+                self.throttle.note_failure()
                 detail = "This address is registered already, and the password is not its password."
                 raise ApiError(Code.FORBIDDEN, detail, "Join with the password you have.")
             return await self._join(call, request, known, attempt)
@@ -161,6 +163,7 @@ class SignIn:
             user = await find_by_email(session, request.email)
         fits = await self.hasher.verify(None if user is None else user.password_hash, request.password)
         if user is None or not fits:
+            self.throttle.note_failure()
             await self._note_refusal(call, user)
             hint = "Check both; after a few wrong attempts each next one has to wait a little."
             raise ApiError(Code.UNAUTHENTICATED, "Address and password don't fit together.", hint)
@@ -238,6 +241,7 @@ class SignIn:
         raise ApiError(Code.UNAUTHENTICATED, detail, "Make a new one, or sign in with your password.")
 
     async def _grant(self, session: SystemSession, call: Call[Caller], place: _Place, transport: str) -> Grant:
+        bind_caller(place.tenant.tenant_id, place.user.user_id)
         now = self.clock()
         secret = mint() if transport == "cookie" else mint(REFRESH)
         login = LoginRow(

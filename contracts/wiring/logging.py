@@ -17,7 +17,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from contracts.wiring.tracing import current_trace
 
 _SECRETS = re.compile(
-    r"(?P<kept>[?&;](?:token|ticket|code|password|secret|signature)=|\bBearer\s+|://[^/\s:@\"]+:|stagedoor=)"
+    r"(?P<kept>[?&;](?:token|ticket|code|password|secret|signature)=|\bBearer\s+|stagedoor=|://[^/\s:@\"]+:(?=[^/\s@\"]+@))"
     r"[^&\s\"'\\@,;)]+"
     r"|\b(?:rt|ss|iv|ln|tk)_[A-Za-z0-9_-]{32,}"
     r"|\bsd_[0-9a-f]{32}\.[A-Za-z0-9_-]+"

@@ -98,6 +98,13 @@ class Subscriber:
         self._told = asyncio.Event()
         self._down = asyncio.Event()
         self._down.set()
+        self.connections = 0
+        """Times that the channel has come up."""
+
+    @property
+    def subscriptions(self) -> int:
+        """How many logs are heard now."""
+        return len(self._subscriptions)
 
     @property
     def connected(self) -> bool:
@@ -165,6 +172,7 @@ class Subscriber:
             self._outbox = deque(_subscribe(one) for one in self._subscriptions.values())
             self._told.set()
             self._down.clear()
+            self.connections += 1
             log.info("channel to Runtime is up", subscriptions=len(self._subscriptions))
             tasks.create_task(self._speak(connection))
             tasks.create_task(self._hear(connection))

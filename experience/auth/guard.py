@@ -13,6 +13,7 @@ from contracts.declare import Channel, Endpoint, endpoints
 from contracts.errors import ApiError, Code
 from contracts.identity import AuditAct, Scope
 from contracts.wiring.channel import Opening
+from contracts.wiring.logging import bind_caller
 from contracts.wiring.server import Envelope
 from experience.audit import Actor, Audit, Clock
 from experience.auth.cookies import LoginCookie
@@ -92,6 +93,7 @@ class Guard:
         else:
             detail = "This socket needs a login cookie, an Authorization header or a ticket."
             raise ApiError(Code.UNAUTHENTICATED, detail)
+        bind_caller(principal.tenant_id, principal.user_id)
         if channel.scope is not None:
             require(principal, channel.scope)
         return principal
@@ -106,13 +108,17 @@ class Guard:
         if credential is None:
             return None
         try:
-            return await self._identities.identify(credential, address=envelope.address, request_id=envelope.request_id)
+            principal = await self._identities.identify(
+                credential, address=envelope.address, request_id=envelope.request_id
+            )
         except ApiError as error:
             stale = error.code is Code.UNAUTHENTICATED and endpoint.scope is None
             # a browser sends its cookie with everything: where no login is needed, an ended one is no reason to refuse
             if stale and (credential.kind == "cookie" or endpoint.path in _ENTRANCES):
                 return None
             raise
+        bind_caller(principal.tenant_id, principal.user_id)
+        return principal
 
     async def _refuse_cross_site(self, envelope: Envelope, principal: Principal | None) -> None:
         if self._origins.allow_write(envelope.method, envelope.headers):

@@ -67,6 +67,14 @@ class Throttle:
     def __init__(self, system: SystemDatabase, clock: Clock) -> None:
         self._system = system
         self._clock = clock
+        self.refused = 0
+        """Attempts of all kinds that were made to wait."""
+        self.failed = 0
+        """Passwords, tokens and codes that were wrong."""
+
+    def note_failure(self) -> None:
+        """Something shown was wrong; what follows from that has been counted already."""
+        self.failed += 1
 
     async def begin_sign_in(self, email: str, address: str) -> Attempt:
         """Count an attempt at an account; raises ApiError(RATE_LIMITED) when it comes too soon."""
@@ -92,6 +100,7 @@ class Throttle:
 
     async def count_failure(self, address: str) -> None:
         """Count a wrong token or code from an address; raises ApiError(RATE_LIMITED) when there were too many."""
+        self.failed += 1
         await self._count({f"address:{_place(address)}": ADDRESS})
 
     async def count_registration(self, address: str) -> None:
@@ -108,6 +117,7 @@ class Throttle:
             rows = await lock_counters(session, list(limits), now)
             wait = max((row.blocked_until - now).total_seconds() for row in rows.values())
             if wait > 0:
+                self.refused += 1
                 raise _too_soon(wait)
             for name, row in rows.items():
                 await save_counter(session, _one_more(row, limits[name], now))

@@ -46,6 +46,8 @@ class Ports:
     web: int
     experience: int
     runtime: int
+    metrics: int
+    """Of Experience; Runtime's figures are on its own port, which nobody outside reaches either."""
     shop: int | None
 
     @property
@@ -128,6 +130,8 @@ class Plan:
         settings = {
             "HOST": LOOPBACK,
             "PORT": self.ports.experience,
+            "METRICS_HOST": LOOPBACK,
+            "METRICS_PORT": self.ports.metrics,
             "DATABASE_URL": self.cluster.dsn("experience_app"),
             "SYSTEM_DATABASE_URL": self.cluster.dsn("experience_system"),
             "MIGRATE_DATABASE_URL": self.cluster.dsn("experience_owner"),

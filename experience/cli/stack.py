@@ -157,12 +157,14 @@ def _migrate(plan: Plan, supervisor: Supervisor, console: Console) -> None:
 
 def _choose_ports(wish: Wish, data: DataDir, console: Console) -> Ports:
     web = _choose_web_port(wish.port, console)
-    experience, runtime, other = find_free_ports(3)
+    experience, runtime, metrics, other = find_free_ports(4)
     shop = data.read_ports().get("shop", other)
     if not is_free(shop):
         shop = other
     data.write_ports({"shop": shop})  # the same again, so that workflows made for the shop go on working
-    return Ports(web=web, experience=experience, runtime=runtime, shop=shop if wish.with_demo else None)
+    return Ports(
+        web=web, experience=experience, runtime=runtime, metrics=metrics, shop=shop if wish.with_demo else None
+    )
 
 
 def _choose_web_port(wanted: int | None, console: Console) -> int:

@@ -88,6 +88,10 @@ class Hub:
         self._runtime = runtime
         self._feeds: dict[tuple[TenantId, ExecutionId], Feed] = {}
         self._readers = asyncio.Semaphore(_LOG_READERS)
+        self.dropped = 0
+        """Times that a client was too slow for the tail and was sent to the log instead."""
+        self.reading_log = 0
+        """Clients that read the log now: slow ones, and those that have just come and are behind."""
 
     def join(self, tenant_id: TenantId, execution_id: ExecutionId, after: Seq) -> "Feed":
         """The feed of an execution; whoever is first decides where its tail begins. Leave it with `leave`."""
@@ -154,6 +158,11 @@ class Feed:
         except TimeoutError:
             return False
         return True
+
+    @property
+    def hub(self) -> Hub:
+        """Whose it is."""
+        return self._hub
 
     async def read_log(self, after: Seq) -> EventPage:
         """A page of the log itself; raises what Runtime answers."""

@@ -83,6 +83,10 @@ class Streams:
         self.check_s = check_s
         self.warn_s = warn_s
         self.wheel = Wheel(tick_s=min(0.25, ping_interval_s / 8))
+        self.open = {dialect.name: 0 for dialect in (NATIVE, GUIDE)}
+        """Sockets that are served now, by dialect."""
+        self.pings = 0
+        """Sent so far; the protocol's own are not counted."""
 
     def serve(self, channels: Channels[Principal]) -> None:
         """Bind the handlers."""
@@ -113,9 +117,11 @@ class Streams:
         self, socket: Socket[Principal], execution_id: ExecutionId, asked: Asked, dialect: Dialect, *, batch: bool
     ) -> None:
         feed = self.hub.join(socket.caller.tenant_id, execution_id, asked.after)
+        self.open[dialect.name] += 1
         try:
             await Stream(self, socket, feed, dialect, batch=batch).run(asked)
         finally:
+            self.open[dialect.name] -= 1
             self.hub.leave(feed)
 
 
@@ -285,6 +291,7 @@ class Stream:
                     return self._times.next_at
                 case Due.PING:
                     head: Seq = self._feed.tail.head
+                    self._owner.pings += 1
                     self._watcher.say(Aside.PING, self._dialect.say(Ping(ts=time.time(), seq=head)))
                 case Due.CHECK:
                     self._socket.tasks.create_task(self._check(warn=False))

@@ -51,6 +51,7 @@ class Watcher:
         "_aside",
         "_dialect",
         "_feed",
+        "_head",
         "_outlet",
         "_owed",
         "_place",
@@ -77,6 +78,8 @@ class Watcher:
         self._place = place
         self._dialect = dialect
         self._read_snapshot = read_snapshot
+        self._head = feed.tail.head
+        """Where the log stood when it came: to be behind that is no slowness."""
         self._aside: asyncio.Task[None] | None = None
         self._owed: dict[Aside, str] | None = None
         outlet.ready = self._go_on
@@ -141,10 +144,22 @@ class Watcher:
                 self._outlet.close(Close.DONE)
             case _:
                 work = self._catch_up if stands is Place.BEHIND else self._start_over
+                if stands is Place.BEHIND and self._place.cursor >= self._head:
+                    self._feed.hub.dropped += 1
                 self._aside = self._tasks.create_task(self._step_aside(work))
 
     async def _step_aside(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what takes time while the feed leaves this client alone."""
+        hub = self._feed.hub
+        hub.reading_log += 1
+        try:
+            await self._retry(work)
+        finally:
+            hub.reading_log -= 1
+        self._aside = None
+        self._go_on()
+
+    async def _retry(self, work: Callable[[], Awaitable[None]]) -> None:
         while not self._outlet.closed:
             try:
                 await work()
@@ -155,8 +170,6 @@ class Watcher:
             else:
                 break
             await asyncio.sleep(_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
-        self._aside = None
-        self._go_on()
 
     async def _catch_up(self) -> None:
         """Read the log until the tail holds what comes next; as fast as the client takes it, and no faster."""

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from contracts.errors import ApiError, Code
@@ -64,6 +65,12 @@ class _Door(Generic[SessionT]):
     def __init__(self, dsn: str, session_type: type[SessionT], *, pool_size: int = POOL_SIZE) -> None:
         self._engine = open_engine(dsn, pool_size=pool_size)
         self._session_type = session_type
+
+    @property
+    def connections_in_use(self) -> int:
+        """Of its pool."""
+        pool = self._engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     async def close(self) -> None:
         """Close the pool; transactions under way are waited for by their own blocks."""
@@ -134,7 +141,12 @@ def open_engine(dsn: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     url = make_url(dsn).set(drivername="postgresql+asyncpg")
     connect: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}
     return create_async_engine(
-        url, pool_size=pool_size, max_overflow=0, pool_timeout=POOL_TIMEOUT_S, connect_args=connect
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        connect_args=connect,
+        hide_parameters=True,  # an error's message goes into the log, and parameters are what people typed
     )
 
 

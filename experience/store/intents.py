@@ -6,15 +6,26 @@ the time passes and the row is anybody's again. Delivering twice does no harm, b
 its id; delivering never can't happen, because only a confirmed delivery takes the time away.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Update, case, update
+from sqlalchemy import Update, case, func, update
 from sqlmodel import col, select
 
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId
 from experience.store.db import SystemSession, TenantSession
 from experience.store.tables import IntentRow
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxDepth:
+    """What has not reached Runtime yet."""
+
+    submits: int
+    cancels: int
+    oldest_s: float
+    """Age of the oldest undelivered intent in seconds; 0 when there is none. A cancel has no age of its own."""
 
 
 async def add_intent(session: TenantSession, row: IntentRow) -> None:
@@ -149,6 +160,16 @@ async def claim_due(session: SystemSession, limit: int, *, now: datetime, until:
         .returning(IntentRow)
     )
     return list((await session.exec(claimed)).scalars().all())
+
+
+async def measure_outbox(session: SystemSession, *, now: datetime) -> OutboxDepth:
+    """How full the outbox of all tenants is."""
+    is_submit = col(IntentRow.status) == "pending"
+    oldest = func.coalesce(func.min(IntentRow.created_at).filter(is_submit), now)
+    counted = select(func.count().filter(is_submit), func.count().filter(~is_submit), oldest)
+    counted = counted.where(col(IntentRow.next_attempt_at).is_not(None))
+    submits, cancels, began = (await session.exec(counted)).one()
+    return OutboxDepth(submits=submits, cancels=cancels, oldest_s=max(0.0, (now - began).total_seconds()))
 
 
 async def hurry(session: SystemSession, tenant_id: TenantId, *, now: datetime) -> int:

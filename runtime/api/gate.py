@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from contracts.declare import Endpoint
 from contracts.errors import ApiError
 from contracts.wiring.internal import InternalCaller, InternalVerifier
+from contracts.wiring.logging import bind_caller
 from contracts.wiring.server import Envelope, problem_response
 
 OPEN_PATHS: Final = frozenset({"/health", "/ready", "/metrics"})
@@ -34,6 +35,7 @@ class Gate:
             await problem_response(scope["state"]["request_id"], error)(scope, receive, send)
             return
         _caller.set(caller)
+        bind_caller(caller.tenant_id, caller.user_id)
         await self._app(scope, receive, send)
 
 

@@ -27,7 +27,7 @@ def plan(tmp_path: Path) -> Plan:
     return Plan(
         data=data,
         cluster=cluster,
-        ports=Ports(web=8080, experience=1001, runtime=1002, shop=1003),
+        ports=Ports(web=8080, experience=1001, runtime=1002, metrics=1004, shop=1003),
         keys=data.ensure_keys(),
         admin=Admin("me@example.com", "open sesame"),
         environment=MINE,
@@ -48,6 +48,12 @@ def test_each_tier_gets_its_own_settings_and_no_other(plan: Plan) -> None:
 def test_what_the_stack_decides_stands_above_what_a_person_set(plan: Plan) -> None:
     _, experience = plan.plan_tiers()
     assert experience.environment["STAGEDOOR_EXPERIENCE_PORT"] == "1001"
+
+
+def test_figures_are_on_a_port_of_their_own_that_only_this_machine_reaches(plan: Plan) -> None:
+    _, experience = plan.plan_tiers()
+    assert experience.environment["STAGEDOOR_EXPERIENCE_METRICS_HOST"] == "127.0.0.1"
+    assert experience.environment["STAGEDOOR_EXPERIENCE_METRICS_PORT"] == "1004"
 
 
 def test_runtime_may_reach_the_shop_and_what_its_owner_adds(plan: Plan) -> None:
