@@ -119,7 +119,8 @@ def lay_ground(
     )
     throttle = Throttle(system, clock)
     telemetry = Telemetry()
-    telemetry.tell_doors(tenants, system, throttle)
+    telemetry.tell_pools(tenants, system)
+    telemetry.tell_entrances(throttle)
     return Ground(
         settings=settings,
         clock=clock,

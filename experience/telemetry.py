@@ -18,7 +18,6 @@ from experience.auth.throttle import Throttle
 from experience.outbox import Outbox
 from experience.realtime.socket import Streams
 from experience.settings import Settings
-from experience.store.db import SystemDatabase, TenantDatabase
 
 log = structlog.get_logger()
 
@@ -26,14 +25,8 @@ log = structlog.get_logger()
 class Telemetry(Metrics):
     """This process's registry; each part is told of it once, when the process is put together."""
 
-    def tell_doors(self, tenants: TenantDatabase, system: SystemDatabase, throttle: Throttle) -> None:
-        """The database, and who was kept out."""
-        self.gauge(
-            "database_connections_in_use",
-            "Connections of each pool that somebody has now.",
-            lambda: {"app": tenants.connections_in_use, "system": system.connections_in_use},
-            "pool",
-        )
+    def tell_entrances(self, throttle: Throttle) -> None:
+        """Who was kept out."""
         self.count("logins_refused", "Wrong passwords, tokens and codes at the entrances.", lambda: throttle.failed)
         self.count("logins_throttled", "Attempts at the entrances that were made to wait.", lambda: throttle.refused)
 

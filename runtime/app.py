@@ -97,7 +97,8 @@ def lay_ground(settings: Settings) -> Ground:
         catalogue=Catalogue(NODES),
         telemetry=Telemetry(),
     )
-    tell_ground(made.telemetry, made.db, made.system, made.wakeups)
+    made.telemetry.tell_pools(made.db, made.system)
+    tell_ground(made.telemetry, made.db, made.wakeups)
     return made
 
 

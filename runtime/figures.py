@@ -4,20 +4,14 @@ from collections.abc import Callable
 
 from runtime.browser.pool import Pool
 from runtime.housekeeping import Housekeeping
-from runtime.store.db import Database, SystemDatabase
+from runtime.store.db import Database
 from runtime.store.upkeep import Figures
 from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
 
 
-def tell_ground(telemetry: Telemetry, db: Database, system: SystemDatabase, wakeups: Wakeups) -> None:
+def tell_ground(telemetry: Telemetry, db: Database, wakeups: Wakeups) -> None:
     """What every process of Runtime has."""
-    telemetry.gauge(
-        "database_connections_in_use",
-        "Connections of each pool that somebody has now.",
-        lambda: {"app": db.connections_in_use, "system": system.connections_in_use},
-        "pool",
-    )
     telemetry.count("events_appended", "Events recorded by this process, in any log.", lambda: db.events_appended)
     telemetry.gauge("wakeups_listening", "1 while wake-ups come; 0 while readers poll.", lambda: wakeups.listening)
 

@@ -5,7 +5,7 @@ integers where it happens, and read when somebody scrapes: see the collectors of
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -27,6 +27,14 @@ _OTHER = "other"
 
 Reading = float | Mapping[str, float] | Mapping[tuple[str, ...], float] | None
 """A number, or one per label value; None while it is not known, which is no sample and not a zero."""
+
+
+class Pooled(Protocol):
+    """A door to the database. (Not the door itself: who counts it may not open it.)"""
+
+    @property
+    def connections_in_use(self) -> int:
+        """Connections that somebody has now."""
 
 
 class Metrics:
@@ -66,6 +74,15 @@ class Metrics:
     def count(self, name: str, text: str, read: Callable[[], Reading], *labels: str) -> None:
         """Ask `read` with every scrape for something that only grows; its name gets `_total`."""
         self.registry.register(_Read(CounterMetricFamily, name, text, labels, read))
+
+    def tell_pools(self, app: Pooled, system: Pooled) -> None:
+        """The database, by each of the tier's two roles."""
+        self.gauge(
+            "database_connections_in_use",
+            "Connections of each pool that somebody has now.",
+            lambda: {"app": app.connections_in_use, "system": system.connections_in_use},
+            "pool",
+        )
 
     def render(self) -> bytes:
         """Prometheus' text format, version 0.0.4."""
