@@ -41,7 +41,7 @@ class DataType(StrEnum):
     """A page handle; never cast to or from data."""
     CREDENTIAL = "CREDENTIAL"
     CONDITIONAL = "CONDITIONAL"
-    """Control: says which way a branch went; carries no data."""
+    """Control: says which way a branch went; carries no data. It ends in the `Execute Condition` of any node."""
     ANY = "ANY"
 
 
@@ -57,7 +57,9 @@ class Port(Contract):
     connectable: bool = True
     """Inputs only: whether an edge may end here."""
     mergeable: bool = False
-    """Inputs only: whether several edges may end here."""
+    """Inputs only: whether several edges may end here. Data gets all that is live, a page the first live one."""
+    unless: dict[str, list[str]] = {}
+    """Inputs only: not required after all while another input, by name, is typed as one of these values."""
     value_schema: JsonObject = {}
     """Inputs only: JSON Schema of a literal value, from which forms are made."""
 

@@ -8,7 +8,7 @@ SELECT, `Html` HTML, `FileRef` FILE, `PageRef` BROWSER_INSTANCE, `Condition` CON
 import json
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
@@ -73,7 +73,34 @@ class NoEdge:
 
 @dataclass(frozen=True)
 class Merging:
-    """Marks an input where several edges may end; it gets a list in edge order."""
+    """Marks a list of values from several edges, in edge order; a typed value comes as a list of one.
+
+    The port and its literal are of the list's element. The field has a default, also where its port is required: one
+    such input with a value is enough for the node to run, as a join after a branch never waits for the side that was
+    not taken (ADR 13).
+    """
+
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Unless:
+    """Marks a required input that is needless while the input `handle` is typed as one of `values`.
+
+    The field itself has a default: its node may be run without it.
+    """
+
+    handle: str
+    values: tuple[str, ...]
+
+
+EXECUTE_CONDITION = Port(
+    name="Execute Condition",
+    type=DataType.CONDITIONAL,
+    description="Run only if a branch led here; of several ways in, one is enough.",
+    mergeable=True,
+)
+"""The input that puts a node behind a branch. The catalogue gives it to every type; no class declares it."""
 
 
 class Values(BaseModel):
@@ -94,7 +121,10 @@ class Values(BaseModel):
 
 
 def derive_ports(model: type[Values], *, inputs: bool) -> list[Port]:
-    """The ports of a model in the order of its fields, pages last. Raises TypeError for a field without a name."""
+    """The ports of a model in the order of its fields, pages last. Raises TypeError for a field without a name.
+
+    A page may come from several edges: the sides of a branch hold one page, and one of them hands it on.
+    """
     schema = model.model_json_schema(by_alias=True) if inputs else {}
     ports = [_derive_port(field, schema, inputs=inputs) for field in _checked_fields(model)]
     return sorted(ports, key=lambda port: port.type is DataType.BROWSER_INSTANCE)
@@ -109,29 +139,48 @@ def _checked_fields(model: type[Values]) -> list[FieldInfo]:
 
 def _derive_port(field: FieldInfo, schema: JsonObject, *, inputs: bool) -> Port:
     name, type_ = str(field.alias), _derive_type(field)
+    merging, waiver = _find_mark(field, Merging), _find_mark(field, Unless)
+    required = field.is_required() or waiver is not None or (merging is not None and merging.required)
     return Port(
         name=name,
         type=type_,
         description=field.description or "",
-        required=inputs and field.is_required(),
-        connectable=not any(isinstance(mark, NoEdge) for mark in field.metadata),
-        mergeable=any(isinstance(mark, Merging) for mark in field.metadata),
-        value_schema=_derive_schema(name, type_, schema) if inputs else {},
+        required=inputs and required,
+        connectable=_find_mark(field, NoEdge) is None,
+        mergeable=inputs and (type_ is DataType.BROWSER_INSTANCE or merging is not None),
+        unless={waiver.handle: list(waiver.values)} if waiver else {},
+        value_schema=_derive_schema(name, field, type_, schema) if inputs else {},
     )
 
 
-def _derive_schema(name: str, type_: DataType, schema: JsonObject) -> JsonObject:
+MarkT = TypeVar("MarkT", NoEdge, Merging, Unless)
+
+
+def _find_mark(field: FieldInfo, kind: type[MarkT]) -> MarkT | None:
+    return next((mark for mark in field.metadata if isinstance(mark, kind)), None)
+
+
+def _derive_schema(name: str, field: FieldInfo, type_: DataType, schema: JsonObject) -> JsonObject:
     """JSON Schema of a literal; nothing for what can't be typed into a form."""
     if type_ in (DataType.BROWSER_INSTANCE, DataType.CONDITIONAL):
         return {}
-    found = {key: value for key, value in schema["properties"][name].items() if key not in ("title", "description")}
+    whole = schema["properties"][name]
+    if _find_mark(field, Merging):
+        whole = whole["items"]
+    found = {key: value for key, value in whole.items() if key not in ("title", "description")}
     return {**found, "$defs": schema["$defs"]} if "$ref" in str(found) and "$defs" in schema else found
 
 
 def _derive_type(field: FieldInfo) -> DataType:
-    annotation = field.annotation
+    annotation, marks = field.annotation, field.metadata
+    if _find_mark(field, Merging):
+        if get_origin(annotation) is not list:
+            raise TypeError(f"{field.alias} takes several edges, so it must be a list")
+        (annotation,) = get_args(annotation)
+        if get_origin(annotation) is Annotated:
+            annotation, *marks = get_args(annotation)
     if annotation is Any:
-        return DataType.JSON if "json" in field.metadata else DataType.ANY
+        return DataType.JSON if "json" in marks else DataType.ANY
     options = [option for option in get_args(annotation) if option is not type(None)]
     if get_origin(annotation) in (Union, UnionType) and len(options) == 1:
         annotation = options[0]

@@ -13,7 +13,7 @@ from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
 from contracts.workflow import JsonObject, NodeType
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.page import Page
-from runtime.handles import PageRef, Values, derive_ports
+from runtime.handles import EXECUTE_CONDITION, PageRef, Values, derive_ports
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -123,7 +123,7 @@ class Node(ABC, Generic[InT, OutT]):
             group=cls.group,
             icon=cls.icon,
             description=cls.description,
-            inputs=derive_ports(cls._inputs, inputs=True),
+            inputs=[*derive_ports(cls._inputs, inputs=True), EXECUTE_CONDITION],
             outputs=derive_ports(cls._outputs, inputs=False),
             credits=cls.credits,
             can_be_start_node=cls.can_be_start_node,

@@ -3,7 +3,7 @@
 A plan is stored with its workflow version and never changes, so that a run resumed elsewhere sees the same graph.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from contracts.workflow import (
 )
 from runtime.engine.casts import Cast, choose_cast
 from runtime.engine.document import normalize_document
+from runtime.engine.literals import coerce_literal
 from runtime.engine.retry import default_attempts
 
 Join = Literal["any", "all", "first"]
@@ -51,8 +52,9 @@ class PlannedNode(Contract):
     incoming: list[Incoming]
     """In the document's edge order."""
     required: list[str]
+    """Those in `merging` may go without, as long as one of them has a value."""
     merging: list[str]
-    """Inputs that take several edges at once."""
+    """Inputs that take several edges at once. Data comes as a list, a page as the first that is live."""
     conditions: list[str]
     """Inputs of type CONDITIONAL: when any of them is connected, one must be live for the node to run."""
     page_inputs: list[str]
@@ -132,13 +134,9 @@ def _plan_node(
         type=node.type,
         name=node.name or kind.title,
         phase=phase,
-        literals={
-            port.name: node.data.inputs[port.name]
-            for port in kind.inputs
-            if port.name in node.data.inputs and is_given(node.data.inputs[port.name], port)
-        },
+        literals=_plan_literals(node, kind),
         incoming=[_plan_edge(edge, types) for edge in edges],
-        required=[port.name for port in kind.inputs if port.required],
+        required=[port.name for port in kind.inputs if is_needed(port, node, edges)],
         merging=[port.name for port in kind.inputs if port.mergeable],
         conditions=_names(kind.inputs, DataType.CONDITIONAL),
         page_inputs=_names(kind.inputs, DataType.BROWSER_INSTANCE),
@@ -151,6 +149,27 @@ def _plan_node(
         defaults=dict(settings.get("default", {})),
         join=settings.get("join", "any"),
         credits=kind.credits,
+    )
+
+
+def _plan_literals(node: Node, kind: NodeType) -> JsonObject:
+    """Typed values by handle; one that stands beside the values of edges is read as they are, JSON text and all."""
+    typed = node.data.inputs
+    return {
+        port.name: coerce_literal(typed[port.name], port.type) if port.mergeable else typed[port.name]
+        for port in kind.inputs
+        if port.name in typed and is_given(typed[port.name], port)
+    }
+
+
+def is_needed(port: Port, node: Node, edges: Iterable[Edge]) -> bool:
+    """Whether a node can't run without a value for the input: it is required, and nothing typed makes it needless.
+
+    `edges` are those that end in the node: what comes over one is not known yet, and makes nothing needless.
+    """
+    fed = {edge.targetHandle for edge in edges}
+    return port.required and not any(
+        name not in fed and node.data.inputs.get(name) in values for name, values in port.unless.items()
     )
 
 

@@ -1,5 +1,6 @@
 """Which values a node gets and what its outcome leaves for others: live and dead edges, joins, policies (W5, W6)."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
@@ -13,7 +14,7 @@ from runtime.engine.progress import Progress
 def resolve_inputs(node: PlannedNode, progress: Mapping[str, Progress]) -> JsonObject | None:
     """Values by handle once every predecessor has ended, or None when the node can't be reached and is skipped.
 
-    A live edge wins over a literal, a literal over a dead edge.
+    A live edge wins over a literal, a literal over a dead edge; behind nothing but dead edges no node runs (ADR 13).
     """
     live: dict[str, list[Any]] = {}
     for edge in node.incoming:
@@ -22,32 +23,46 @@ def resolve_inputs(node: PlannedNode, progress: Mapping[str, Progress]) -> JsonO
             live.setdefault(edge.handle, []).append(apply_cast(edge.cast, outputs[edge.source_handle]))
     if not _has_way_in(node, live):
         return None
-    values = dict(node.literals)
+    values = {handle: [value] if _gathers(node, handle) else value for handle, value in node.literals.items()}
     for handle, found in live.items():
         if handle not in node.conditions:
-            values.update(_join(node, handle, found))
-    return values if all(handle in values or handle in node.conditions for handle in node.required) else None
+            values[handle] = _join(node, handle, found)
+    return values if _has_enough(node, values) else None
 
 
 def _has_way_in(node: PlannedNode, live: Mapping[str, list[Any]]) -> bool:
-    conditional = [edge for edge in node.incoming if edge.handle in node.conditions]
-    return not conditional or any(edge.handle in live for edge in conditional)
+    """Whether the live edges lead into the node: any at all, and one of those that say so; with `all`, every one."""
+    if node.incoming and not live:
+        return False
+    conditions = {edge.handle for edge in node.incoming if edge.handle in node.conditions}
+    if conditions and conditions.isdisjoint(live):
+        return False
+    wanted = Counter(edge.handle for edge in node.incoming if edge.handle in node.merging)
+    return node.join != "all" or all(len(live.get(handle, ())) == count for handle, count in wanted.items())
 
 
-def _join(node: PlannedNode, handle: str, found: list[Any]) -> JsonObject:
-    """What several edges into one handle come to: a list in edge order, or the first, or nothing yet."""
-    if handle not in node.merging:
-        return {handle: found[0]}
-    match node.join:
-        case "any":
-            return {handle: found}
-        case "all":
-            complete = len(found) == sum(edge.handle == handle for edge in node.incoming)
-            return {handle: found} if complete else {}
-        case "first":
-            return {handle: found[0]}
-        case _:
-            assert_never(node.join)
+def _has_enough(node: PlannedNode, values: JsonObject) -> bool:
+    """Whether what is required is there. A join needs one of the values it could put together, not each."""
+    needed = [handle for handle in node.required if handle not in node.conditions]
+    joined = [handle for handle in needed if _gathers(node, handle)]
+    return all(handle in values for handle in needed if handle not in joined) and (
+        not joined or any(handle in values for handle in node.merging if _gathers(node, handle))
+    )
+
+
+def _gathers(node: PlannedNode, handle: str) -> bool:
+    """Whether the handle takes the values of several edges together, as a list."""
+    return handle in node.merging and handle not in node.page_inputs and handle not in node.conditions
+
+
+def _join(node: PlannedNode, handle: str, found: list[Any]) -> Any:
+    """What the live edges into one handle come to: all of them in edge order or the first; a page is one in any case.
+
+    That `all` are live has been seen before.
+    """
+    if not _gathers(node, handle):
+        return found[0]
+    return found[:1] if node.join == "first" else found
 
 
 def find_pages(node: PlannedNode, inputs: JsonObject) -> frozenset[str]:

@@ -11,7 +11,7 @@ from runtime.engine.casts import may_connect
 from runtime.engine.cron import find_cron_fault
 from runtime.engine.document import normalize_document
 from runtime.engine.literals import find_literal_fault, find_setting_faults
-from runtime.engine.plan import ERROR_HANDLE, choose_on_error, find_port, is_given
+from runtime.engine.plan import ERROR_HANDLE, choose_on_error, find_port, is_given, is_needed
 
 _MAX_CYCLES = 20
 """Cycles shown at once; one more appears when these are mended."""
@@ -219,26 +219,49 @@ def _check_inputs(graph: _Graph) -> Iterator[Fault]:
         kind = graph.kind(node.id)
         if kind is None:
             continue
-        fed = {edge.targetHandle for edge in graph.incoming[node.id]}
         known = {port.name for port in kind.inputs}
         for name in (name for name in node.data.inputs if name not in known):
             said = f"{graph.name(node.id)} has no input “{name}”; its inputs: {', '.join(sorted(known))}."
             yield graph.fault(node.id, "unknown_handle", said, path=_literal_path(name), handle=name)
         for port in kind.inputs:
-            yield from _check_input(graph, node, port, fed)
+            yield from _check_input(graph, node, port, kind)
 
 
-def _check_input(graph: _Graph, node: Node, port: Port, fed: set[str]) -> Iterator[Fault]:
+def _check_input(graph: _Graph, node: Node, port: Port, kind: NodeType) -> Iterator[Fault]:
     value = node.data.inputs.get(port.name)
+    incoming = graph.incoming[node.id]
     if is_given(value, port):
         if found := find_literal_fault(value, port):
             yield graph.fault(node.id, *found, path=_literal_path(port.name), handle=port.name)
-    elif port.required and port.name not in fed:
-        needs = "a typed value or an edge" if port.connectable else "a typed value"
-        if port.type is DataType.BROWSER_INSTANCE:
-            needs = "an edge from a node that puts out a page"
-        said = f"“{port.name}” of {graph.name(node.id)} is missing; it needs {needs}."
+    elif any(edge.targetHandle == port.name for edge in incoming) or not is_needed(port, node, incoming):
+        return
+    elif not (_gathers(port) and _has_enough_to_join(node, kind, incoming)):
+        said = f"“{port.name}” of {graph.name(node.id)} is missing; it needs {_say_needs(port, kind)}."
         yield graph.fault(node.id, "missing_input", said, path=_literal_path(port.name), handle=port.name)
+
+
+def _gathers(port: Port) -> bool:
+    """Whether the input puts the values of several edges together."""
+    return port.mergeable and port.type not in (DataType.BROWSER_INSTANCE, DataType.CONDITIONAL)
+
+
+def _has_enough_to_join(node: Node, kind: NodeType, incoming: list[Edge]) -> bool:
+    """Whether as many values can arrive as inputs are required, wherever they come in (ADR 13)."""
+    joining = [port for port in kind.inputs if _gathers(port)]
+    fed = [edge.targetHandle for edge in incoming]
+    typed = [port for port in joining if port.name not in fed and is_given(node.data.inputs.get(port.name), port)]
+    arriving = sum(fed.count(port.name) for port in joining)
+    return len(typed) + arriving >= sum(port.required for port in joining)
+
+
+def _say_needs(port: Port, kind: NodeType) -> str:
+    if port.type is DataType.BROWSER_INSTANCE:
+        return "an edge from a node that puts out a page"
+    if not port.connectable:
+        return "a typed value"
+    others = [other.name for other in kind.inputs if _gathers(other) and other.name != port.name]
+    more = f", or another edge into “{others[0]}”" if _gathers(port) and others else ""
+    return f"a typed value or an edge{more}"
 
 
 def _literal_path(name: str) -> str:

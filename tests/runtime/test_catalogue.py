@@ -7,6 +7,7 @@ from contracts.workflow import DataType, WorkflowDocument
 from runtime.catalogue import Catalogue, list_realms
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
+from runtime.handles import EXECUTE_CONDITION
 from runtime.nodes import data, flow
 from runtime.nodes.browser import act, read, walk
 
@@ -21,6 +22,8 @@ wait_for_element: Selector★ Visibility★⊘ Web Page★ → Web Page
 delay: Duration★ Web Page → Web Page
 get_html: Web Page★ → Html Content, Web Page
 get_text_from_html: Html★ Selector★ → Text
+merge_data: Data 1★ Data 2★ Data 3 Data 4 Merge Strategy → Merged Data
+branch: Left Value★ Operator★ Right Value★ → True Path, False Path, Result, Data
 navigate: URL★ Web Page★ → Web Page
 select_option: Selector★ Option★ Web Page★ → Web Page
 extract_list: Selector★ Fields★ Web Page★ → Items, Web Page
@@ -32,7 +35,7 @@ CREDITS = {"launch_standard_browser": 5, "get_html": 2, "get_text_from_html": 2,
 def describe(type_: str) -> str:
     kind = CATALOGUE.types[type_]
     inputs = " ".join(
-        f"{port.name}{'★' if port.required else ''}{'' if port.connectable else '⊘'}" for port in kind.inputs
+        f"{port.name}{'★' if port.required else ''}{'' if port.connectable else '⊘'}" for port in kind.inputs[:-1]
     )
     return f"{type_}: {inputs} → {', '.join(port.name for port in kind.outputs)}"
 
@@ -41,6 +44,19 @@ def test_handles_are_those_of_the_specification() -> None:
     lines = HANDLES.strip().splitlines()
     assert {describe(type_) for type_ in CATALOGUE.types} == set(lines)
     assert len(lines) == len(CATALOGUE.types)
+
+
+def test_every_node_can_be_put_behind_a_branch() -> None:
+    for kind in CATALOGUE.types.values():
+        assert kind.inputs[-1] == EXECUTE_CONDITION
+        assert [port.name for port in kind.inputs if port.type is DataType.CONDITIONAL] == ["Execute Condition"]
+
+
+def test_several_edges_end_where_pages_conditions_and_merged_data_do() -> None:
+    merging = {(kind.type, port.name) for kind in CATALOGUE.types.values() for port in kind.inputs if port.mergeable}
+    data_inputs = {("merge_data", f"Data {number}") for number in range(1, 5)}
+    assert {(type_, name) for type_, name in merging if name not in ("Web Page", "Execute Condition")} == data_inputs
+    assert ("screenshot", "Web Page") in merging
 
 
 def test_credits_starts_and_safety() -> None:
@@ -55,10 +71,15 @@ def test_types_of_handles() -> None:
     assert kinds["delay", "Duration"] is DataType.NUMBER
     assert kinds["wait_for_element", "Visibility"] is DataType.SELECT
     assert kinds["get_text_from_html", "Html"] is DataType.HTML
+    assert (kinds["branch", "Left Value"], kinds["branch", "Operator"]) == (DataType.ANY, DataType.SELECT)
+    assert kinds["merge_data", "Data 1"] is DataType.JSON
     assert kinds["extract_list", "Fields"] is DataType.JSON
     outputs = {(kind.type, port.name): port.type for kind in CATALOGUE.types.values() for port in kind.outputs}
     assert outputs["get_html", "Html Content"] is DataType.HTML
     assert outputs["screenshot", "Image"] is DataType.FILE
+    assert outputs["branch", "True Path"] is outputs["branch", "False Path"] is DataType.CONDITIONAL
+    assert (outputs["branch", "Result"], outputs["branch", "Data"]) == (DataType.BOOLEAN, DataType.ANY)
+    assert outputs["merge_data", "Merged Data"] is DataType.JSON
     assert outputs["extract_list", "Items"] is DataType.JSON
     assert all(type_ is DataType.BROWSER_INSTANCE for (_, name), type_ in outputs.items() if name == "Web Page")
 

@@ -15,6 +15,7 @@ from runtime.handles import (
     Merging,
     NoEdge,
     PageRef,
+    Unless,
     Values,
     derive_ports,
 )
@@ -34,7 +35,10 @@ class Everything(Values):
     data: JsonData = Field(alias="Data", description=".")
     rows: Annotated[dict[str, str], FromJsonText] = Field(alias="Rows", description=".")
     items: list[int] = Field(alias="Items", description=".")
-    any: Annotated[Any, Merging()] = Field(alias="Any", description=".")
+    any: Annotated[list[Any], Merging(required=True)] = Field(default=[], alias="Any", description=".")
+    parts: Annotated[list[JsonData], Merging()] = Field(default=[], alias="Parts", description=".")
+    names: Annotated[list[str], Merging()] = Field(default=[], alias="Names", description=".")
+    more: Annotated[Any, Unless("Choice", ("a",))] = Field(default=None, alias="More", description=".")
 
 
 PORTS = {port.name: port for port in derive_ports(Everything, inputs=True)}
@@ -44,27 +48,30 @@ def test_a_fields_type_is_its_ports() -> None:
     assert {name: str(port.type) for name, port in PORTS.items()} == {
         "Text": "STRING", "Maybe": "STRING", "Whole": "NUMBER", "Number": "NUMBER", "Flag": "BOOLEAN",
         "Choice": "SELECT", "Html": "HTML", "File": "FILE", "When": "CONDITIONAL", "Data": "JSON", "Rows": "JSON",
-        "Items": "JSON", "Any": "ANY", "Page": "BROWSER_INSTANCE",
+        "Items": "JSON", "Any": "ANY", "Parts": "JSON", "Names": "STRING", "More": "ANY", "Page": "BROWSER_INSTANCE",
     }  # fmt: skip
 
 
 def test_pages_come_last_and_marks_are_read() -> None:
     assert list(PORTS)[-1] == "Page"
-    assert {name for name, port in PORTS.items() if not port.required} == {"Maybe", "Flag", "When"}
+    assert {name for name, port in PORTS.items() if not port.required} == {"Maybe", "Flag", "When", "Parts", "Names"}
     assert [name for name, port in PORTS.items() if not port.connectable] == ["Number"]
-    assert [name for name, port in PORTS.items() if port.mergeable] == ["Any"]
+    assert [name for name, port in PORTS.items() if port.mergeable] == ["Any", "Parts", "Names", "Page"]
+    assert {name: port.unless for name, port in PORTS.items() if port.unless} == {"More": {"Choice": ["a"]}}
 
 
 def test_literals_have_a_schema_and_pages_have_none() -> None:
     assert PORTS["Text"].value_schema == {"maxLength": 9, "type": "string"}
     assert PORTS["Number"].value_schema == {"minimum": 0, "type": "number"}
+    assert PORTS["Names"].value_schema == {"type": "string"}
     assert PORTS["Choice"].value_schema["enum"] == ["a", "b"]
     assert PORTS["Page"].value_schema == PORTS["When"].value_schema == {}
     assert "FileRef" in PORTS["File"].value_schema["$defs"]
 
 
 def test_outputs_have_neither_schema_nor_requirement() -> None:
-    assert all(not port.required and port.value_schema == {} for port in derive_ports(Everything, inputs=False))
+    outputs = derive_ports(Everything, inputs=False)
+    assert not any(port.required or port.mergeable or port.value_schema for port in outputs)
 
 
 def test_a_field_without_a_display_name_is_refused() -> None:
@@ -73,6 +80,14 @@ def test_a_field_without_a_display_name_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"Nameless\.text needs an alias"):
         derive_ports(Nameless, inputs=True)
+
+
+def test_what_takes_several_edges_is_a_list() -> None:
+    class Single(Values):
+        text: Annotated[str, Merging()] = Field(alias="Text", description=".")
+
+    with pytest.raises(TypeError, match="Text takes several edges, so it must be a list"):
+        derive_ports(Single, inputs=True)
 
 
 def test_texts_with_a_meaning_keep_it_and_are_strings_on_the_wire() -> None:

@@ -32,23 +32,25 @@ def kind(type_: str, inputs: list[Port], outputs: list[Port], **more: Any) -> No
     )
 
 
-_PAGE_IN = port(PAGE, DataType.BROWSER_INSTANCE, required=True)
+_PAGE_IN = port(PAGE, DataType.BROWSER_INSTANCE, required=True, mergeable=True)
 _PAGE_OUT = port(PAGE, DataType.BROWSER_INSTANCE)
 _ANY_NUMBER = port("In", DataType.ANY, mergeable=True)
+_WHEN = port("When", DataType.CONDITIONAL, mergeable=True)
 
 TYPES = [
-    kind("open", [], [port("Out"), _PAGE_OUT], can_be_start_node=True),
-    kind("touch", [_ANY_NUMBER, _PAGE_IN], [port("Out"), _PAGE_OUT]),
-    kind("press", [_ANY_NUMBER, _PAGE_IN], [port("Out"), _PAGE_OUT], safe=False),
-    kind("work", [_ANY_NUMBER], [port("Out")], can_be_start_node=True),
-    kind("need", [port("Must", required=True), _ANY_NUMBER], [port("Out")]),
+    kind("open", [_WHEN], [port("Out"), _PAGE_OUT], can_be_start_node=True),
+    kind("touch", [_ANY_NUMBER, _PAGE_IN, _WHEN], [port("Out"), _PAGE_OUT]),
+    kind("press", [_ANY_NUMBER, _PAGE_IN, _WHEN], [port("Out"), _PAGE_OUT], safe=False),
+    kind("work", [_ANY_NUMBER, _WHEN], [port("Out")], can_be_start_node=True),
+    kind("need", [port("Must", required=True), _ANY_NUMBER, _WHEN], [port("Out")]),
+    kind("join", [port(name, required=name in "AB", mergeable=True) for name in "ABC"] + [_WHEN], [port("Out")]),
     kind(
         "fork",
-        [_ANY_NUMBER],
+        [_ANY_NUMBER, _WHEN],
         [port("Yes", DataType.CONDITIONAL), port("No", DataType.CONDITIONAL), port("Out")],
         can_be_start_node=True,
     ),
-    kind("gate", [port("When", DataType.CONDITIONAL, mergeable=True), _ANY_NUMBER], [port("Out")]),
+    kind("gate", [_WHEN, _ANY_NUMBER], [port("Out")]),
 ]
 CATALOGUE = {one.type: one for one in TYPES}
 
@@ -93,6 +95,8 @@ class Wish:
     """With one such node in any case."""
     stops: bool = True
     """With nodes whose failure ends the execution."""
+    join: bool = False
+    """With a branch whose sides are joined, as people draw it, in any case."""
     most: int = 12
 
 
@@ -111,6 +115,13 @@ def documents(draw: st.DrawFn, wish: Wish = ANYTHING) -> WorkflowDocument:
     if wish.press:
         nodes += [node("opener", "open"), node("presser", "press")]
         edges.append(edge(f"opener.{PAGE}", f"presser.{PAGE}"))
+    if wish.join:
+        nodes += [node("split", "fork"), node("left", "gate"), node("right", "gate"), node("joined", "join")]
+        ends = draw(st.sampled_from([("A", "A"), ("A", "B"), ("B", "C")]))
+        edges += [edge("split.Yes", "left.When"), edge("split.No", "right.When")]
+        edges += [edge(f"{side}.Out", f"joined.{end}") for side, end in zip(("left", "right"), ends, strict=True)]
+        if len(nodes) > 4:  # nested: the branch itself hangs on something that may be dead
+            edges.append(edge(f"{draw(st.sampled_from(nodes[:-4])).id}.Out", "split.In"))
     parallel = draw(st.integers(1, 4))
     scheduling = draw(st.sampled_from(["phases", "eager"]))
     return document(
@@ -127,19 +138,27 @@ def _draw_node(draw: st.DrawFn, node_id: str, earlier: list[Node], wish: Wish) -
     types += ["touch", "touch", "press" if wish.unsafe else "touch"] if pages else []
     types += ["gate", "gate"] if forks else []
     types += ["need"] if earlier else []
+    types += ["join", "join"] if len(earlier) > 1 else []
     type_ = draw(st.sampled_from(types))
     edges: list[Edge] = []
+    ids = [one.id for one in earlier]
+    inputs: dict[str, Any] = {}
     if type_ in ("touch", "press"):
-        edges.append(edge(f"{draw(st.sampled_from(pages))}.{PAGE}", f"{node_id}.{PAGE}"))
-    if type_ == "gate":
+        sides = draw(st.lists(st.sampled_from(pages), min_size=1, max_size=2, unique=True))
+        edges += [edge(f"{side}.{PAGE}", f"{node_id}.{PAGE}") for side in sides]
+    if forks and (type_ == "gate" or draw(st.integers(0, 3)) == 0):
         chosen = draw(st.lists(st.sampled_from(forks), min_size=1, max_size=2, unique=True))
         edges += [edge(f"{fork}.{draw(st.sampled_from(['Yes', 'No']))}", f"{node_id}.When") for fork in chosen]
     if type_ == "need":
-        edges.append(edge(f"{draw(st.sampled_from(earlier)).id}.Out", f"{node_id}.Must"))
-    if type_ != "open" and earlier:
-        sources = draw(st.lists(st.sampled_from([one.id for one in earlier]), max_size=3, unique=True))
+        edges.append(edge(f"{draw(st.sampled_from(ids))}.Out", f"{node_id}.Must"))
+        inputs = {"Must": "typed"} if draw(st.booleans()) else {}
+    if type_ == "join":
+        sources = draw(st.lists(st.sampled_from(ids), min_size=2, max_size=4, unique=True))
+        edges += [edge(f"{source}.Out", f"{node_id}.{draw(st.sampled_from('ABC'))}") for source in sources]
+    elif type_ != "open" and earlier:
+        sources = draw(st.lists(st.sampled_from(ids), max_size=3, unique=True))
         edges += [edge(f"{source}.Out", f"{node_id}.In") for source in sources]
-    return node(node_id, type_, **_draw_settings(draw, type_, wish)), edges
+    return node(node_id, type_, inputs, **_draw_settings(draw, type_, wish)), edges
 
 
 def _draw_settings(draw: st.DrawFn, type_: str, wish: Wish) -> dict[str, Any]:
@@ -149,6 +168,5 @@ def _draw_settings(draw: st.DrawFn, type_: str, wish: Wish) -> dict[str, Any]:
         settings["default"] = {"Out": "default"}
     if type_ not in ("open", "fork") or draw(st.booleans()):
         settings["attempts"] = draw(st.integers(1, 3))
-    if "In" in {found.name for found in CATALOGUE[type_].inputs}:
-        settings["join"] = draw(st.sampled_from(["any", "all", "first"]))
+    settings["join"] = draw(st.sampled_from(["any", "any", "all", "first"]))
     return settings

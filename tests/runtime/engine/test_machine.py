@@ -113,9 +113,9 @@ def test_a_join_after_a_branch_runs_with_the_side_that_was_taken() -> None:
 
 @pytest.mark.parametrize(
     ("join", "inputs"),
-    [("any", {"In": ["left"]}), ("first", {"In": "left"}), ("all", {})],
+    [("any", {"In": ["left"]}), ("first", {"In": ["left"]}), ("all", None)],
 )
-def test_joins_differ_in_what_one_dead_edge_of_two_means(join: str, inputs: JsonObject) -> None:
+def test_joins_differ_in_what_one_dead_edge_of_two_means(join: str, inputs: JsonObject | None) -> None:
     merging = plan(
         [node("left", "work"), node("right", "work", on_error="continue"), node("both", "work", join=join)],
         [edge("left.Out", "both.In"), edge("right.Out", "both.In")],
@@ -123,21 +123,121 @@ def test_joins_differ_in_what_one_dead_edge_of_two_means(join: str, inputs: Json
     machine = Machine(merging, {})
     machine.start()
     machine.on_succeeded("left", {"Out": "left"})
-    start = machine.on_failed("right", fail(), retryable=False)[-1]
-    assert isinstance(start, StartNode)
-    assert start.inputs == inputs
+    commands = machine.on_failed("right", fail(), retryable=False)
+    assert [one.inputs for one in commands if isinstance(one, StartNode)] == ([] if inputs is None else [inputs])
+    assert skipped(commands) == ({"both": SkipReason.NOT_REACHED} if inputs is None else {})
+
+
+def _finish_branch(plan_: Plan, way: str) -> tuple[Machine, list[Command]]:
+    """A machine whose node `fork` has gone one way, with what it says to that."""
+    machine = Machine(plan_, {})
+    machine.start()
+    return machine, machine.on_succeeded("fork", {way: "taken", "Out": 1})
+
+
+@pytest.mark.parametrize("ends", [("A", "A"), ("A", "B"), ("B", "C")])
+@pytest.mark.parametrize(("way", "taken", "other"), [("Yes", "yes", "no"), ("No", "no", "yes")])
+def test_a_join_that_requires_two_values_goes_on_with_the_one_of_the_side_taken(
+    ends: tuple[str, str], way: str, taken: str, other: str
+) -> None:
+    drawn = plan(
+        [node("fork", "fork"), node("yes", "gate"), node("no", "gate"), node("join", "join")],
+        [
+            edge("fork.Yes", "yes.When"),
+            edge("fork.No", "no.When"),
+            edge("yes.Out", f"join.{ends[0]}"),
+            edge("no.Out", f"join.{ends[1]}"),
+        ],
+    )
+    machine, commands = _finish_branch(drawn, way)
+    assert (started(commands), skipped(commands)) == ([taken], {other: SkipReason.NOT_REACHED})
+    (join,) = machine.on_succeeded(taken, {"Out": "value"})
+    assert isinstance(join, StartNode)
+    assert join.inputs == {ends[("yes", "no").index(taken)]: ["value"]}
+
+
+def test_a_branch_within_a_branch_and_joins_of_both() -> None:
+    drawn = plan(
+        [
+            node("fork", "fork"),
+            node("inner", "fork"),
+            *(node(name, "gate") for name in ("a", "b", "c")),
+            *(node(name, "join") for name in ("near", "far")),
+        ],
+        [
+            edge("fork.Yes", "inner.When"),
+            edge("inner.Yes", "a.When"),
+            edge("inner.No", "b.When"),
+            edge("fork.No", "c.When"),
+            edge("a.Out", "near.A"),
+            edge("b.Out", "near.B"),
+            edge("near.Out", "far.A"),
+            edge("c.Out", "far.B"),
+        ],
+    )
+    machine, commands = _finish_branch(drawn, "No")
+    assert started(commands) == ["c"]
+    assert set(skipped(commands)) == {"inner"}
+    commands = machine.on_succeeded("c", {"Out": "c"})
+    assert set(skipped(commands)) == {"a", "b", "near"}
+    assert [one.inputs for one in commands if isinstance(one, StartNode)] == [{"B": ["c"]}]
+    machine, commands = _finish_branch(drawn, "Yes")
+    assert (started(commands), set(skipped(commands))) == (["inner"], {"c"})
+
+
+def test_behind_nothing_but_dead_edges_a_node_is_skipped_whatever_is_typed_into_it() -> None:
+    drawn = plan(
+        [node("fork", "fork"), node("dead", "gate"), node("need", "need", {"Must": 1}), node("free", "work")],
+        [edge("fork.No", "dead.When"), edge("dead.Out", "need.In"), edge("dead.Out", "free.In")],
+    )
+    machine, commands = _finish_branch(drawn, "Yes")
+    assert set(skipped(commands)) == {"dead", "need", "free"}
+    assert end(commands).nodes_completed == 1
+    assert machine.running == []
+
+
+def test_a_page_comes_on_from_whichever_side_was_taken() -> None:
+    drawn = plan(
+        [node("fork", "fork"), node("p", "open"), *(node(name, "touch") for name in ("yes", "no", "after"))],
+        [
+            edge("p.Out", "fork.In"),
+            edge("fork.Yes", "yes.When"),
+            edge("fork.No", "no.When"),
+            *(edge(f"p.{PAGE}", f"{name}.{PAGE}") for name in ("yes", "no")),
+            *(edge(f"{name}.{PAGE}", f"after.{PAGE}") for name in ("yes", "no")),
+        ],
+    )
+    machine = Machine(drawn, {})
+    machine.start()
+    machine.on_succeeded("p", page("p", out=1))
+    assert started(machine.on_succeeded("fork", {"No": "taken", "Out": 1})) == ["no"]
+    (after,) = machine.on_succeeded("no", page("p"))
+    assert isinstance(after, StartNode)
+    assert after.inputs == {PAGE: "p"}
+
+
+@pytest.mark.parametrize(("join", "runs"), [("any", True), ("first", True), ("all", False)])
+def test_of_several_ways_in_one_is_enough_unless_all_are_asked_for(join: str, runs: bool) -> None:  # noqa: FBT001
+    drawn = plan(
+        [node("fork", "fork"), node("other", "fork"), node("gate", "gate", join=join)],
+        [edge("fork.Yes", "gate.When"), edge("other.Yes", "gate.When")],
+    )
+    machine, _ = _finish_branch(drawn, "Yes")
+    assert started(machine.on_succeeded("other", {"No": "taken", "Out": 1})) == (["gate"] if runs else [])
 
 
 def test_a_live_edge_wins_over_a_literal_and_a_dead_one_leaves_it() -> None:
     fed = plan(
-        [node("source", "work", on_error="continue"), node("sink", "need", {"Must": "typed"})],
-        [edge("source.Out", "sink.Must")],
+        [node("source", "work", on_error="continue"), node("other", "work"), node("sink", "need", {"Must": "typed"})],
+        [edge("source.Out", "sink.Must"), edge("other.Out", "sink.In")],
     )
     machine = Machine(fed, {})
     machine.start()
+    machine.on_succeeded("other", {"Out": 1})
     (live,) = machine.on_succeeded("source", {"Out": "sent"})
     machine = Machine(fed, {})
     machine.start()
+    machine.on_succeeded("other", {"Out": 1})
     dead = machine.on_failed("source", fail(), retryable=False)[-1]
     assert isinstance(live, StartNode)
     assert isinstance(dead, StartNode)

@@ -7,8 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contracts.execution import ExecutionStatus, FailureCode
-from contracts.workflow import OnError, Scheduling, WorkflowDocument
-from runtime.engine.plan import Plan, make_plan
+from contracts.workflow import JsonObject, OnError, Scheduling, WorkflowDocument
+from runtime.engine.plan import Plan, PlannedNode, make_plan
 from tests.runtime.engine.drawn import ANYTHING, CATALOGUE, PAGE, Wish, documents
 from tests.runtime.engine.world import CRASH, Expected, Fate, World, expect, fates
 
@@ -17,6 +17,7 @@ LENIENT = Wish(stops=False)
 SAFE = Wish(unsafe=False)
 LENIENT_AND_SAFE = Wish(unsafe=False, stops=False)
 PRESSING = Wish(press=True)
+JOINING = Wish(unsafe=False, stops=False, join=True)
 
 
 @st.composite
@@ -165,14 +166,49 @@ def test_nodes_of_one_page_begin_in_canonical_order(story: tuple[Plan, Fate, int
     world = World(plan, Fate({}, fate.yes), random.Random(seed))
     world.run()
     order = [node.id for node in plan.nodes]
-    holders = [node.id for node in plan.nodes if PAGE in node.page_inputs]
-    opened_by = {node.id: node.id for node in plan.nodes if node.type == "open"}
-    for node_id in holders:
-        source = next(one.source for one in world.nodes[node_id].incoming if one.handle == PAGE)
-        opened_by[node_id] = opened_by[source]
-    for page in set(opened_by.values()):
-        began = [node_id for node_id in world.began if node_id in holders and opened_by[node_id] == page]
+    for page in set(world.pages.values()):
+        began = [node_id for node_id in world.began if world.pages.get(node_id) == page]
         assert began == sorted(began, key=order.index)
+
+
+@given(stories(JOINING, crashes=False))
+@QUICK
+def test_a_join_gets_what_is_live_in_the_order_of_its_edges(story: tuple[Plan, Fate, int]) -> None:
+    plan, fate, seed = story
+    world = World(plan, fate, random.Random(seed))
+    world.run()
+    ways = {node.id: _live_ways(world, node) for node in plan.nodes}
+    for start in world.starts:
+        node = world.nodes[start.node_id]
+        for handle in [handle for handle in node.merging if handle not in (PAGE, "When")]:
+            edges = [one for one in node.incoming if one.handle == handle]
+            live = [ways[one.source][one.source_handle] for one in edges if one.source_handle in ways[one.source]]
+            assert start.inputs.get(handle, []) == (live[:1] if node.join == "first" else live)
+
+
+def _live_ways(world: World, node: PlannedNode) -> JsonObject:
+    """What a node left for others, read off what is recorded of it."""
+    rows = [row for row in world.rows.values() if row.node_id == node.id]
+    last = max(rows, key=lambda row: row.attempt)
+    if last.status == "failed" and node.on_error is OnError.USE_DEFAULT:
+        return node.defaults
+    return last.outputs or {}
+
+
+@given(stories(JOINING), st.lists(st.integers(0, 12), max_size=4))
+@QUICK
+def test_what_a_branch_left_behind_is_skipped_once_and_never_runs(
+    story: tuple[Plan, Fate, int], deaths: list[int]
+) -> None:
+    plan, fate, seed = story
+    world = _die_and_go_on(plan, fate, seed, deaths)
+    began = {node_id for (node_id, _), row in world.rows.items() if row.status != "skipped"}
+    assert began.isdisjoint(world.skipped)
+    assert world.finish is not None
+    if world.finish.status is ExecutionStatus.COMPLETED:
+        for node in plan.nodes:
+            sources = {one.source for one in node.incoming}
+            assert not sources or node.id in world.skipped or not sources <= world.skipped
 
 
 @given(stories(LENIENT_AND_SAFE, crashes=False), st.lists(st.integers(0, 12), min_size=1, max_size=4))

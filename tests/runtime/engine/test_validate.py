@@ -133,10 +133,63 @@ def test_pages_credentials_and_conditions_never_mix_with_data() -> None:
 
 def test_one_edge_a_handle_except_where_they_merge() -> None:
     faults = check(
-        [node("a", "open"), node("b", "open"), node("c", "touch")],
-        [edge(f"a.{PAGE}", f"c.{PAGE}"), edge(f"b.{PAGE}", f"c.{PAGE}"), edge("a.Out", "c.In"), edge("b.Out", "c.In")],
+        [node("a", "open"), node("b", "open"), node("c", "touch"), node("d", "need")],
+        [
+            edge("a.Out", "d.Must"),
+            edge("b.Out", "d.Must"),
+            *(edge(f"{source}.{name}", f"c.{end}") for name, end in ((PAGE, PAGE), ("Out", "In")) for source in "ab"),
+        ],
     )
     assert [(fault.rule, fault.where) for fault in faults] == [("several_edges", "body.edges[1].targetHandle")]
+
+
+def _feeders(*ids: str) -> list[Node]:
+    return [node(one, "work") for one in ids]
+
+
+@pytest.mark.parametrize(
+    ("ends", "typed"),
+    [("AB", {}), ("AA", {}), ("CC", {}), ("BC", {}), ("A", {"B": 1}), ("A", {"C": 1}), ("AAB", {}), ("BA", {"A": 1})],
+)
+def test_a_join_needs_two_values_wherever_they_come_in(ends: str, typed: dict[str, Any]) -> None:
+    edges = [edge(f"s{number}.Out", f"j.{end}") for number, end in enumerate(ends)]
+    assert check([*_feeders("s0", "s1", "s2"), node("j", "join", typed)], edges) == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "typed", "missing"), [("A", {}, ["B"]), ("C", {}, ["A", "B"]), ("A", {"A": 1}, ["B"]), ("B", {}, ["A"])]
+)
+def test_a_join_of_one_value_says_what_else_it_needs(ends: str, typed: dict[str, Any], missing: list[str]) -> None:
+    faults = check([*_feeders("s"), node("j", "join", typed)], [edge("s.Out", f"j.{end}") for end in ends])
+    assert [(fault.rule, fault.handle) for fault in faults] == [("missing_input", handle) for handle in missing]
+    assert "or another edge into “" in faults[0].detail
+
+
+def test_an_input_can_be_needless_because_of_what_is_typed_into_another() -> None:
+    compare = kind(
+        "compare",
+        [
+            port("Left", DataType.ANY, required=True),
+            port("How", DataType.SELECT, required=True, value_schema={"enum": ["is", "is empty"]}),
+            port("Right", DataType.ANY, required=True, unless={"How": ["is empty"]}),
+        ],
+        [port("How", DataType.SELECT)],
+        can_be_start_node=True,
+    )
+    types = {"compare": compare}
+
+    def check_one(how: str, edges: list[Edge] | None = None) -> list[str]:
+        nodes = [node("c", "compare", {"Left": 1, "How": how})]
+        nodes += [node("s", "compare", {"Left": 1, "How": "is empty"})] if edges else []
+        return [str(fault.handle) for fault in check_document(document(nodes, edges or []), types)]
+
+    assert check_one("is empty") == []
+    assert check_one("is") == ["Right"]
+    assert check_one("is empty", [edge("s.How", "c.How")]) == ["Right"]
+    assert make_plan(document([node("c", "compare", {"Left": 1, "How": "is empty"})], []), types).nodes[0].required == [
+        "Left",
+        "How",
+    ]
 
 
 def test_an_edge_into_an_input_that_takes_none() -> None:
@@ -228,7 +281,7 @@ def test_settings_that_mean_something() -> None:
 
 
 def test_join_without_anything_to_join() -> None:
-    assert rules(check([node("a", "open", join="all")])) == ["wrong_setting"]
+    assert rules(check([node("a", "form", join="all")])) == ["wrong_setting"]
 
 
 def test_what_only_a_node_can_say_is_refused_of_the_workflow() -> None:

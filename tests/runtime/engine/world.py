@@ -53,6 +53,9 @@ class World:
         self.began: list[str] = []
         self.own_attempts: Counter[str] = Counter()
         """Attempts at a node that were none of replay, of all runs: its fate goes by them."""
+        self.starts: list[StartNode] = []
+        self.pages: dict[str, str] = {}
+        """By node, the page it was given."""
         self.finish: Finish | None = None
         self._restore(rows)
 
@@ -172,6 +175,8 @@ class World:
         for incoming in node.incoming:
             assert self.ended[incoming.source] == 1, "a node began before a predecessor had ended"
             assert incoming.source not in self.running
+        if PAGE in start.inputs:
+            assert self.pages.setdefault(node.id, start.inputs[PAGE]) == start.inputs[PAGE]
         page = start.inputs.get(PAGE)
         held = [other for other in self.running.values() if other.inputs.get(PAGE) == page]
         assert page is None or not held, "two nodes hold one page"
@@ -179,6 +184,7 @@ class World:
         assert start.attempt == 1 + max((row.attempt for row in previous), default=0)
         self.running[node.id] = start
         self.began.append(node.id)
+        self.starts.append(start)
         self.rows[node.id, start.attempt] = Recorded(node.id, start.attempt, StepStatus.RUNNING)
         assert len(self.running) <= self.plan.max_parallel, "too many nodes run at once"
 
@@ -202,19 +208,26 @@ def expect(plan: Plan, fate: Fate) -> Expected:
         live: dict[str, int] = Counter(
             one.handle for one in node.incoming if one.source_handle in expected.live[one.source]
         )
-        wanted = Counter(one.handle for one in node.incoming)
-        if "When" in wanted and not live.get("When"):
-            reached = False
-        elif node.join == "all" and "In" in node.required:
-            reached = live["In"] == wanted["In"]
-        else:
-            reached = all(live.get(handle) or handle in node.literals for handle in node.required)
-        if not reached:
+        if not _is_reached(node, live):
             expected.states[node.id], expected.live[node.id] = "skipped", set()
             continue
         expected.states[node.id] = "failed" if _fails(node, fate) else "success"
         expected.live[node.id] = _live_after(node, fate, live)
     return expected
+
+
+def _is_reached(node: PlannedNode, live: dict[str, int]) -> bool:
+    """By ADR 13. In these drawings a handle with a required value is `Must`, the page, or one side of a join."""
+    wanted = Counter(one.handle for one in node.incoming)
+    if wanted and not live:
+        return False  # behind nothing but dead edges
+    if "When" in wanted and not live.get("When"):
+        return False  # behind a branch that went the other way
+    if node.join == "all" and any(live.get(handle) != wanted[handle] for handle in wanted if handle != "Must"):
+        return False
+    if node.type == "join":
+        return any(live.get(handle) for handle in "ABC")
+    return all(live.get(handle) or handle in node.literals for handle in node.required)
 
 
 def _fails(node: PlannedNode, fate: Fate) -> bool:

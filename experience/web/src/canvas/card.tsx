@@ -56,6 +56,7 @@ function Ports({ names, side }: { names: readonly string[]; side: "source" | "ta
     <Handle
       key={name}
       id={name}
+      title={name}
       type={side}
       position={side === "target" ? Position.Left : Position.Right}
       style={{ top: `${((index + 1) / (names.length + 1)) * 100}%` }}
@@ -96,6 +97,8 @@ const DRAWINGS: Record<string, IconName> = {
   table: "list",
   rows: "list",
   "table-properties": "list",
+  split: "split",
+  merge: "merge",
   camera: "camera",
   image: "camera",
 };

@@ -96,6 +96,21 @@ it("names nodes after their type in the catalogue", () => {
   });
 });
 
+it("shows the handles that edges use and no others", () => {
+  const drawn = document([
+    [0, 0],
+    [300, 0],
+  ]);
+  const [edge] = drawn.edges;
+  if (!edge) throw new Error("no edge");
+  const branched = { ...drawn, edges: [{ ...edge, sourceHandle: "True Path", targetHandle: "Execute Condition" }] };
+  const { nodes } = drawDocument(branched, undefined);
+  expect(nodes.map(({ data }) => [data.inputs, data.outputs])).toEqual([
+    [[], ["True Path"]],
+    [["Execute Condition"], []],
+  ]);
+});
+
 it("draws a plan without a document phase by phase", () => {
   const nodes = { a: { name: "A", type: "x" }, b: { name: "B", type: "x" }, c: { name: "C", type: "x" } };
   const phases = [

@@ -34,6 +34,8 @@ const DRAWINGS = {
   code: <path d="m8.5 8-4 4 4 4m7-8 4 4-4 4M13.5 6l-3 12" />,
   text: <path d="M5 7V5.5h14V7M12 5.5v13m-2.5 0h5" />,
   list: <path d="M9 6.5h11M9 12h11M9 17.5h11M4.5 6.5h.1m-.1 5.5h.1m-.1 5.5h.1" />,
+  split: <path d="M4 12h6l6-6h4m-3-3 3 3-3 3M10 12l6 6h4m-3-3 3 3-3 3" />,
+  merge: <path d="M4 6h4l6 6h6m-3-3 3 3-3 3M4 18h4l6-6" />,
   camera: (
     <>
       <path d="M4 8h3.5L9 5.5h6L16.5 8H20v10.5H4z" />
