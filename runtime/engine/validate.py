@@ -12,6 +12,7 @@ from runtime.engine.cron import find_cron_fault
 from runtime.engine.document import normalize_document
 from runtime.engine.literals import find_literal_fault, find_setting_faults
 from runtime.engine.plan import ERROR_HANDLE, choose_on_error, find_port, is_given, is_needed
+from runtime.engine.ways import Drawn, find_rival_pages
 
 _MAX_CYCLES = 20
 """Cycles shown at once; one more appears when these are mended."""
@@ -38,6 +39,7 @@ def check_document(
         *_check_schedule(graph.document),
         *_check_nodes(graph),
         *_check_edges(graph),
+        *_check_pages(graph),
         *_check_inputs(graph),
         *_check_order(graph),
     ]
@@ -175,6 +177,31 @@ def _find_target_complaints(
         yield "type_mismatch", f"{said}: the one does not become the other."
     if taken[edge.target, edge.targetHandle] and not target.mergeable:
         yield "several_edges", f"“{target.name}” of {name} takes one edge, and another ends there already."
+
+
+def _check_pages(graph: _Graph) -> Iterator[Fault]:
+    kinds = {node_id: kind for node_id in graph.nodes if (kind := graph.kind(node_id)) is not None}
+    if len(kinds) < len(graph.nodes):
+        return  # what an unknown type does with a page is not known either
+    drawn = {
+        node_id: Drawn(
+            graph.nodes[node_id],
+            kind,
+            graph.incoming[node_id],
+            _choose_on_error(graph.nodes[node_id], graph.document.settings.on_error) is OnError.ROUTE,
+        )
+        for node_id, kind in kinds.items()
+    }
+    for first, second in find_rival_pages(drawn):
+        sources = f"{graph.name(first.source)} and {graph.name(second.source)}"
+        taker = f"“{second.targetHandle}” of {graph.name(second.target)}"
+        yield Fault(
+            where=f"body.edges[{graph.document.edges.index(second)}].targetHandle",
+            rule="several_pages",
+            detail=f"{taker} takes one page, and {sources} bring different ones; let a branch decide which is there.",
+            node_id=second.target,
+            handle=second.targetHandle,
+        )
 
 
 def _find_output(graph: _Graph, edge: Edge) -> Port | str | None:

@@ -108,8 +108,9 @@ def documents(draw: st.DrawFn, wish: Wish = ANYTHING) -> WorkflowDocument:
     """A sound drawing, its nodes in an order that is not that of its edges."""
     nodes: list[Node] = []
     edges: list[Edge] = []
+    openers: dict[str, str] = {}
     for number in range(draw(st.integers(1, wish.most))):
-        one, into = _draw_node(draw, f"n{number}", nodes, wish)
+        one, into = _draw_node(draw, f"n{number}", nodes, openers, wish)
         nodes.append(one)
         edges += into
     if wish.press:
@@ -131,7 +132,10 @@ def documents(draw: st.DrawFn, wish: Wish = ANYTHING) -> WorkflowDocument:
     )
 
 
-def _draw_node(draw: st.DrawFn, node_id: str, earlier: list[Node], wish: Wish) -> tuple[Node, list[Edge]]:
+def _draw_node(
+    draw: st.DrawFn, node_id: str, earlier: list[Node], openers: dict[str, str], wish: Wish
+) -> tuple[Node, list[Edge]]:
+    """A node and the edges that end in it; `openers` says whose page each earlier node holds."""
     pages = [one.id for one in earlier if one.type in ("open", "touch", "press")]
     forks = [one.id for one in earlier if one.type == "fork"]
     types = ["open", "work", "fork"]
@@ -144,11 +148,16 @@ def _draw_node(draw: st.DrawFn, node_id: str, earlier: list[Node], wish: Wish) -
     ids = [one.id for one in earlier]
     inputs: dict[str, Any] = {}
     if type_ in ("touch", "press"):
-        sides = draw(st.lists(st.sampled_from(pages), min_size=1, max_size=2, unique=True))
+        opener = openers[draw(st.sampled_from(pages))]
+        same = [one for one in pages if openers[one] == opener]
+        sides = draw(st.lists(st.sampled_from(same), min_size=1, max_size=2, unique=True))
+        openers[node_id] = opener
         edges += [edge(f"{side}.{PAGE}", f"{node_id}.{PAGE}") for side in sides]
     if forks and (type_ == "gate" or draw(st.integers(0, 3)) == 0):
         chosen = draw(st.lists(st.sampled_from(forks), min_size=1, max_size=2, unique=True))
         edges += [edge(f"{fork}.{draw(st.sampled_from(['Yes', 'No']))}", f"{node_id}.When") for fork in chosen]
+    if type_ == "open":
+        openers[node_id] = node_id
     if type_ == "need":
         edges.append(edge(f"{draw(st.sampled_from(ids))}.Out", f"{node_id}.Must"))
         inputs = {"Must": "typed"} if draw(st.booleans()) else {}

@@ -137,10 +137,66 @@ def test_one_edge_a_handle_except_where_they_merge() -> None:
         [
             edge("a.Out", "d.Must"),
             edge("b.Out", "d.Must"),
-            *(edge(f"{source}.{name}", f"c.{end}") for name, end in ((PAGE, PAGE), ("Out", "In")) for source in "ab"),
+            edge(f"a.{PAGE}", f"c.{PAGE}"),
+            *(edge(f"{source}.Out", "c.In") for source in "ab"),
         ],
     )
     assert [(fault.rule, fault.where) for fault in faults] == [("several_edges", "body.edges[1].targetHandle")]
+
+
+_SIDES = [
+    edge("f.Yes", "a.When"),
+    edge("f.No", "b.When"),
+    edge(f"a.{PAGE}", f"z.{PAGE}"),
+    edge(f"b.{PAGE}", f"z.{PAGE}"),
+]
+_FALL_BACK = [
+    edge("a.Error", "f.In"),
+    edge("f.Yes", "b.When"),
+    edge(f"a.{PAGE}", f"z.{PAGE}"),
+    edge(f"b.{PAGE}", f"z.{PAGE}"),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges"),
+    [
+        ([node("f", "fork"), node("a", "open"), node("b", "open")], _SIDES),
+        ([node("a", "open", on_error="route"), node("f", "fork"), node("b", "open")], _FALL_BACK),
+        (
+            [node("p", "open"), node("a", "touch"), node("b", "touch")],
+            [*(edge(f"p.{PAGE}", f"{side}.{PAGE}") for side in "ab"), *_SIDES[2:]],
+        ),
+        (
+            [node("f", "fork"), *(node(name, "open") for name in "pq"), *(node(name, "touch") for name in "ab")],
+            [
+                edge("f.Yes", "p.When"),
+                edge("f.No", "q.When"),
+                edge(f"p.{PAGE}", f"a.{PAGE}"),
+                edge(f"q.{PAGE}", f"b.{PAGE}"),
+                *_SIDES[2:],
+            ],
+        ),
+    ],
+)
+def test_pages_of_which_only_one_can_be_there_end_in_one_input(nodes: list[Node], edges: list[Edge]) -> None:
+    assert check([*nodes, node("z", "touch")], edges) == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges"),
+    [
+        ([node("a", "open"), node("b", "open")], _SIDES[2:]),
+        ([node("f", "fork"), node("a", "open"), node("b", "open")], _SIDES[1:]),
+        ([node("f", "fork"), node("a", "open"), node("b", "open")], [edge("f.Out", "w.In"), *_SIDES[1:]]),
+        ([node("f", "fork"), node("a", "open"), node("b", "open")], [*_SIDES, edge("f.Yes", "b.When")]),
+        ([node("a", "open"), node("f", "fork"), node("b", "open")], [edge("a.Out", "f.In"), *_FALL_BACK[1:]]),
+    ],
+)
+def test_pages_that_can_meet_in_one_input_are_refused(nodes: list[Node], edges: list[Edge]) -> None:
+    (fault,) = check([*nodes, node("w", "work"), node("z", "touch")], edges)
+    assert (fault.rule, fault.node_id, fault.handle) == ("several_pages", "z", PAGE)
+    assert "“Open” and “Open” bring different ones" in fault.detail
 
 
 def _feeders(*ids: str) -> list[Node]:
