@@ -30,7 +30,7 @@ Reading = float | Mapping[str, float] | Mapping[tuple[str, ...], float] | None
 
 
 class Pooled(Protocol):
-    """A door to the database. (Not the door itself: who counts it may not open it.)"""
+    """What is told of a door to the database to somebody who may not open it."""
 
     @property
     def connections_in_use(self) -> int:
