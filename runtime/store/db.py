@@ -7,10 +7,9 @@ A function that takes a TenantSession can only be called with one tenant in view
 (tests/architecture/test_tenancy.py reads the source for that); row-level security stands behind it.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from uuid import UUID
 
 import asyncpg
 from pydantic_core import from_json, to_json
@@ -48,8 +47,6 @@ class TenantSession(AsyncSession):
 
     tenant_id: TenantId
     events_appended: int = 0
-    woken: set[UUID] | None = None
-    """Executions to ring for after the commit; None where NOTIFY does it, inside the transaction."""
 
 
 class SystemSession(AsyncSession):
@@ -58,20 +55,12 @@ class SystemSession(AsyncSession):
 
 _SessionT = TypeVar("_SessionT", bound=AsyncSession)
 
-Ring = Callable[[Collection[UUID]], None]
-"""Told after a commit which logs may have grown; returns at once and never fails."""
-
 
 class Database:
-    """Transactions of role runtime_app, each as one tenant. Row-level security shows it nothing else.
+    """Transactions of role runtime_app, each as one tenant. Row-level security shows it nothing else."""
 
-    Args:
-        ring: what wakes readers after a commit; None: NOTIFY does it, inside the transaction.
-    """
-
-    def __init__(self, dsn: str, *, size: int = 8, ring: Ring | None = None) -> None:
+    def __init__(self, dsn: str, *, size: int = 8) -> None:
         self._engine = _make_engine(dsn, "stagedoor-runtime", size)
-        self._ring = ring
         self.events_appended = 0
         """To any log, by transactions of this process that were committed."""
 
@@ -94,18 +83,11 @@ class Database:
         Raises:
             DatabaseAway: the connection failed; a commit may or may not have happened.
         """
-        woken: set[UUID] = set()
-        try:
-            async with _transaction(self._engine, TenantSession) as session:
-                session.tenant_id = tenant_id
-                session.woken = None if self._ring is None else woken
-                await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
-                yield session
-            self.events_appended += session.events_appended
-        finally:
-            # Also when it failed: whether the commit happened is unknown then, and a wake-up too many costs one look.
-            if self._ring is not None and woken:
-                self._ring(woken)
+        async with _transaction(self._engine, TenantSession) as session:
+            session.tenant_id = tenant_id
+            await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
+            yield session
+        self.events_appended += session.events_appended
 
     @property
     def connections_in_use(self) -> int:

@@ -168,6 +168,7 @@ def make_experience(rig: Rig, name: str) -> Part:
         "TOKEN_KEY_FILE": rig.keys.token,
         "DRAIN_S": DRAIN_S,
         "GUESTS": "true",
+        "METRICS_PORT": find_free_port(),
     }
     environment = _environment("EXPERIENCE", settings) | {"STAGEDOOR_PUBLIC_URL": f"http://localhost:{rig.port}"}
     return Part(name, _module("experience", "serve"), environment, rig.folder / "logs", port)

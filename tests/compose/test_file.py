@@ -21,6 +21,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
 FRONT = {"traefik", "traefik-tls"}
+WATCHING = {"prometheus", "alertmanager", "grafana"}
 JOBS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::(?P<kind>[-?])(?P<value>[^${}]*))?")
 
@@ -39,17 +40,14 @@ def volumes_of(name: str) -> dict[str, str]:
 def test_there_is_what_the_overview_names() -> None:
     assert set(SERVICES) >= {"traefik", "experience", "runtime", "worker", "postgres", "migrate", "shop"}
     assert {"secrets", "migrate", "demo"} == JOBS
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == {
-        "traefik-tls",
-        "shop",
-        "demo",
-        "nats",
-    }
+    optional = {"traefik-tls", "shop", "demo", *WATCHING}
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == optional
+    assert {name for name in SERVICES if SERVICES[name].get("profiles") == ["observability"]} == WATCHING
 
 
 @every_service
 def test_nobody_is_root_or_may_become_it(service: dict[str, Any]) -> None:
-    assert service["user"] in {"10001:10001", "postgres"}
+    assert service["user"] in {"10001:10001", "postgres", "65534:65534", "472:472"}
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["read_only"] is True
@@ -73,22 +71,33 @@ def test_every_service_has_a_health_check_and_comes_back(name: str) -> None:
 
 
 def test_only_the_front_door_is_published_and_by_default_to_this_machine_alone() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == FRONT
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {*FRONT, "grafana"}
+    assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${STAGEDOOR_GRAFANA_PORT:-3000}:3000"]
     assert SERVICES["traefik"]["ports"] == ["${STAGEDOOR_BIND:-127.0.0.1}:${STAGEDOOR_PORT:-8080}:8080"]
 
 
 def test_runtime_and_postgres_have_no_way_in_or_out() -> None:
     internal = {name for name, network in COMPOSE["networks"].items() if network.get("internal")}
-    assert internal == {"tiers", "experience-data", "runtime-data"}
-    assert {name for name in SERVICES if networks_of(name) - internal} == {*FRONT, "worker", "shop"}
+    assert internal == {"tiers", "experience-data", "runtime-data", "watch", "watch-workers"}
+    leading_out = {*FRONT, "worker", "shop", "grafana", "alertmanager"}
+    assert {name for name in SERVICES if networks_of(name) - internal} == leading_out
     assert networks_of("postgres") == {"experience-data", "runtime-data"}
     assert networks_of("runtime") == {"tiers", "runtime-data"}
 
 
 def test_a_browser_has_no_network_in_common_with_the_front() -> None:
-    assert networks_of("worker") == {"stage", "runtime-data"}
+    assert networks_of("worker") == {"stage", "runtime-data", "watch-workers"}
     assert not networks_of("worker") & (networks_of("experience") | networks_of("traefik"))
     assert {name for name in SERVICES if "stage" in networks_of(name)} == {"worker", "shop"}
+
+
+def test_figures_are_reached_by_prometheus_alone_and_it_reaches_no_database() -> None:
+    assert {name for name in SERVICES if "watch-workers" in networks_of(name)} == {"worker", "prometheus"}
+    assert {name for name in SERVICES if "watch" in networks_of(name)} == WATCHING
+    assert networks_of("prometheus") == {"tiers", "watch-workers", "watch"}
+    assert not networks_of("prometheus") & networks_of("postgres")
+    port = SERVICES["experience"]["environment"]["STAGEDOOR_EXPERIENCE_METRICS_PORT"]
+    assert str(port) not in (ROOT / "deploy" / "traefik" / "dynamic" / "routes.yml").read_text()
 
 
 def test_experience_and_runtime_meet_only_through_traefik() -> None:
@@ -120,7 +129,6 @@ def test_every_edition_of_traefiks_file_is_there(edition: Edition) -> None:
         ("runtime-secrets", {"runtime", "worker"}),
         ("owner-secrets", {"migrate"}),
         ("postgres-secrets", {"postgres", "migrate"}),
-        ("nats-secrets", {"nats"}),
         ("certificates", {"traefik-tls", "routes"}),
     ],
 )
@@ -141,7 +149,8 @@ def test_no_secret_is_in_an_environment(service: dict[str, Any]) -> None:
 @every_service
 def test_nothing_of_the_host_is_mounted_but_our_configuration(service: dict[str, Any]) -> None:
     sources = [mount.split(":")[0] for mount in service.get("volumes", [])]
-    assert all(source in COMPOSE["volumes"] or source.startswith("./deploy/traefik/") for source in sources)
+    ours = ("./deploy/traefik/", "./deploy/observability/")
+    assert all(source in COMPOSE["volumes"] or source.startswith(ours) for source in sources)
 
 
 @pytest.mark.parametrize(
@@ -179,16 +188,6 @@ def test_browsers_reach_the_demo_shop_and_nothing_else_by_default() -> None:
     shop_port = SERVICES["shop"]["command"][-1]
     assert hosts.allows(f"http://shop:{shop_port}/")
     assert not hosts.allows("http://postgres:5432/")
-
-
-def test_nats_is_asked_for_reaches_runtime_alone_and_keeps_nothing() -> None:
-    assert SERVICES["nats"]["profiles"] == ["nats"]
-    assert networks_of("nats") == {"runtime-data"}
-    assert volumes_of("nats").keys() == {"nats-secrets"}
-    for name in ("runtime", "worker"):
-        assert SERVICES[name]["environment"]["STAGEDOOR_RUNTIME_NATS_URL"] == "${STAGEDOOR_NATS_URL:-}"
-        assert volumes_of(name)["runtime-secrets"] == "/secrets/runtime:ro"
-        assert "nats" not in SERVICES[name]["depends_on"]  # everything works without it
 
 
 def test_three_services_scale() -> None:

@@ -20,27 +20,23 @@ from runtime.engine.validate import check_document
 from runtime.node import Node
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
-from runtime.store.db import SystemDatabase
+from runtime.store.db import Database, SystemDatabase
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
 from runtime.store.records import Records
 from runtime.store.runs import Runs
+from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
 from runtime.worker import Worker
 from tests.runtime.made import make_execution
 from tests.support.postgres import Database as TestDatabase
-from tests.support.wakeups import Way
 
 PATIENCE_S = 30.0
-NOTIFY = Way()
 
 
 class Staging:
-    """One Runtime. `perform` starts a worker; several may perform at once.
-
-    Submitting and cancelling happens in another process, as it were, whose `wakeups` run when a test lets them.
-    """
+    """One Runtime. `perform` starts a worker; several may perform at once."""
 
     def __init__(
         self,
@@ -50,9 +46,8 @@ class Staging:
         *,
         heartbeat_s: float = 15,
         grace_s: float = 4,
-        way: Way = NOTIFY,
     ) -> None:
-        self.db, self.wakeups = way.connect(database)
+        self.db = Database(database.dsn("runtime_app"))
         self.system = SystemDatabase(database.dsn("runtime_system"))
         self.tenant_id = TenantId(uuid7())
         self.catalogue = Catalogue(nodes)
@@ -64,7 +59,6 @@ class Staging:
         self._database = database
         self._heartbeat_s = heartbeat_s
         self._grace_s = grace_s
-        self._way = way
         self.executions = Executions(self.db, self._make_queue())
         self.hosts: tuple[str, ...] = ()
 
@@ -90,11 +84,11 @@ class Staging:
     async def perform(self) -> AsyncIterator[Worker]:
         """A worker while the block runs; it drains at the end."""
         queue = self._make_queue()
-        db, wakeups = self._way.connect(self._database)
+        wakeups = Wakeups(self._database.dsn("runtime_app"))
         options = PoolOptions(scratch_dir=self._scratch, allowed_hosts=self.hosts, spare=False)
         async with Pool(options) as pool, asyncio.TaskGroup() as group:
             resources = Resources(
-                runs=Runs(db, queue),
+                runs=Runs(self.db, queue),
                 records=self.records,
                 folder=self.folder,
                 catalogue=self.catalogue,
@@ -113,7 +107,6 @@ class Staging:
                 worker.leave()
                 await asyncio.wait({working}, timeout=PATIENCE_S)
                 listening.cancel()
-                await db.close()
 
     async def wait_for_end(self, execution_id: ExecutionId) -> ExecutionStatus:
         """Until the terminal event is there."""
