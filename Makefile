@@ -10,7 +10,7 @@ STAMPS := .stamps
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 # Test files stay together, because they share servers; snapshots are compared and never written here.
-EVERYTHING := -n auto --dist loadfile --inline-snapshot=disable --ignore tests/bench --ignore tests/chaos
+EVERYTHING := -n auto --dist loadfile --inline-snapshot=disable --ignore tests/chaos
 # Options for the command behind a target: make run ARGS="--port 9000", make test ARGS="-k traefik".
 ARGS ?=
 
@@ -38,8 +38,8 @@ test: $(STAMPS)/synced $(STAMPS)/chromium  ## Run every test but the benchmarks 
 e2e: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the tests that drive the whole stack with a real browser
 	$(PYTEST) tests/e2e $(ARGS)
 
-bench: $(STAMPS)/synced $(STAMPS)/chromium  ## Measure (what is under tests/bench)
-	@$(call run_if_there,tests/bench,benchmarks)
+bench: $(STAMPS)/synced $(STAMPS)/chromium  ## Measure ours beside peers and floors; ARGS="b3 b4" picks some
+	@exec $(BIN)/python -m tests.bench $(ARGS)
 
 chaos: $(STAMPS)/synced $(STAMPS)/chromium  ## Break things on purpose (what is under tests/chaos)
 	@$(call run_if_there,tests/chaos,chaos tests)

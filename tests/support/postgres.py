@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from experience.cli.postgres import SUPERUSER, Cluster, prepare_cluster, run_as
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
+THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,11 @@ class Postgres:
 
 
 @contextmanager
-def run_postgres() -> Iterator[Postgres]:
+def run_postgres(settings: Sequence[str] = THROW_AWAY) -> Iterator[Postgres]:
     """Start a server on throw-away data and leave nothing of it behind."""
     folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-pg-"))
     cluster = prepare_cluster(folder / "data", sync=False)
     log = folder / "log"
-    settings = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
