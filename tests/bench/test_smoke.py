@@ -13,6 +13,8 @@ from tests.bench.report import unfold, write_documents
 from tests.bench.rounds import Effort
 
 TINY = Effort(0.01)
+SMOKE_S = 300
+"""Real servers have to start, on a machine that is busy with the other half of the tests."""
 
 
 @pytest.fixture
@@ -21,6 +23,7 @@ async def figures() -> list[Figure]:
         return [figure for name in ("b11", "b7") for figure in await BENCHES[name](ground, TINY)]
 
 
+@pytest.mark.timeout(SMOKE_S)
 async def test_benches_measure_both_sides_and_are_written_down(figures: list[Figure], tmp_path: Path) -> None:
     assert [figure.bench for figure in figures] == ["B11", "B7"]
     for figure in figures:
