@@ -34,8 +34,9 @@ _EXECUTIONS = """
 INSERT INTO runtime.executions (execution_id, tenant_id, intent_id, realm, intent, name, parameters, workflow_id,
     workflow_version, plan, trigger, timeout_s, status, admitted_at, epoch, head_seq, log_id, progress, result, credits,
     created_at, started_at, finished_at)
-SELECT gen_random_uuid(), CASE WHEN n % 2 = 0 THEN $2::uuid ELSE ($3::uuid[])[1 + n % cardinality($3::uuid[])] END, gen_random_uuid(),
-    'workflow', 'run', 'Order ' || n, '{"order": 1}', ($4::uuid[])[1 + n % cardinality($4::uuid[])], 1, NULL, '{}', 900,
+SELECT gen_random_uuid(), CASE WHEN n % 2 = 0 THEN $2::uuid ELSE ($3::uuid[])[1 + n % cardinality($3::uuid[])] END,
+    gen_random_uuid(), 'workflow', 'run', 'Order ' || n, '{"order": 1}',
+    ($4::uuid[])[1 + n % cardinality($4::uuid[])], 1, NULL, '{}', 900,
     CASE WHEN n % 20 = 0 THEN 'failed' WHEN n % 50 = 1 THEN 'cancelled' ELSE 'completed' END,
     at, 1, 12, gen_random_uuid(), 1, '{"text": "done"}', 3, at, at + interval '1 s', at + interval '9 s'
 FROM (SELECT n, now() - interval '90 days' + n * interval '90 days' / $1 AS at

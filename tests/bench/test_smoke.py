@@ -39,19 +39,19 @@ async def test_benches_measure_both_sides_and_are_written_down(figures: list[Fig
 
 
 @pytest.mark.parametrize(
-    ("bar", "met", "shown"),
+    ("bar", "expected"),
     [
-        (Bar(limit=1.5), False, "≤ 1.5"),
-        (Bar(limit=2.5), True, "≤ 2.5"),
-        (Bar(limit=1.5, at_least=True), True, "≥ 1.5"),
-        (Bar(limit=5, absolute=True, unit="ms"), True, "≤ 5 ms"),
-        (Bar(limit=3, absolute=True, unit="ms"), False, "≤ 3 ms"),
+        (Bar(limit=1.5), (False, "≤ 1.5")),
+        (Bar(limit=2.5), (True, "≤ 2.5")),
+        (Bar(limit=1.5, at_least=True), (True, "≥ 1.5")),
+        (Bar(limit=5, absolute=True, unit="ms"), (True, "≤ 5 ms")),
+        (Bar(limit=3, absolute=True, unit="ms"), (False, "≤ 3 ms")),
     ],
 )
-def test_a_bar_is_held_to_the_ratio_or_to_our_own_value(bar: Bar, met: bool, shown: str) -> None:
+def test_a_bar_is_held_to_the_ratio_or_to_our_own_value(bar: Bar, expected: tuple[bool, str]) -> None:
     figure = Figure(bench="B", what="", unit="ms", ours=[4.0, 2.0, 9.0], against="", peer=[2.0, 2.0, 4.0], bar=bar)
     assert figure.ratio == 2.0  # of the rounds' ratios 2, 1 and 2.25
-    assert (figure.met, str(bar)) == (met, shown)
+    assert (figure.met, str(bar)) == expected
 
 
 def test_nothing_beside_it_is_no_ratio() -> None:
