@@ -29,6 +29,8 @@ from contracts.model import TenantId
 CONNECT_TIMEOUT_S = 5
 COMMAND_TIMEOUT_S = 10
 """Deadline of each statement: without it a blackholed server holds a request for minutes."""
+IDLE_IN_TRANSACTION_S = 10.0
+"""A process that froze between two statements must not keep its locks: the server ends its transaction."""
 POOL_SIZE = 10
 POOL_TIMEOUT_S = 5
 
@@ -40,6 +42,7 @@ _AWAY = (
     PoolTimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InternalClientError,
     asyncpg.InvalidCatalogNameError,
@@ -139,7 +142,11 @@ class SystemDatabase(_Door[SystemSession]):
 def open_engine(dsn: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     """An engine for `postgresql://role@host/database` or `postgresql://role@/database?host=/socket/dir`."""
     url = make_url(dsn).set(drivername="postgresql+asyncpg")
-    connect: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}
+    connect: dict[str, Any] = {
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": COMMAND_TIMEOUT_S,
+        "server_settings": {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S * 1_000:.0f}"},
+    }
     return create_async_engine(
         url,
         pool_size=pool_size,

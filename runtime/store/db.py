@@ -26,6 +26,9 @@ from contracts.model import TenantId
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 20.0
 """Without it a black-holed connection hangs for as long as TCP likes (operations chapter, O4)."""
+IDLE_IN_TRANSACTION_S = 10.0
+"""A process that froze between two statements must not keep its locks: the server ends its transaction. Below the
+lease of a worker, so that whoever takes its execution over finds the row free."""
 POOL_WAIT_S = 10.0
 
 # Set per transaction, so that nothing of one tenant is left on a pooled connection for the next.
@@ -153,7 +156,10 @@ async def connect(
             dsn,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=command_timeout_s,
-            server_settings={"application_name": name},
+            server_settings={
+                "application_name": name,
+                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S * 1_000:.0f}",
+            },
         )
     except Exception as error:
         if is_away(error):
@@ -179,6 +185,7 @@ _AWAY = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
 

@@ -177,6 +177,27 @@ async def test_a_connection_that_dies_in_mid_transaction_is_told(
     assert (caught.value.code, caught.value.code.retryable) == (Code.UNAVAILABLE, True)
 
 
+async def test_who_freezes_in_a_transaction_loses_its_locks(
+    experience_database: Database, system_database: SystemDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_id = await found(system_database)
+    lock = text("SELECT 1 FROM experience.tenants WHERE tenant_id = :id FOR UPDATE")
+    monkeypatch.setattr("experience.store.db.IDLE_IN_TRANSACTION_S", 0.1)
+    frozen = SystemDatabase(experience_database.dsn("experience_system"), pool_size=1)
+
+    async def freeze() -> None:
+        async with frozen.transaction() as session:
+            await (await session.connection()).execute(lock, {"id": tenant_id})
+            async with system_database.transaction() as other:  # waits for the lock, and gets it
+                await (await other.connection()).execute(lock, {"id": tenant_id})
+            await (await session.connection()).execute(lock, {"id": tenant_id})
+
+    with pytest.raises(ApiError) as caught:
+        await freeze()
+    assert caught.value.code is Code.UNAVAILABLE
+    await frozen.close()
+
+
 @pytest.mark.parametrize(
     "dsn", ["postgresql://experience_system@127.0.0.1:1/stagedoor", "postgresql://experience_system@/x?host=/nowhere"]
 )
