@@ -73,6 +73,18 @@ class Server:
         self.stop(how)
         self.start()
 
+    def await_recovery(self) -> None:
+        """Return once it accepts connections again, after it has ended all of them by itself."""
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                self.cluster.run_sql("SELECT 1", "postgres")
+            except StackError:
+                assert time.monotonic() < deadline, self.tail()
+                time.sleep(0.1)
+            else:
+                return
+
     def make_database(self, template: Database | None = None) -> Database:
         """A new database, or a copy of one that nobody is connected to."""
         assert self.process is not None

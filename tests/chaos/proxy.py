@@ -1,6 +1,7 @@
 """A TCP proxy that passes bytes on, or does to them what networks do: refuse, swallow, delay, cut in the middle."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,15 +34,17 @@ class Moment(StrEnum):
     """All was written and the commit never arrives: nothing of it has happened."""
     AFTER_COMMIT = "after_commit"
     """The commit happened, and whoever asked for it never hears of it."""
+    HELD = "held"
+    """The commit is kept on its way for as long as the trap stays: its transaction stays open, with all its locks."""
     INSIDE = "inside"
     """The commit happened and was answered; `delay_s` later."""
 
 
 @dataclass
 class Trip:
-    """A trap on the way to PostgreSQL: strikes once, at the first transaction that sends all of the `words`."""
+    """A trap on the way to PostgreSQL: strikes once, at the first transaction that sends the `pattern`."""
 
-    words: tuple[bytes, ...]
+    pattern: re.Pattern[bytes]
     moment: Moment
     strike: Callable[[], None]
     delay_s: float = 0.0
@@ -49,7 +52,12 @@ class Trip:
 
     def is_meant(self, chunk: bytes) -> bool:
         """Whether this is what the trap waits for."""
-        return not self.sprung.is_set() and all(word in chunk for word in self.words)
+        return not self.sprung.is_set() and self.pattern.search(chunk) is not None
+
+
+def step_written(node_id: str, status: str) -> re.Pattern[bytes]:
+    """Matches the parameters of a step's row: the node, its empty path, and within the same row the status."""
+    return re.compile(re.escape(node_id.encode()) + rb"\x00{4}.{0,150}?" + re.escape(status.encode()), re.DOTALL)
 
 
 @dataclass(eq=False)
@@ -174,6 +182,7 @@ class FaultProxy:
     async def _pump_out(self, line: _Line, reader: asyncio.StreamReader) -> None:
         while chunk := await reader.read(_CHUNK):
             if await self._spring(line, chunk):
+                line.cut()
                 return
             await self._pass_on(line.server, chunk)
         if line.server.can_write_eof():
@@ -224,5 +233,10 @@ class FaultProxy:
             await asyncio.sleep(0.05)  # for the server to commit; nobody hears of it
             trip.strike()
             return True
+        if trip.moment is Moment.HELD:
+            trip.strike()
+            while self.trip is trip:  # noqa: ASYNC110 — the test takes it away
+                await asyncio.sleep(0.02)
+            return False
         asyncio.get_running_loop().call_later(trip.delay_s, trip.strike)
         return False

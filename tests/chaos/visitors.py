@@ -25,7 +25,8 @@ JITTER_S = 1.0
 _ABNORMAL = 1006
 _DONE = 1000
 _NO_EVENTS = frozenset({"hello", "ping", "pong", "reset", "auth_expiring", "fault"})
-_RETRY = frozenset({429, 500, 502, 503, 504})
+_RETRY = frozenset({429, 502, 503, 504})
+"""Come again later. A 500 is none of them: that is a fault of ours, whatever was broken."""
 
 Json = dict[str, Any]
 

@@ -1,0 +1,254 @@
+"""Random histories over real processes: Hypothesis draws what is asked for and what is broken, the checker judges.
+
+A history that fails is printed step by step, and its seed stands in the head of the report: the same seed draws the
+same history, though not the same instant of each blow. Nothing is made smaller: each try takes a whole stack.
+"""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from tests.chaos.checker import check_now, conclude
+from tests.chaos.documents import buy_once, read_the_ticket, wait_in_turn
+from tests.chaos.parts import Part
+from tests.chaos.postgres import Server
+from tests.chaos.proxy import Fault
+from tests.chaos.rig import Cast, Rig, run_rig
+from tests.chaos.shop import run_shop
+from tests.chaos.visitors import Visitor
+from tests.support.postgres import Database
+
+STEPS = 12
+WORKERS = RUNTIMES = EXPERIENCES = 2
+ROLES = ("runtime_app", "runtime_system", "experience_app", "experience_system")
+ENDS = {("completed", None), ("cancelled", None), ("failed", "interrupted_unsafe"), ("failed", "worker_lost")}
+"""All that may become of an execution here; the last only after four blows at its worker."""
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(eq=False)
+class Asked:
+    """Something that a visitor asks for, and goes on asking until it is answered."""
+
+    visitor: Visitor
+    task: "asyncio.Task[str]"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all histories of a test share."""
+
+    server: Server
+    blueprint: Database
+    folder: Path
+
+
+class History(RuleBasedStateMachine):
+    """One stack, one history."""
+
+    ground: ClassVar[Ground]
+    asked = Bundle("asked")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.everything: list[Asked] = []
+        self.failed = False
+        self.customers = 0
+
+    @initialize()
+    def open_the_house(self) -> None:
+        self.run(self._open())
+
+    # --- what visitors do
+
+    @rule(target=asked, kind=st.sampled_from(["waits", "ticket", "order"]), watched=st.booleans())
+    def submit(self, kind: str, *, watched: bool) -> Asked:
+        return self.run(self._submit(kind, watched=watched))
+
+    @rule(one=asked)
+    def watch(self, one: Asked) -> None:
+        self.run(self._later(self._watch(one)))
+
+    @rule(one=asked)
+    def cancel(self, one: Asked) -> None:
+        self.run(self._later(self._cancel(one)))
+
+    @rule(seconds=st.sampled_from([0.2, 0.7, 1.5]))
+    def wait(self, seconds: float) -> None:
+        self.run(asyncio.sleep(seconds))
+
+    # --- what happens to the stack
+
+    @rule(number=st.integers(0, WORKERS - 1))
+    def kill_a_worker(self, number: int) -> None:
+        self.run(self._kill(self.rig.workers[number]))
+
+    @rule(number=st.integers(0, EXPERIENCES - 1))
+    def kill_an_experience(self, number: int) -> None:
+        self.run(self._kill(self.rig.experiences[number]))
+
+    @rule(number=st.integers(0, RUNTIMES - 1))
+    def kill_a_runtime(self, number: int) -> None:
+        self.run(self._kill(self.rig.runtimes[number]))
+
+    @rule(number=st.integers(0, WORKERS - 1))
+    def freeze_or_thaw_a_worker(self, number: int) -> None:
+        self.run(self._turn(self.rig.workers[number]))
+
+    @rule(number=st.integers(0, WORKERS - 1))
+    def drain_a_worker(self, number: int) -> None:
+        self.run(self._restart(self.rig.workers[number]))
+
+    @rule(how=st.sampled_from([signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]))
+    def restart_postgres(self, how: signal.Signals) -> None:
+        self.run(asyncio.to_thread(self.ground.server.restart, how))
+
+    @rule(role=st.sampled_from(ROLES), turn=st.integers(0, 5))
+    def terminate_a_backend(self, role: str, turn: int) -> None:
+        self.run(self._terminate(role, turn))
+
+    @rule(fault=st.sampled_from([Fault.REFUSE, Fault.BLACK_HOLE, Fault.SLOW, Fault.RESET, Fault.NONE]))
+    def break_or_mend_the_line_to_runtime(self, fault: Fault) -> None:
+        self.run(self._break_line(fault))
+
+    @invariant()
+    def promises_hold(self) -> None:
+        self.run(check_now(self.rig))
+
+    def teardown(self) -> None:
+        """Mend everything, let it end, and check it all."""
+        try:
+            if hasattr(self, "rig") and not self.failed:
+                self.run(self._close())
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            self.runner.run(self.stack.aclose())
+            self.runner.close()
+            if hasattr(self, "database"):
+                self.database.drop()
+
+    # --- how
+
+    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Do it; all that runs beside it goes on meanwhile. Says what the processes said when it fails."""
+        try:
+            return self.runner.run(work)
+        except BaseException:
+            self.failed = True
+            for part in self.rig.tiers if hasattr(self, "rig") else []:
+                print(f"--- {part.name}\n{part.tail()}")
+            raise
+
+    async def _open(self) -> None:
+        self.database = self.ground.server.make_database(self.ground.blueprint)
+        shop = self.stack.enter_context(run_shop())
+        cast = Cast(experiences=EXPERIENCES, runtimes=RUNTIMES, workers=WORKERS, heartbeat_s=1)
+        folder = self.ground.folder / self.database.name
+        self.rig: Rig = await self.stack.enter_async_context(
+            run_rig(cast, folder, self.ground.server, self.database, shop)
+        )
+        self.rig.runtime_line.delay_s = 0.1
+        self.visitors = [await self.stack.enter_async_context(self.rig.visit()) for _ in range(2)]
+        documents = {"waits": wait_in_turn(0.3, steps=4), "ticket": read_the_ticket(shop)}
+        self.saved = {
+            (visitor.tenant_id, kind): await visitor.save(document)
+            for visitor in self.visitors
+            for kind, document in documents.items()
+        }
+
+    async def _submit(self, kind: str, *, watched: bool) -> Asked:
+        self.customers += 1
+        visitor = self.visitors[self.customers % len(self.visitors)]
+        if kind == "order":
+            work = visitor.start(buy_once(self.rig.shop, f"customer-{self.customers}"))
+        else:
+            work = visitor.run(self.saved[visitor.tenant_id, kind])
+        one = Asked(visitor, asyncio.create_task(work))
+        self.everything.append(one)
+        self.tasks.append(one.task)
+        if watched:
+            await self._later(self._watch(one))
+        await asyncio.sleep(0.1)
+        return one
+
+    async def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.create_task(work))
+
+    async def _watch(self, one: Asked) -> None:
+        one.visitor.watch(await asyncio.shield(one.task))
+
+    async def _cancel(self, one: Asked) -> None:
+        await one.visitor.cancel(await asyncio.shield(one.task))
+
+    async def _kill(self, part: Part) -> None:
+        part.kill()
+        part.start()
+
+    async def _turn(self, part: Part) -> None:
+        if part.frozen:
+            part.thaw()
+        elif part.alive:
+            part.freeze()
+
+    async def _restart(self, part: Part) -> None:
+        await part.stop()
+        part.start()
+
+    async def _terminate(self, role: str, turn: int) -> None:
+        if pids := await self.rig.backends.list_pids(role):
+            await self.rig.backends.terminate(pids[turn % len(pids)])
+
+    async def _break_line(self, fault: Fault) -> None:
+        self.rig.runtime_line.heal()
+        if fault is not Fault.NONE:
+            self.rig.runtime_line.break_with(fault)
+
+    async def _close(self) -> None:
+        self.rig.runtime_line.heal()
+        for part in self.rig.tiers:
+            part.thaw()
+        await self.rig.up()
+        async with asyncio.timeout(240):
+            await asyncio.gather(*self.tasks)
+            for one in self.everything:
+                ended = await one.visitor.ended(one.task.result())
+                error = ended["error"]["code"] if ended["error"] else None
+                assert (ended["status"], error) in ENDS, ended
+            for visitor in self.visitors:
+                await visitor.seen()
+            await conclude(self.rig)
+
+
+@pytest.mark.timeout(3_600)
+def test_random_histories(
+    server: Server, blueprint: Database, tmp_path: Path, chaos_seed: int, chaos_histories: int
+) -> None:
+    class Bound(History):
+        ground = Ground(server, blueprint, tmp_path)
+
+    run_state_machine_as_test(
+        seed(chaos_seed)(Bound),
+        settings=settings(
+            max_examples=chaos_histories,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        ),
+    )
