@@ -30,6 +30,7 @@ class ExecutionStatus(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
+    """Nothing starts until somebody resumes it. Holds no worker, unless its page can't be brought back otherwise."""
     WAITING = "waiting"
     """For a person, a time or a takeover; holds no worker."""
     COMPLETED = "completed"
@@ -102,6 +103,36 @@ class Failure(Contract):
     hint: str
     node_id: NodeId | None = None
     page_url: str | None = None
+    asks_about: NodeId | None = None
+    """The node of which only a person can say whether it happened; a retry needs the answer."""
+
+
+class Priority(StrEnum):
+    """Which of a tenant's executions go first. Between tenants it changes nothing: those take turns."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class Answer(StrEnum):
+    """What a person says of a node that was interrupted and must not run twice by itself."""
+
+    HAPPENED = "happened"
+    """Its effect is there: go on behind it."""
+    RUN_AGAIN = "run_again"
+    """Its effect is not there, or may come twice: run it."""
+
+
+class Question(Contract):
+    """What only a person can know, asked by an execution that ended because of it."""
+
+    node_id: NodeId
+    node_name: str
+    message: str
+    """What happened, in words."""
+    hint: str
+    answers: list[Answer] = [Answer.HAPPENED, Answer.RUN_AGAIN]
 
 
 class IntentStatus(StrEnum):
@@ -117,6 +148,7 @@ class SubmitIntent(Contract):
     intent: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     parameters: JsonObject = {}
     """Checked against the intent's JSON Schema; see the catalogue."""
+    priority: Priority = Priority.NORMAL
     session_id: SessionId | None = None
     idempotency_key: IdempotencyKey | None = None
 
@@ -154,6 +186,8 @@ class Intent(Contract):
     created_at: Instant
     delivered_at: Instant | None
     created_by: UserId | None
+    question: Question | None = None
+    """What its execution waits for a person to answer; only in the list of pending intents."""
     links: Links
 
 
@@ -199,6 +233,7 @@ class SubmitExecution(Contract):
     realm: str
     intent: str
     parameters: JsonObject
+    priority: Priority = Priority.NORMAL
     deferred: bool = False
     """The caller has been told 202 already: record what can never run as a failed execution instead of refusing it."""
     submitted_at: Instant
@@ -215,6 +250,10 @@ class ExecutionSummary(Contract):
     progress: float
     current_node: str | None
     error: Failure | None
+    retry_of: ExecutionId | None = None
+    """The execution whose finished nodes this one has taken over."""
+    question: Question | None = None
+    """Unanswered; `POST …/answer` goes on from there."""
     created_at: Instant
     started_at: Instant | None
     finished_at: Instant | None
@@ -233,6 +272,8 @@ class ListExecutions(Contract):
     """Created before."""
     text: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Part of the name."""
+    asks: bool | None = None
+    """Only those that wait for a person's answer (true), or only the others (false)."""
     cursor: Cursor | None = None
     limit: Limit = 50
 
@@ -342,6 +383,12 @@ class Execution(Contract):
     error: Failure | None
     cost: Cost
     cancel_requested: bool
+    pause_requested: bool = False
+    """Somebody has paused it; `status` says `paused` once nothing of it runs any more."""
+    retry_of: ExecutionId | None = None
+    """The execution whose finished nodes this one has taken over."""
+    question: Question | None = None
+    """Unanswered; `POST …/answer` goes on from there."""
     artifacts: list[Artifact] | None = None
     """With include_artifacts."""
     visuals: Visuals | None = None
@@ -371,6 +418,8 @@ class Step(Contract):
     finished_at: Instant | None
     duration_ms: int | None
     credits: int
+    reused: bool = False
+    """Taken over from the execution that this one is a retry of; it did not run here and cost nothing."""
 
 
 class Steps(Contract):

@@ -41,6 +41,7 @@ class Scope(StrEnum):
     KEYS = "keys"
     MEMBERS = "members"
     AUDIT = "audit"
+    DEAD_LETTERS = "dead-letters"
     INSTALLATION = "installation"
     """Tenants of the whole installation: its operators only."""
 
@@ -50,7 +51,7 @@ _GUEST = frozenset(
 )
 _VIEWER = frozenset({Scope.PROFILE, Scope.SESSION, Scope.EXECUTION_READ, Scope.WORKFLOW_READ, Scope.KEYS})
 _MEMBER = _VIEWER | {Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_WRITE}
-_ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT}
+_ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT, Scope.DEAD_LETTERS}
 ROLE_SCOPES: dict[Role, frozenset[Scope]] = {
     Role.GUEST: _GUEST,
     Role.VIEWER: _VIEWER,
@@ -297,6 +298,12 @@ class AuditAct(StrEnum):
     WORKFLOW_PAUSED = "workflow_paused"
     WORKFLOW_DELETED = "workflow_deleted"
     EXECUTION_CANCELLED = "execution_cancelled"
+    EXECUTION_PAUSED = "execution_paused"
+    EXECUTION_RESUMED = "execution_resumed"
+    EXECUTION_RETRIED = "execution_retried"
+    EXECUTION_ANSWERED = "execution_answered"
+    DEAD_LETTER_RETRIED = "dead_letter_retried"
+    DEAD_LETTER_DISCARDED = "dead_letter_discarded"
     HOST_REFUSED = "host_refused"
     CROSS_SITE_REFUSED = "cross_site_refused"
 

@@ -283,6 +283,8 @@ class RunWorkflow(Contract):
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     inputs: JsonObject = {}
     """Readable in the workflow as `trigger.inputs`."""
+    priority: Literal["low", "normal", "high"] = "normal"
+    """As an intent's: which of the tenant's own executions go first."""
     idempotency_key: IdempotencyKey | None = None
 
 

@@ -26,6 +26,7 @@ from contracts.execution import (
 )
 from contracts.frames import DownstreamFrame, OpenEvents, UpstreamFrame
 from contracts.model import Nothing, Page
+from contracts.recovery import DeadLetter, DeadLetterDetail, DiscardDeadLetter, ListDeadLetters, PauseExecution
 from contracts.workflow import (
     CreateWorkflow,
     DeleteWorkflow,
@@ -130,6 +131,62 @@ class RuntimeApi:
         result=Execution,
         status=202,
         summary="Ask for the end of an execution.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    pause_execution = Endpoint(
+        method="POST",
+        path="/api/runtime/executions/{execution_id}/pause",
+        request=PauseExecution,
+        result=Execution,
+        status=202,
+        summary="Start nothing more of an execution until it is resumed.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    resume_execution = Endpoint(
+        method="POST",
+        path="/api/runtime/executions/{execution_id}/resume",
+        request=ExecutionRef,
+        result=Execution,
+        status=202,
+        summary="Go on with a paused execution.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    list_dead_letters = Endpoint(
+        method="GET",
+        path="/api/runtime/dead-letters",
+        request=ListDeadLetters,
+        result=Page[DeadLetter],
+        summary="Executions that are not tried again by themselves, newest first.",
+        scope=None,
+        tag="executions",
+        idempotent=True,
+    )
+    get_dead_letter = Endpoint(
+        method="GET",
+        path="/api/runtime/dead-letters/{execution_id}",
+        request=ExecutionRef,
+        result=DeadLetterDetail,
+        summary="One of them, with its runs and suspects.",
+        scope=None,
+        tag="executions",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    discard_dead_letter = Endpoint(
+        method="POST",
+        path="/api/runtime/dead-letters/{execution_id}/discard",
+        request=DiscardDeadLetter,
+        result=DeadLetter,
+        summary="Take it off the list; the execution stays as it ended.",
         scope=None,
         tag="executions",
         errors=(Code.NOT_FOUND, Code.CONFLICT),

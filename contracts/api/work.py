@@ -29,6 +29,7 @@ from contracts.execution import (
 from contracts.frames import ClientFrame, GuideFrame, OpenGuideStream, OpenStream, ServerFrame
 from contracts.identity import Scope
 from contracts.model import Nothing, Page
+from contracts.recovery import AnswerExecution, AnswerIntent, PauseExecution, RetryExecution
 from contracts.workflow import (
     CreateWorkflow,
     DeleteWorkflow,
@@ -113,6 +114,18 @@ class IntentApi:
         tag="intent",
         errors=(Code.NOT_FOUND, Code.CONFLICT),
     )
+    answer_intent = Endpoint(
+        method="POST",
+        path="/api/intent/{intent_id}/answer",
+        request=AnswerIntent,
+        result=Accepted,
+        status=202,
+        summary="Answer the question that an intent's execution ended with; a new execution goes on from there.",
+        scope=Scope.EXECUTION_WRITE,
+        tag="intent",
+        errors=(Code.NOT_FOUND, Code.CONFLICT, Code.IDEMPOTENCY_MISMATCH, Code.WORKFLOW_INVALID),
+        idempotent=True,
+    )
 
 
 class ExecutionApi:
@@ -177,6 +190,54 @@ class ExecutionApi:
         scope=Scope.EXECUTION_CANCEL,
         tag="execution",
         errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    pause_execution = Endpoint(
+        method="POST",
+        path="/api/execution/{execution_id}/pause",
+        request=PauseExecution,
+        result=Execution,
+        status=202,
+        summary="Start nothing more until it is resumed; nodes at work come to their end first.",
+        scope=Scope.EXECUTION_WRITE,
+        tag="execution",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    resume_execution = Endpoint(
+        method="POST",
+        path="/api/execution/{execution_id}/resume",
+        request=ExecutionRef,
+        result=Execution,
+        status=202,
+        summary="Go on with a paused execution.",
+        scope=Scope.EXECUTION_WRITE,
+        tag="execution",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    retry_execution = Endpoint(
+        method="POST",
+        path="/api/execution/{execution_id}/retry",
+        request=RetryExecution,
+        result=Accepted,
+        status=202,
+        summary="Do a finished execution once more, from what failed, from a node, or whole, as a new execution.",
+        scope=Scope.EXECUTION_WRITE,
+        tag="execution",
+        errors=(Code.NOT_FOUND, Code.CONFLICT, Code.IDEMPOTENCY_MISMATCH, Code.WORKFLOW_INVALID),
+        idempotent=True,
+    )
+    answer_execution = Endpoint(
+        method="POST",
+        path="/api/execution/{execution_id}/answer",
+        request=AnswerExecution,
+        result=Accepted,
+        status=202,
+        summary="Say whether an interrupted node happened; a new execution goes on from there.",
+        scope=Scope.EXECUTION_WRITE,
+        tag="execution",
+        errors=(Code.NOT_FOUND, Code.CONFLICT, Code.IDEMPOTENCY_MISMATCH, Code.WORKFLOW_INVALID),
         idempotent=True,
     )
     execution_stream: Channel[OpenStream, Event, ClientFrame] = Channel(

@@ -4,7 +4,9 @@
              └─ executions ─┬─ runs                 one per lease; its number is the fence
                             ├─ steps                one per attempt at a node
                             ├─ events               seq 1, 2, 3 … without gaps
-                            └─ artifacts            metadata; bytes lie in the artifact folder
+                            ├─ artifacts            metadata; bytes lie in the artifact folder
+                            ├─ checkpoints          where a page was, sealed; one per node that went somewhere
+                            └─ dead_letters         at most one: it took its workers down and waits for an admin
 
 PgQueuer's own tables lie in the same schema; store/queue.py is the only module that knows them.
 """
@@ -24,8 +26,10 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     Text,
     TypeDecorator,
     Uuid,
@@ -98,6 +102,8 @@ class TenantRow(Row, table=True):
     max_concurrent_executions: int | None = _optional(Integer)
     max_workflows: int | None = _optional(Integer)
     retention_days: int | None = _optional(Integer)
+    next_turn: int = _required(BigInteger, "0")
+    """The turn that its next execution gets; see admission.py."""
     created_at: datetime = _required(_INSTANT, "now()")
     updated_at: datetime = _required(_INSTANT, "now()")
 
@@ -166,8 +172,13 @@ class ExecutionRow(Row, table=True):
     """What its runs took together, waits not counted."""
 
     status: ExecutionStatus = _required(_OneOf(ExecutionStatus))
+    ready: bool = _required(Boolean, "true")
+    """Whether it wants a worker; a paused or waiting one doesn't."""
     admitted_at: datetime | None = _optional(_INSTANT)
-    """When the tenant's limit let it into the queue."""
+    """When the tenant's limit let it into the queue; null while it holds no place there."""
+    priority: int = _required(SmallInteger, "0")
+    turn: int = _required(BigInteger, "0")
+    """Its place in the tenants' round; see admission.py."""
     epoch: int = _required(Integer, "0")
     """Number of the last run: the fence of every write by a worker."""
     losses: int = _required(Integer, "0")
@@ -185,6 +196,15 @@ class ExecutionRow(Row, table=True):
     usd: Decimal = _required(Numeric, "0")
     cancel_requested_at: datetime | None = _optional(_INSTANT)
     cancel_reason: str | None = _optional(Text)
+    pause_requested_at: datetime | None = _optional(_INSTANT)
+    """Set by a pause, cleared by a resume."""
+    pause_reason: str | None = _optional(Text)
+    retry_of: UUID | None = _optional(Uuid)
+    """May be gone: a retry outlives what it was made from."""
+    retry: dict[str, Any] | None = _optional(_JSON)
+    """How it goes on from there; see contracts.recovery.Retry."""
+    question: dict[str, Any] | None = _optional(_JSON)
+    """What only a person can answer; null once answered."""
     created_at: datetime = _required(_INSTANT)
     started_at: datetime | None = _optional(_INSTANT)
     finished_at: datetime | None = _optional(_INSTANT)
@@ -203,7 +223,7 @@ class RunRow(Row, table=True):
     ended_at: datetime | None = _optional(_INSTANT)
     """Null: going on, or its worker vanished."""
     outcome: str | None = _optional(Text)
-    """finished | handed_back | lost"""
+    """finished | handed_back | paused | lost"""
 
 
 class StepRow(Row, table=True):
@@ -228,6 +248,8 @@ class StepRow(Row, table=True):
     finished_at: datetime | None = _optional(_INSTANT)
     duration_ms: int | None = _optional(Integer)
     credits: int = _required(Integer, "0")
+    reused: bool = _required(Boolean, "false")
+    """Taken over from the execution that this one is a retry of."""
     ordinal: int = Field(sa_column=Column(BigInteger, nullable=False))
     """The execution's head when it was first recorded: the order in which attempts began."""
 
@@ -265,3 +287,37 @@ class ArtifactRow(Row, table=True):
     path: str = _required(Text)
     """Relative to the artifact folder."""
     created_at: datetime = _required(_INSTANT)
+
+
+class CheckpointRow(Row, table=True):
+    """Where a page was once a node had gone there; sealed, because it holds the page's session."""
+
+    __tablename__ = "checkpoints"
+
+    execution_id: UUID = _of_execution(key=True)
+    node_id: str = _key(Text)
+    page: str = _key(Text)
+    """The page's handle: id of the node that opened it."""
+    tenant_id: UUID = _owner()
+    sealed: bytes = _required(LargeBinary)
+    created_at: datetime = _required(_INSTANT, "now()")
+
+
+class DeadLetterRow(Row, table=True):
+    """An execution that took its workers down with it."""
+
+    __tablename__ = "dead_letters"
+
+    execution_id: UUID = _of_execution(key=True)
+    tenant_id: UUID = _owner()
+    failure: dict[str, Any] = _required(_JSON)
+    losses: int = _required(Integer)
+    in_flight: list[Any] = _required(_JSON)
+    """Nodes that were at work when the last worker was lost."""
+    died_at: datetime = _required(_INSTANT, "now()")
+    resolution: str | None = _optional(Text)
+    """retried | discarded"""
+    resolved_at: datetime | None = _optional(_INSTANT)
+    resolved_by: UUID | None = _optional(Uuid)
+    reason: str | None = _optional(Text)
+    retried_as: UUID | None = _optional(Uuid)
