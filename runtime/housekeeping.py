@@ -40,8 +40,13 @@ class Housekeeping:
         while True:
             pruned = await self._upkeep.prune()
             await self._folder.remove(pruned.folders)
-            if pruned.executions or pruned.queue_lines:
-                log.info("pruned", executions=pruned.executions, queue_lines=pruned.queue_lines)
+            if pruned.executions or pruned.queue_lines or pruned.dead_letters:
+                log.info(
+                    "pruned",
+                    executions=pruned.executions,
+                    queue_lines=pruned.queue_lines,
+                    dead_letters=pruned.dead_letters,
+                )
             if pruned.executions < BATCH:
                 return
 

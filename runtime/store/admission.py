@@ -1,21 +1,33 @@
-"""Which executions of a tenant may lie in the queue: as many as its limits allow, oldest first.
+"""Which executions of a tenant may lie in the queue, and when the tenants' turns come.
+
+Of a tenant as many as its limits allow, of higher priority first, then oldest. Between tenants the queue goes round:
+each execution that is let in gets the tenant's next turn, or the one that the queue has come to, if that is later. So
+a tenant that sends two hundred at once has one of them in each round, and a newcomer is in the round that goes on. See
+docs/adr/0014.
 
 Whoever submits, finishes or changes limits takes the tenant's row first (`lock_tenant`), so that two of them never
 count at the same time, and in every transaction before any execution's row, so that they never wait for each other.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from contracts.execution import Priority
 from contracts.model import TenantId
-from runtime.store.queue import Entry, Queue
+from runtime.store.queue import Queue, entry_of
 from runtime.store.tables import SCHEMA
 
 DEFAULT_CONCURRENCY = 4
 """Executions of a tenant at once where its limits say nothing: half of what a worker does by default, so that a tenant
 whose executions all wait does not keep the others waiting."""
+RANKS: Final[Mapping[Priority, int]] = MappingProxyType({Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1})
+"""Priorities as the column holds them."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,15 @@ class LockedTenant:
     suspended: bool
     max_concurrent_executions: int
     max_workflows: int | None
+
+
+@dataclass(frozen=True)
+class _Admitted:
+    """An execution that no worker has begun."""
+
+    execution_id: UUID
+    rank: int
+    turn: int
 
 
 async def lock_tenant(session: AsyncSession, tenant_id: TenantId) -> LockedTenant:
@@ -49,9 +70,51 @@ async def admit_waiting(session: AsyncSession, queue: Queue, tenant: LockedTenan
     """Queue as many waiting executions as the limits leave room for, in the caller's transaction."""
     if tenant.suspended:
         return
+    connection = await session.connection()
     values = {"tenant_id": tenant.tenant_id, "limit": tenant.max_concurrent_executions}
-    rows = (await (await session.connection()).execute(_ADMIT, values)).all()
-    await queue.enqueue(session, [Entry(tenant_id=tenant.tenant_id, execution_id=row.execution_id) for row in rows])
+    rows = (await connection.execute(_ADMIT, values)).all()
+    if not rows:
+        return
+    admitted = [_Admitted(row.execution_id, row.priority, row.turn) for row in rows]
+    next_turn = max(one.turn for one in admitted) + 1
+    await connection.execute(_MOVE_ON, {"tenant_id": tenant.tenant_id, "next_turn": next_turn})
+    admitted = await _let_pass(session, queue, tenant, admitted)
+    in_order = sorted(admitted, key=lambda one: one.turn)
+    await queue.enqueue(session, [entry_of(tenant.tenant_id, one.execution_id, one.turn) for one in in_order])
+
+
+async def pass_turn(session: AsyncSession, turn: int) -> None:
+    """The queue has come to a turn: whoever comes from now on is in that round at the earliest.
+
+    It is not taken back when the transaction fails, and of two at the same moment the lower may stay: a round more or
+    less, which nobody can see. What counts is that nobody waits here for anybody.
+    """
+    await (await session.connection()).execute(_PASS, {"turn": turn})
+
+
+async def _let_pass(
+    session: AsyncSession, queue: Queue, tenant: LockedTenant, admitted: Sequence[_Admitted]
+) -> list[_Admitted]:
+    """Deal the tenant's turns anew where something admitted now comes before what lies in the queue already.
+
+    The turns stay the tenant's, all of them and no more, so that its priorities change nothing for other tenants.
+    """
+    values = {"tenant_id": tenant.tenant_id, "ids": [one.execution_id for one in admitted]}
+    connection = await session.connection()
+    rows = (await connection.execute(_BEFORE, values | {"rank": max(one.rank for one in admitted)})).all()
+    held = await queue.hold(session, [row.execution_id for row in rows]) if rows else set()
+    if not held:
+        return list(admitted)
+    before = [_Admitted(row.execution_id, row.priority, row.turn) for row in rows if row.execution_id in held]
+    mine = sorted([*before, *admitted], key=lambda one: (-one.rank, one.turn))
+    turns = sorted(one.turn for one in mine)
+    dealt = [_Admitted(one.execution_id, one.rank, turn) for one, turn in zip(mine, turns, strict=True)]
+    moved = [one for one, was in zip(dealt, mine, strict=True) if one.turn != was.turn]
+    ids, new = [one.execution_id for one in moved], [one.turn for one in moved]
+    await connection.execute(_DEAL, {"tenant_id": tenant.tenant_id, "ids": ids, "turns": new})
+    old = [entry_of(tenant.tenant_id, one.execution_id, one.turn) for one in moved if one.execution_id in held]
+    await queue.move(session, old)
+    return [one for one in dealt if one.execution_id not in held]
 
 
 # NO KEY UPDATE: rows that refer to the tenant may be written meanwhile
@@ -62,26 +125,51 @@ _LOCK = text(f"""
 _KNOW = text(
     f"INSERT INTO {SCHEMA}.tenants (tenant_id) VALUES (:tenant_id) ON CONFLICT DO NOTHING"  # noqa: S608
 )
-# Waiting and paused executions hold no worker, so they take no place.
+_TURNS = f"{SCHEMA}.turns"
+"""A sequence, not a table of tenants' rows: its last value is the turn that the queue has come to."""
+UNFINISHED = "status IN ('pending', 'running', 'paused', 'waiting')"
+"""As the index executions_unfinished says it."""
+# A place is held from admission to the end or to a pause. One that wants a worker and holds no place waits for one.
+# The next turn is bounded: what was cancelled before its turn must not push back what comes after it.
 _ADMIT = text(f"""
     WITH busy AS (
         SELECT workflow_id, count(*) AS number FROM {SCHEMA}.executions
-        WHERE tenant_id = :tenant_id AND admitted_at IS NOT NULL AND status IN ('pending', 'running')
+        WHERE tenant_id = :tenant_id AND admitted_at IS NOT NULL AND {UNFINISHED}
         GROUP BY workflow_id
     ), waiting AS (
-        SELECT execution_id, workflow_id, workflow_concurrency, created_at,
-               row_number() OVER (PARTITION BY workflow_id ORDER BY created_at, execution_id) AS place
+        SELECT execution_id, workflow_id, workflow_concurrency, priority, created_at,
+               row_number() OVER (PARTITION BY workflow_id ORDER BY priority DESC, created_at, execution_id) AS place
         FROM {SCHEMA}.executions
-        WHERE tenant_id = :tenant_id AND admitted_at IS NULL AND status = 'pending'
-    ), next AS (
-        SELECT waiting.execution_id
+        WHERE tenant_id = :tenant_id AND admitted_at IS NULL AND ready AND {UNFINISHED}
+    ), chosen AS (
+        SELECT waiting.execution_id,
+               row_number() OVER (ORDER BY waiting.priority DESC, waiting.created_at, waiting.execution_id) AS place
         FROM waiting LEFT JOIN busy ON busy.workflow_id = waiting.workflow_id
         WHERE waiting.workflow_concurrency IS NULL
            OR coalesce(busy.number, 0) + waiting.place <= waiting.workflow_concurrency
-        ORDER BY waiting.created_at, waiting.execution_id
-        LIMIT greatest(0, :limit - (SELECT coalesce(sum(number), 0) FROM busy))
+        ORDER BY place
+        LIMIT greatest(0, cast(:limit AS bigint) - (SELECT coalesce(sum(number), 0) FROM busy))
+    ), reached AS MATERIALIZED (
+        SELECT last_value AS turn FROM {_TURNS}
+    ), base AS (
+        SELECT greatest(reached.turn, least(t.next_turn, reached.turn + cast(:limit AS bigint))) AS turn
+        FROM reached, {SCHEMA}.tenants AS t WHERE t.tenant_id = :tenant_id
     )
-    UPDATE {SCHEMA}.executions SET admitted_at = now()
-    WHERE tenant_id = :tenant_id AND execution_id IN (SELECT execution_id FROM next)
-    RETURNING execution_id
+    UPDATE {SCHEMA}.executions AS e SET admitted_at = now(), turn = base.turn + chosen.place - 1
+    FROM chosen, base WHERE e.tenant_id = :tenant_id AND e.execution_id = chosen.execution_id
+    RETURNING e.execution_id, e.priority, e.turn
+""")  # noqa: S608
+_MOVE_ON = text(f"""
+    UPDATE {SCHEMA}.tenants SET next_turn = cast(:next_turn AS bigint) WHERE tenant_id = :tenant_id
+""")  # noqa: S608
+_PASS = text(f"SELECT setval('{_TURNS}', cast(:turn AS bigint)) FROM {_TURNS} WHERE last_value < cast(:turn AS bigint)")  # noqa: S608
+_BEFORE = text(f"""
+    SELECT execution_id, priority, turn FROM {SCHEMA}.executions
+    WHERE tenant_id = :tenant_id AND admitted_at IS NOT NULL AND {UNFINISHED}
+      AND priority < cast(:rank AS integer) AND execution_id <> ALL(cast(:ids AS uuid[]))
+""")  # noqa: S608
+_DEAL = text(f"""
+    UPDATE {SCHEMA}.executions AS e SET turn = dealt.turn
+    FROM unnest(cast(:ids AS uuid[]), cast(:turns AS bigint[])) AS dealt (execution_id, turn)
+    WHERE e.tenant_id = :tenant_id AND e.execution_id = dealt.execution_id
 """)  # noqa: S608

@@ -5,12 +5,14 @@ What PgQueuer leaves to us (each found by experiment, see docs/adr/0004):
 - it finishes entries by id alone: a worker that lost its lease would delete the entry that another one holds now, so
   `_FencedQueries` lets only the holder write;
 - it would end with its connection: store/queue_driver.py reconnects;
+- its priorities are four bytes wide, and our turns grow for ever: its own planner widens them, see `_widen`;
 - a cancelled dispatch deletes the entry: a drain raises HandBack instead, and nothing here cancels its tasks.
 """
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -19,13 +21,16 @@ from uuid import UUID
 import asyncpg
 import structlog
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence import schema_inspect, schema_plan
 from pgqueuer.adapters.persistence.qb import DBSettings, QueryBuilderEnvironment, QueryQueueBuilder
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, TracebackRecord
-from pgqueuer.domain.types import JOB_STATUS, JobId, QueueManagerId
-from pydantic import BaseModel
+from pgqueuer.domain.schema.declaration import target
+from pgqueuer.domain.schema.model import Plan, Table
+from pgqueuer.domain.types import JOB_STATUS, JobId, OnConflict, QueueManagerId, SqlType
+from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -49,6 +54,8 @@ class Entry(BaseModel):
 
     tenant_id: TenantId
     execution_id: ExecutionId
+    turn: int = Field(default=0, exclude=True)
+    """Lower ones are performed first; of equal ones, whichever lies there longer. Kept beside what is said above."""
 
 
 class HandBack(Exception):  # noqa: N818 — not an error
@@ -81,6 +88,15 @@ class Queue(Protocol):
 
     async def enqueue(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
         """Put entries in, inside the caller's transaction; one that is queued or being performed already stays one."""
+
+    async def hold(self, session: AsyncSession, execution_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the executions whose entries nobody performs, nor will begin to until the transaction ends."""
+
+    async def move(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+        """Give entries that are held other turns, inside the caller's transaction."""
+
+    async def let_go(self, session: AsyncSession, execution_id: UUID) -> None:
+        """Let another entry of the execution be put in, whatever becomes of the one that is there."""
 
     async def work(self, perform: Perform) -> None:
         """Lease entries and perform them until `stop`; then return when the last one has ended.
@@ -135,10 +151,28 @@ class PgQueue:
         await queries.enqueue(
             [ENTRYPOINT] * count,
             [entry.model_dump_json().encode() for entry in entries],
-            [0] * count,
+            [-entry.turn for entry in entries],
             dedupe_key=[str(entry.execution_id) for entry in entries],
             on_conflict="skip",
         )
+
+    async def hold(self, session: AsyncSession, execution_ids: Collection[UUID]) -> set[UUID]:
+        """As the port says."""
+        keys = [str(execution_id) for execution_id in execution_ids]
+        rows = await (await session.connection()).execute(_HOLD, {"keys": keys})
+        return {UUID(row.dedupe_key) for row in rows}
+
+    async def move(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+        """As the port says."""
+        values = {
+            "keys": [str(entry.execution_id) for entry in entries],
+            "priorities": [-entry.turn for entry in entries],
+        }
+        await (await session.connection()).execute(_MOVE, values)
+
+    async def let_go(self, session: AsyncSession, execution_id: UUID) -> None:
+        """As the port says: whoever performs the one that is there finds that its turn has passed."""
+        await (await session.connection()).execute(_LET_GO, {"key": str(execution_id)})
 
     async def work(self, perform: Perform) -> None:
         """As the port says.
@@ -193,14 +227,26 @@ _MEASURE = text(f"""
                WHERE status = 'queued' AND execute_after <= now())), 0) AS lag_s
     FROM {SCHEMA}.pgqueuer
 """)  # noqa: S608 — constants
+_HOLD = text(f"""
+    SELECT dedupe_key FROM {SCHEMA}.pgqueuer
+    WHERE dedupe_key = ANY(cast(:keys AS text[])) AND status = 'queued' FOR UPDATE SKIP LOCKED
+""")  # noqa: S608
+_MOVE = text(f"""
+    UPDATE {SCHEMA}.pgqueuer SET priority = moved.priority
+    FROM unnest(cast(:keys AS text[]), cast(:priorities AS bigint[])) AS moved (key, priority)
+    WHERE dedupe_key = moved.key AND status = 'queued'
+""")  # noqa: S608
+_LET_GO = text(f"UPDATE {SCHEMA}.pgqueuer SET dedupe_key = NULL WHERE dedupe_key = :key")  # noqa: S608
 _PRUNE = text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < :before")  # noqa: S608
 
 
-# Whoever serves requests may put an entry in and see whether it is there, not read or change what others put in.
+# Whoever serves requests may put an entry in, see whether it is there and say when its turn is, not read or change
+# what others put in.
 _GRANTS = (
     f"REVOKE ALL ON {SCHEMA}.pgqueuer, {SCHEMA}.pgqueuer_log FROM runtime_app",
     f"REVOKE ALL ON {SCHEMA}.pgqueuer_statistics, {SCHEMA}.pgqueuer_schedules FROM runtime_app",
     f"GRANT INSERT, SELECT (id, entrypoint, priority, dedupe_key, status) ON {SCHEMA}.pgqueuer TO runtime_app",
+    f"GRANT UPDATE (priority, dedupe_key) ON {SCHEMA}.pgqueuer TO runtime_app",
     f"GRANT INSERT ON {SCHEMA}.pgqueuer_log TO runtime_app",
 )
 
@@ -210,7 +256,8 @@ async def _perform(job: Job, perform: Perform, stopped: asyncio.Event) -> None:
     if stopped.is_set():
         raise RetryRequested(timedelta(0))
     try:
-        await perform(Entry.model_validate_json(job.payload or b""))
+        entry = Entry.model_validate_json(job.payload or b"")
+        await perform(entry.model_copy(update={"turn": -job.priority}))
     except HandBack as back:
         raise RetryRequested(timedelta(seconds=back.delay_s)) from None
     except Exception as error:
@@ -234,8 +281,20 @@ class _Names(DBSettings):
         return (init_settings,)
 
 
+class _WideBuilder(QueryQueueBuilder):
+    """Takes priorities of eight bytes."""
+
+    def build_enqueue_query(self, on_conflict: OnConflict = "raise") -> str:
+        """PgQueuer's, but for the type of its first argument."""
+        narrow, wide = "$1::int[]", "$1::bigint[]"
+        query = super().build_enqueue_query(on_conflict)
+        if query.count(narrow) != 1:
+            raise RuntimeError("PgQueuer passes priorities in another way than it did: look at _WideBuilder again")
+        return query.replace(narrow, wide)
+
+
 _NAMES = _Names(db_schema=SCHEMA, channel="stagedoor_runtime_queue")
-_BUILDER = QueryQueueBuilder(_NAMES)
+_BUILDER = _WideBuilder(_NAMES)
 _ENVIRONMENT = QueryBuilderEnvironment(_NAMES)
 _HELD = f"SELECT id FROM {SCHEMA}.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"  # noqa: S608
 _BEAT = (
@@ -248,6 +307,13 @@ class _FencedQueries(Queries):
     """Writes only to entries that this process still holds."""
 
     holder: QueueManagerId | None = None
+
+    async def plan_upgrade(self) -> Plan:
+        """PgQueuer's, towards tables whose priorities are eight bytes wide."""
+        settings = self.qbe.settings
+        wanted = target(settings)
+        wanted = dataclasses.replace(wanted, tables=tuple(_widen(table) for table in wanted.tables))
+        return schema_plan.plan(await schema_inspect.inspect(self.driver, settings), wanted, settings)
 
     async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
         """End entries: those that somebody else holds now are left to them."""
@@ -270,10 +336,21 @@ class _FencedQueries(Queries):
         return {row["id"] for row in rows}
 
 
+def _widen(table: Table) -> Table:
+    """The table with every priority as wide as a turn."""
+    return dataclasses.replace(
+        table,
+        columns=tuple(
+            dataclasses.replace(column, type=SqlType("bigint")) if column.name == "priority" else column
+            for column in table.columns
+        ),
+    )
+
+
 def _make_queries(driver: Any) -> _FencedQueries:
     return _FencedQueries(driver, qbe=_ENVIRONMENT, qbq=_BUILDER)
 
 
-def entry_of(tenant_id: UUID, execution_id: UUID) -> Entry:
+def entry_of(tenant_id: UUID, execution_id: UUID, turn: int) -> Entry:
     """The entry of an execution."""
-    return Entry(tenant_id=TenantId(tenant_id), execution_id=ExecutionId(execution_id))
+    return Entry(tenant_id=TenantId(tenant_id), execution_id=ExecutionId(execution_id), turn=turn)

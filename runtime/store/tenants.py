@@ -17,6 +17,8 @@ from runtime.store.queue import Queue
 from runtime.store.tables import (
     SCHEMA,
     ArtifactRow,
+    CheckpointRow,
+    DeadLetterRow,
     EventRow,
     ExecutionRow,
     Row,
@@ -28,7 +30,16 @@ from runtime.store.tables import (
 )
 from runtime.store.workflows import UNFINISHED
 
-_MOVED: tuple[type[Row], ...] = (WorkflowRow, WorkflowVersionRow, RunRow, StepRow, EventRow, ArtifactRow)
+_MOVED: tuple[type[Row], ...] = (
+    WorkflowRow,
+    WorkflowVersionRow,
+    RunRow,
+    StepRow,
+    EventRow,
+    ArtifactRow,
+    CheckpointRow,
+    DeadLetterRow,
+)
 
 
 class Tenants:

@@ -8,12 +8,14 @@ from sqlalchemy import text
 
 from contracts.execution import ExecutionStatus
 from contracts.model import TenantId
-from runtime.store.admission import admit_waiting, lock_tenant
+from runtime.store.admission import UNFINISHED, admit_waiting, lock_tenant
 from runtime.store.db import SystemDatabase
-from runtime.store.queue import Entry, Queue, QueueFigures
+from runtime.store.queue import Queue, QueueFigures, entry_of
 from runtime.store.tables import SCHEMA
 
 QUEUE_LOG_DAYS = 14
+DEAD_LETTER_DAYS = 14
+"""From the decision, or where nobody decides, from the death (spec W1); the execution keeps its own retention."""
 RETENTION_DAYS = 30
 """Of finished executions, where their tenant says nothing else; a workflow may only shorten what its tenant says."""
 BATCH = 200
@@ -26,6 +28,7 @@ class Pruned:
 
     executions: int
     queue_lines: int
+    dead_letters: int
     folders: Sequence[str]
     """Artifact folders that nothing refers to any more."""
 
@@ -55,7 +58,7 @@ class Upkeep:
         """
         async with self._system.write() as session:
             rows = (await (await session.connection()).execute(_ADMITTED)).all()
-            entries = [Entry(tenant_id=row.tenant_id, execution_id=row.execution_id) for row in rows]
+            entries = [entry_of(row.tenant_id, row.execution_id, row.turn) for row in rows]
             await self._queue.enqueue(session, entries)
             waiting = (await (await session.connection()).execute(_WAITING)).all()
         for row in waiting:
@@ -64,7 +67,7 @@ class Upkeep:
                 await admit_waiting(session, self._queue, tenant)
 
     async def prune(self) -> Pruned:
-        """Remove one batch of executions past their retention, and the queue's old history.
+        """Remove one batch of executions past their retention, old dead letters, and the queue's old history.
 
         The retention is the shorter of the tenant's and that of the document which the execution ran.
         """
@@ -73,10 +76,13 @@ class Upkeep:
             lines = await self._queue.prune(session, now - timedelta(days=QUEUE_LOG_DAYS))
             values = {"now": now, "days": RETENTION_DAYS, "batch": BATCH}
             rows = (await (await session.connection()).execute(_PRUNE, values)).all()
+            old = {"before": now - timedelta(days=DEAD_LETTER_DAYS)}
+            letters = (await (await session.connection()).execute(_PRUNE_DEAD_LETTERS, old)).rowcount
             await (await session.connection()).execute(_PRUNE_WORKFLOWS)
         return Pruned(
             executions=len(rows),
             queue_lines=lines,
+            dead_letters=int(letters),
             folders=sorted({folder for row in rows for folder in row.folders}),
         )
 
@@ -94,8 +100,8 @@ class Upkeep:
 
 
 _ADMITTED = text(f"""
-    SELECT tenant_id, execution_id FROM {SCHEMA}.executions
-    WHERE status IN ('pending', 'running') AND admitted_at < now() - interval '30 seconds'
+    SELECT tenant_id, execution_id, turn FROM {SCHEMA}.executions
+    WHERE {UNFINISHED} AND admitted_at < now() - interval '30 seconds' ORDER BY turn
 """)  # noqa: S608 — constants
 _OPEN = text(f"""
     SELECT status, count(*) AS number,
@@ -104,7 +110,7 @@ _OPEN = text(f"""
 """)  # noqa: S608
 _WAITING = text(f"""
     SELECT DISTINCT tenant_id FROM {SCHEMA}.executions
-    WHERE status = 'pending' AND admitted_at IS NULL
+    WHERE {UNFINISHED} AND ready AND admitted_at IS NULL
 """)  # noqa: S608
 # No retention is shorter than a day, so younger executions need not be looked at; and documents are large, so each
 # version is read once for all of its executions. Folders are told by name too: a worker that died between a file and
@@ -129,6 +135,9 @@ _PRUNE = text(f"""
     DELETE FROM {SCHEMA}.executions e USING old LEFT JOIN folders USING (execution_id)
     WHERE e.execution_id = old.execution_id
     RETURNING array_append(folders.folders, concat(e.tenant_id, '/', e.execution_id)) AS folders
+""")  # noqa: S608
+_PRUNE_DEAD_LETTERS = text(f"""
+    DELETE FROM {SCHEMA}.dead_letters WHERE coalesce(resolved_at, died_at) < :before
 """)  # noqa: S608
 # A deleted workflow stays as long as an execution shows one of its versions.
 _PRUNE_WORKFLOWS = text(f"""

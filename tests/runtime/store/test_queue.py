@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
@@ -13,6 +14,7 @@ from contracts.model import ExecutionId, TenantId
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.queue import Entry, HandBack, Perform, PgQueue
+from runtime.store.schema import migrate
 from tests.runtime.conftest import Killer
 from tests.support.postgres import Database
 
@@ -174,6 +176,61 @@ async def test_who_serves_requests_can_not_read_what_others_put_in(app: TenantDa
         with pytest.raises(Exception, match="permission denied"):
             async with app.write(TenantId(uuid7())) as session:
                 await (await session.connection()).execute(text(statement))
+
+
+async def test_a_held_entry_is_begun_by_nobody_and_moved_by_whoever_holds_it(
+    fresh: Database, app: TenantDatabase
+) -> None:
+    first, second, third = make_entry(), make_entry(), make_entry()
+    performed: asyncio.Queue[Entry] = asyncio.Queue()
+    queue = make_queue(fresh)
+    await put(app, first, second, third)
+    async with app.write(first.tenant_id) as session:
+        assert await queue.hold(session, [first.execution_id, uuid7()]) == {first.execution_id}
+        async with app.write(first.tenant_id) as other:
+            assert await queue.hold(other, [first.execution_id, third.execution_id]) == {third.execution_id}
+        async with working(queue, performed.put):
+            assert [await performed.get(), await performed.get()] == [second, third]
+            await queue.move(session, [first.model_copy(update={"turn": 7})])
+            await session.commit()
+            assert await performed.get() == first.model_copy(update={"turn": 7})
+
+
+async def test_an_entry_that_is_performed_is_neither_held_nor_moved(fresh: Database, app: TenantDatabase) -> None:
+    entry, begun, release = make_entry(), asyncio.Event(), asyncio.Event()
+
+    async def perform(_: Entry) -> None:
+        begun.set()
+        await release.wait()
+
+    queue = make_queue(fresh)
+    await put(app, entry)
+    async with working(queue, perform):
+        await begun.wait()
+        async with app.write(entry.tenant_id) as session:
+            assert await queue.hold(session, [entry.execution_id]) == set()
+        release.set()
+
+
+async def test_a_queue_of_the_release_before_is_widened_once(fresh: Database) -> None:
+    tables = ("pgqueuer", "pgqueuer_log", "pgqueuer_statistics")
+    connection = await asyncpg.connect(fresh.superuser_dsn)
+    try:
+        for table in tables:
+            await connection.execute(f"ALTER TABLE runtime.{table} ALTER COLUMN priority TYPE integer")
+        await connection.execute("REVOKE UPDATE (priority) ON runtime.pgqueuer FROM runtime_app")
+        for _ in range(2):
+            await migrate(fresh.dsn("runtime_owner"))
+            rows = await connection.fetch(
+                "SELECT table_name, data_type FROM information_schema.columns "
+                "WHERE table_schema = 'runtime' AND column_name = 'priority' AND table_name = ANY($1)",
+                tables,
+            )
+            assert {row["table_name"]: row["data_type"] for row in rows} == dict.fromkeys(tables, "bigint")
+        may = "SELECT has_column_privilege('runtime_app', 'runtime.pgqueuer', $1, 'UPDATE')"
+        assert [await connection.fetchval(may, column) for column in ("priority", "payload")] == [True, False]
+    finally:
+        await connection.close()
 
 
 async def depth(back: SystemDatabase) -> tuple[int, int]:

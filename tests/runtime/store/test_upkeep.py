@@ -79,14 +79,16 @@ async def test_ended_and_waiting_ones_stay_out(place: Place) -> None:
             id=row.execution_id,
         )
     await place.run("UPDATE runtime.executions SET admitted_at = now() - interval '1 minute'")
+    await place.run("UPDATE runtime.executions SET admitted_at = NULL, ready = false WHERE status <> 'completed'")
     await place.run("DELETE FROM runtime.pgqueuer")
     await place.upkeep.reconcile()
     assert await place.queued() == set()
 
 
-async def test_whom_the_limits_leave_room_for_is_let_in(place: Place) -> None:
+@pytest.mark.parametrize("status", ["pending", "paused", "waiting"])
+async def test_whom_the_limits_leave_room_for_is_let_in(place: Place, status: str) -> None:
     row = await place.executions.submit(place.tenant_id, make_execution())
-    await place.run("UPDATE runtime.executions SET admitted_at = NULL")
+    await place.run("UPDATE runtime.executions SET admitted_at = NULL, status = :status", status=status)
     await place.run("DELETE FROM runtime.pgqueuer")
     await place.upkeep.reconcile()
     assert await place.queued() == {row.execution_id}
