@@ -24,6 +24,7 @@ from contracts.wiring.internal import InternalCaller, InternalVerifier
 from contracts.wiring.server import Server, build_app
 from contracts.wiring.uvicorn_socket import uvicorn_settings
 from runtime.api.artifacts import ArtifactHandlers
+from runtime.api.dead_letters import DeadLetterHandlers
 from runtime.api.executions import ExecutionHandlers
 from runtime.api.gate import Gate, identify
 from runtime.api.health import Check, make_routes
@@ -39,10 +40,13 @@ from runtime.figures import tell_browsers, tell_ground, tell_house
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow
 from runtime.nodes.browser import act, read, walk
+from runtime.retries import Retries
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
+from runtime.seal import Seal, read_keys
 from runtime.settings import Settings
 from runtime.store.db import Database, SystemDatabase
+from runtime.store.dead_letters import DeadLetters
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
@@ -109,8 +113,10 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     executions = Executions(ground.db, ground.queue)
     records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
     realms = list_realms()
-    submissions = Submissions(workflows, realms, ground.catalogue.types, AllowedHosts(ground.settings.allowed_hosts))
+    hosts = AllowedHosts(ground.settings.allowed_hosts)
+    submissions = Submissions(workflows, realms, ground.catalogue.types, hosts, Retries(records, workflows))
     ExecutionHandlers(executions, records, events, submissions).serve(server)
+    DeadLetterHandlers(DeadLetters(ground.db)).serve(server)
     WorkflowHandlers(workflows, executions, ground.catalogue).serve(server)
     ArtifactHandlers(records, ground.folder).serve(server)
     TenantHandlers(Tenants(ground.db, ground.system, ground.queue), ground.folder).serve(server)
@@ -138,8 +144,17 @@ def make_worker(ground: Ground, pool: Pool) -> Worker:
         wakeups=ground.wakeups,
         telemetry=ground.telemetry,
         drain=Drain(max(0.0, settings.drain_s - MARGIN_S)),
+        lease_s=settings.heartbeat_s,
+        seal=_find_seal(settings),
     )
     return Worker(ground.queue, resources)
+
+
+def _find_seal(settings: Settings) -> Seal | None:
+    if settings.seal_key_file is None:
+        log.warning("no browser checkpoints are kept, because STAGEDOOR_RUNTIME_SEAL_KEY_FILE is not set")
+        return None
+    return read_keys(settings.seal_key_file)
 
 
 async def run(settings: Settings, *, serves: bool, works: bool) -> None:

@@ -33,7 +33,7 @@ class Catalogue:
 
 def list_realms() -> Realms:
     """What Runtime can be asked to do, each with the JSON Schema of its parameters."""
-    return Realms(realms=[_BROWSER, _WORKFLOW])
+    return Realms(realms=[_BROWSER, _WORKFLOW, _EXECUTION])
 
 
 def _intent(intent: str, title: str, description: str, parameters: JsonObject, example: JsonObject) -> IntentType:
@@ -103,6 +103,48 @@ _WORKFLOW = Realm(
                 "additionalProperties": False,
             },
             {"workflow_id": "01890a5d-ac96-774b-bcce-b302099a8057", "inputs": {}},
+        )
+    ],
+)
+_EXECUTION = Realm(
+    realm="execution",
+    title="Executions",
+    intents=[
+        _intent(
+            "retry",
+            "Retry an execution",
+            "Do a finished execution once more, as a new one that takes over what ended well.",
+            {
+                "properties": {
+                    "execution_id": {"type": "string", "format": "uuid", "description": "Which execution."},
+                    "start_at": {
+                        "enum": ["failed", "node", "beginning"],
+                        "default": "failed",
+                        "description": "At what did not end well, at a node and all that follows it, or whole.",
+                    },
+                    "node_id": {
+                        "type": ["string", "null"],
+                        "maxLength": 200,
+                        "description": "With start_at: node.",
+                    },
+                    "version": {
+                        "enum": ["same", "latest"],
+                        "default": "same",
+                        "description": "The version that ran, or the workflow's latest; changed nodes run again.",
+                    },
+                    "answers": {
+                        "type": "object",
+                        "default": {},
+                        "additionalProperties": {"enum": ["happened", "run_again"]},
+                        "description": "For nodes that were interrupted and must not run twice by themselves.",
+                    },
+                },
+                "required": ["execution_id"],
+                "if": {"properties": {"start_at": {"const": "node"}}, "required": ["start_at"]},
+                "then": {"properties": {"node_id": {"type": "string"}}, "required": ["node_id"]},
+                "additionalProperties": False,
+            },
+            {"execution_id": "01890a5d-ac96-774b-bcce-b302099a8057", "start_at": "failed"},
         )
     ],
 )

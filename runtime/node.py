@@ -99,6 +99,8 @@ class Node(ABC, Generic[InT, OutT]):
     can_be_start_node: ClassVar[bool] = False
     safe: ClassVar[bool] = True
     """Whether running it twice does no harm."""
+    edits: ClassVar[bool] = False
+    """Whether it changes what stands on a page without going anywhere, so that the page's address can't tell of it."""
     _inputs: ClassVar[type[Values]]
     _outputs: ClassVar[type[Values]]
 

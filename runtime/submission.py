@@ -15,12 +15,14 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import AllowedHosts
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
+from runtime.retries import Retries
 from runtime.store.executions import NewExecution
 from runtime.store.workflows import Workflows
 
 _FAILURES: Final = {
     Code.INVALID: FailureCode.INVALID_INPUT,
     Code.NOT_FOUND: FailureCode.NOT_FOUND,
+    Code.CONFLICT: FailureCode.INVALID_INPUT,
     Code.WORKFLOW_INVALID: FailureCode.WORKFLOW_INVALID,
     Code.HOST_REFUSED: FailureCode.HOST_REFUSED,
 }
@@ -31,8 +33,14 @@ class Submissions:
     """Turns what Experience hands over into an execution to record."""
 
     def __init__(
-        self, workflows: Workflows, realms: Realms, catalogue: Mapping[str, NodeType], hosts: AllowedHosts
+        self,
+        workflows: Workflows,
+        realms: Realms,
+        catalogue: Mapping[str, NodeType],
+        hosts: AllowedHosts,
+        retries: Retries,
     ) -> None:
+        self._retries = retries
         self._workflows = workflows
         self._hosts = hosts
         self._catalogue = catalogue
@@ -49,7 +57,7 @@ class Submissions:
         has failed already.
 
         Raises:
-            ApiError: INVALID, NOT_FOUND, HOST_REFUSED or WORKFLOW_INVALID, unless `deferred`.
+            ApiError: INVALID, NOT_FOUND, CONFLICT, HOST_REFUSED or WORKFLOW_INVALID, unless `deferred`.
         """
         try:
             return await self._prepare(tenant_id, asked)
@@ -66,6 +74,8 @@ class Submissions:
                 return await self._run_workflow(tenant_id, asked)
             case ("browser", "visit"):
                 return self._visit(asked)
+            case ("execution", "retry"):
+                return await self._retries.prepare(tenant_id, asked)
             case _:
                 raise AssertionError("a realm that is declared is served")
 
@@ -168,6 +178,7 @@ def _name(asked: SubmitExecution, name: str, **further: object) -> NewExecution:
         "realm": asked.realm,
         "intent": asked.intent,
         "parameters": asked.parameters,
+        "priority": asked.priority,
         "submitted_at": asked.submitted_at,
         "name": name,
         **further,

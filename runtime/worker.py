@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 import structlog
 from uuid_utils.compat import uuid7
 
-from contracts.execution import ExecutionStatus, Failure, FailureCode
+from contracts.errors import ApiError, Code
+from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
 from runtime.engine.commands import Finish
 from runtime.engine.plan import Plan
 from runtime.run.driver import Resources, RunDriver, Verdict
-from runtime.run.events import tell_end
-from runtime.run.recovery import recover
+from runtime.run.events import end_step, tell_end, tell_step
+from runtime.run.recovery import Archive, recover, to_record
 from runtime.store.db import DatabaseAway
 from runtime.store.queue import Entry, HandBack, Queue
 from runtime.store.runs import Change, Claimed, End, Fenced
@@ -56,7 +57,7 @@ class Worker:
         with structlog.contextvars.bound_contextvars(
             execution_id=str(entry.execution_id), tenant_id=str(entry.tenant_id)
         ):
-            claimed = await self._resources.runs.claim(entry.tenant_id, entry.execution_id, self._name)
+            claimed = await self._resources.runs.claim(entry.tenant_id, entry.execution_id, self._name, entry.turn)
             if claimed is None:
                 return
             with ExitStack() as stack:
@@ -71,19 +72,28 @@ class Worker:
                 raise HandBack
 
     async def _play(self, claimed: Claimed) -> Verdict:
-        if claimed.lost_too_often:
-            return await self._bury(claimed, _LOST_TOO_OFTEN)
         if claimed.plan is None:
             return await self._bury(claimed, _NOTHING_TO_RUN)
+        if claimed.lost_too_often:
+            return await self._bury(claimed, _LOST_TOO_OFTEN, dead_letter=True)
         plan = Plan.model_validate(claimed.plan)
-        past = await recover(plan, claimed, self._resources.records, self._resources.folder)
+        resources = self._resources
+        try:
+            past = await recover(plan, claimed, Archive(resources.records, resources.folder, resources.seal))
+        except ApiError as error:
+            if error.code is not Code.NOT_FOUND:
+                raise
+            return await self._bury(claimed, _NOTHING_TO_RETRY)
         lease = claimed.lease
         async with self._resources.pool.lease(lease.tenant_id, lease.execution_id) as browser:
             return await RunDriver(self._resources, claimed, plan, past, browser).drive()
 
-    async def _bury(self, claimed: Claimed, failure: Failure) -> Verdict:
+    async def _bury(self, claimed: Claimed, failure: Failure, *, dead_letter: bool = False) -> Verdict:
         """End an execution that can't go on, without touching what it was about to do."""
         now = datetime.now(UTC)
+        in_flight = [to_record(row) for row in claimed.steps if row.status is StepStatus.RUNNING]
+        ended = [end_step(step, StepStatus.FAILED, now, failure=failure) for step in in_flight]
+        told = [event for step in ended for event in tell_step(claimed.lease.execution_id, step, now)]
         events = tell_end(
             claimed.lease.execution_id,
             Finish(ExecutionStatus.FAILED, {}, failure, 0, 0),
@@ -93,10 +103,14 @@ class Worker:
             duration_s=(now - claimed.started_at).total_seconds(),
             now=now,
         )
+        end = End(
+            status=ExecutionStatus.FAILED,
+            failure=failure,
+            dead_letter=[step.node_id for step in in_flight] if dead_letter else None,
+            losses=claimed.losses,
+        )
         try:
-            await self._resources.runs.finish(
-                claimed.lease, Change(events=events), End(status=ExecutionStatus.FAILED, failure=failure)
-            )
+            await self._resources.runs.finish(claimed.lease, Change(events=[*told, *events], steps=ended), end)
         except Fenced:
             return Verdict.FENCED
         return Verdict.ENDED
@@ -105,10 +119,15 @@ class Worker:
 _LOST_TOO_OFTEN = Failure(
     code=FailureCode.WORKER_LOST,
     message="Four workers were lost while they ran this execution; it is not tried again.",
-    hint="Look at the last node that began: a page that eats all memory is the usual reason.",
+    hint="Look at the nodes that were at work: a page that eats all memory is the usual reason.",
 )
 _NOTHING_TO_RUN = Failure(
     code=FailureCode.WORKFLOW_INVALID,
     message="There is no plan to run: the workflow's version is gone or was never valid.",
     hint="Validate the workflow and start it again.",
+)
+_NOTHING_TO_RETRY = Failure(
+    code=FailureCode.NOT_FOUND,
+    message="The execution that this one is a retry of is gone.",
+    hint="Start the workflow anew.",
 )

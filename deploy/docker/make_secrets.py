@@ -3,7 +3,7 @@
 Below the folder given are the volumes, one per reader, so that each container sees what it needs and nothing else:
 
     experience/   internal.pem (signs calls to Runtime), token.pem (signs users' tokens), pgpass
-    runtime/      internal.pub.pem, pgpass
+    runtime/      internal.pub.pem, seal.keys (seal browser checkpoints: the first line does, every line opens), pgpass
     owner/        pgpass of the roles that migrate
     postgres/     superuser, and passwords.sql for the roles
 
@@ -14,6 +14,7 @@ remove the pgpass files and start again; the superuser's is the server's from it
 # ruff: noqa: INP001  # a script that is copied into an image
 
 import argparse
+import base64
 import secrets
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 PASSWORD_BYTES = 32
+SEAL_BYTES = 32
 MINE = 0o400
 """libpq and asyncpg refuse a password file that others may read."""
 EVERYONES = 0o444
@@ -50,13 +52,16 @@ def main() -> None:
 
 
 def ensure_keys(experience: Path, runtime: Path) -> list[str]:
-    """The two Ed25519 keys of Experience, and for Runtime the public half of one; returns what was made."""
+    """Experience's two Ed25519 keys, for Runtime the public half of one and a key that seals; returns what was made."""
     made = []
     for name in ("internal.pem", "token.pem"):
         if not (experience / name).exists():
             pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             write_whole(experience / name, pem, MINE)
             made.append(name)
+    if not (runtime / "seal.keys").exists():
+        write_whole(runtime / "seal.keys", base64.b64encode(secrets.token_bytes(SEAL_BYTES)) + b"\n", MINE)
+        made.append("seal.keys")
     internal = load_pem_private_key((experience / "internal.pem").read_bytes(), None)
     public = internal.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     write_whole(runtime / "internal.pub.pem", public, MINE)

@@ -10,6 +10,7 @@ from contracts.execution import (
     Failure,
     NodeState,
     PhaseState,
+    Question,
     Screen,
     Step,
     StepStatus,
@@ -37,6 +38,7 @@ def describe_execution(snapshot: Snapshot, *, artifacts: bool, visuals: bool) ->
         "result": row.result,
         "cost": Cost(credits=row.credits, usd=format(row.usd, "f")),
         "cancel_requested": row.cancel_requested_at is not None,
+        "pause_requested": row.pause_requested_at is not None,
         "artifacts": list(stored) if artifacts else None,
         "visuals": _describe_visuals(row, stored) if visuals else None,
     }
@@ -56,7 +58,8 @@ def describe_step(row: StepRow) -> Step:
 
 def _common(row: ExecutionRow) -> JsonObject:
     names = ExecutionSummary.model_fields
-    return {**{name: getattr(row, name) for name in names}, "error": _failure(row.error)}
+    question = Question.model_validate(row.question) if row.question is not None else None
+    return {**{name: getattr(row, name) for name in names}, "error": _failure(row.error), "question": question}
 
 
 def _failure(error: JsonObject | None) -> Failure | None:

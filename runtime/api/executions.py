@@ -15,6 +15,7 @@ from contracts.execution import (
     SubmitExecution,
 )
 from contracts.model import Page
+from contracts.recovery import PauseExecution
 from contracts.wiring.internal import InternalCaller
 from contracts.wiring.server import Call, Server
 from runtime.api.execution_view import describe_execution, describe_step, summarize_execution
@@ -44,6 +45,8 @@ class ExecutionHandlers:
         server.on(RuntimeApi.read_steps, self.read_steps)
         server.on(RuntimeApi.list_artifacts, self.list_artifacts)
         server.on(RuntimeApi.cancel_execution, self.cancel)
+        server.on(RuntimeApi.pause_execution, self.pause)
+        server.on(RuntimeApi.resume_execution, self.resume)
 
     async def submit(self, call: Caller, asked: SubmitExecution) -> ExecutionSummary:
         """Record once per id; what is known already answers before anything is looked at again."""
@@ -83,4 +86,14 @@ class ExecutionHandlers:
     async def cancel(self, call: Caller, asked: CancelExecution) -> Execution:
         """Ask for the end, and answer where it stands now."""
         await self._executions.request_cancel(call.caller.tenant_id, asked.execution_id, asked.reason)
+        return await self.get(call, ReadExecution(execution_id=asked.execution_id))
+
+    async def pause(self, call: Caller, asked: PauseExecution) -> Execution:
+        """Let it stand still, and answer where it stands now."""
+        await self._executions.request_pause(call.caller.tenant_id, asked.execution_id, asked.reason)
+        return await self.get(call, ReadExecution(execution_id=asked.execution_id))
+
+    async def resume(self, call: Caller, asked: ExecutionRef) -> Execution:
+        """Let it go on, and answer where it stands now."""
+        await self._executions.request_resume(call.caller.tenant_id, asked.execution_id)
         return await self.get(call, ReadExecution(execution_id=asked.execution_id))

@@ -18,6 +18,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import AllowedHosts
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
+from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_crash, shorten
 
 MAX_PAGES: Final = 10
@@ -150,6 +151,12 @@ class Chromium:
         self.opened += 1
         return page
 
+    async def reopen_page(self, state: PageState) -> Page:
+        """A page in a context with that session; it has not gone to its address yet."""
+        page = await self._make_page(state)
+        self.opened += 1
+        return page
+
     async def park_page(self) -> None:
         """Make the next page ready, unless one is. Failing to do so is no failure: the next one takes a bit longer."""
         if self._parked is not None or not self.alive:
@@ -189,13 +196,15 @@ class Chromium:
             _log.warning("browser ended by force", reason=str(error) or "it did not answer")
         end_browser(self._launch.folder.record(self._mark))
 
-    async def _make_page(self) -> Page:
+    async def _make_page(self, state: PageState | None = None) -> Page:
         if not self.alive:
             raise explain_crash("")
         try:
             async with asyncio.timeout(_OPEN_S):
+                size = (state.width, state.height) if state is not None else (VIEWPORT_WIDTH, VIEWPORT_HEIGHT)
                 context = await self._browser.new_context(
-                    viewport={"width": VIEWPORT_WIDTH, "height": VIEWPORT_HEIGHT},
+                    viewport={"width": size[0], "height": size[1]},
+                    storage_state=state.storage if state is not None else None,  # type: ignore[arg-type]  # as it was read
                     accept_downloads=False,
                     service_workers="block",
                 )

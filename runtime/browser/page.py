@@ -19,6 +19,7 @@ from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import AllowedHosts, explain_refusal
 from runtime.browser.picture import Picture, PictureFormat, read_size
+from runtime.browser.trail import PageState, Trail, read_state
 from runtime.browser.translate import (
     explain_closed,
     explain_crash,
@@ -47,6 +48,7 @@ MAX_PICTURE: Final = 15 * 1_048_576
 _GRACE_S = 2.0
 """How much longer our clock runs than Playwright's, so that its better words win."""
 _CLOSE_S = 3.0
+_STATE_S = 2.0
 _NEWS_TURNS = 10
 _NEWS_TURN_S = 0.02
 _EVIDENCE_S = 5.0
@@ -102,6 +104,7 @@ class Page:
         self._lost: BrowserFailure | None = None
         self._refused_url: str | None = None
         """Where the page was sent last, when that was a host it may not reach."""
+        self.trail = Trail(page, self._is_own)
         page.on("console", self._note_console)
         page.on("pageerror", lambda error: self._note("uncaught", error.message))
         page.on("requestfailed", self._note_failed_request)
@@ -251,6 +254,12 @@ class Page:
             )
         width, height = read_size(data)
         return Picture(data, f"image/{format_}", width, height, self.url)
+
+    async def read_state(self) -> PageState | None:
+        """What it takes to open the page again elsewhere; None for a page that can't be. Raises BrowserFailure."""
+        if not self.trail.can_be_reopened or not self.url.startswith(("http:", "https:")):
+            return None
+        return await self._evaluate("read the session", lambda: read_state(self._page, self._context), _STATE_S)
 
     async def collect_evidence(self) -> Evidence:
         """Address, console and picture of the page as it is now, within a few seconds and whatever its state."""

@@ -29,6 +29,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import AllowedHosts
 from runtime.browser.page import Page
 from runtime.browser.processes import RunFolder, reap_orphans
+from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_closed
 
 _log = structlog.get_logger(__name__)
@@ -83,14 +84,26 @@ class Lease:
 
         Raises BrowserFailure: browser_missing, browser_crashed.
         """
-        await self._close_page(name)
-        chromium = await self._pool.obtain(self._tenant_id)
-        if chromium not in self._held:
-            self._held.add(chromium)
-            chromium.leases += 1
+        chromium = await self._obtain(name)
         page = await chromium.open_page()
         self._pages[name] = page, chromium
         self._pool.prepare_next(chromium)
+        return page
+
+    async def reopen_page(self, name: str, state: PageState) -> Page:
+        """Open a page as it was elsewhere: with its session, at its address.
+
+        Raises BrowserFailure: as `open_page` and as `Page.open_url`; there is no such page then.
+        """
+        chromium = await self._obtain(name)
+        page = await chromium.reopen_page(state)
+        self._pages[name] = page, chromium
+        try:
+            await page.open_url(state.url)
+        except BaseException:
+            await self._close_page(name)
+            raise
+        page.trail.forget()  # nothing that this run did has brought it here
         return page
 
     def page(self, name: str) -> Page:
@@ -111,6 +124,14 @@ class Lease:
             chromium.leases -= 1
             self._pool.take_back(chromium)
         self._held.clear()
+
+    async def _obtain(self, name: str) -> Chromium:
+        await self._close_page(name)
+        chromium = await self._pool.obtain(self._tenant_id)
+        if chromium not in self._held:
+            self._held.add(chromium)
+            chromium.leases += 1
+        return chromium
 
     async def _close_page(self, name: str) -> None:
         page, chromium = self._pages.pop(name, (None, None))

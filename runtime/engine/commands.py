@@ -1,6 +1,7 @@
 """What the machine is told of the past, and what it tells the worker to do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ class StartNode:
     delay_s: float
     replay: bool = False
     """The node has succeeded before and runs only to bring its lost page back; its recorded outputs stand."""
+    restore: Mapping[str, str] = field(default_factory=dict)
+    """Pages to open from their checkpoints before the node itself runs, each with the node that left the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,6 @@ class Recorded:
     attempt: int
     status: StepStatus
     outputs: dict[str, Any] | None = None
-    """Live outputs of a success."""
+    """Live outputs of a success; None where only a person knows that it happened."""
     failure: Failure | None = None
     """Of a failed or retrying attempt."""

@@ -19,8 +19,9 @@ def explain_interruption(node: PlannedNode) -> Failure:
     return Failure(
         code=FailureCode.INTERRUPTED_UNSAFE,
         message=f"The worker was lost while “{node.name}” ran, and it is not known whether it happened.",
-        hint="Look whether it happened, then start the workflow again from where it makes sense.",
+        hint="Look whether it happened, then answer: it happened, or run it again.",
         node_id=node.id,
+        asks_about=node.id,
     )
 
 
@@ -29,8 +30,9 @@ def explain_lost_page(node: PlannedNode, blocker: PlannedNode) -> Failure:
     return Failure(
         code=FailureCode.INTERRUPTED_UNSAFE,
         message=f"The page for “{node.name}” was lost, and “{blocker.name}”, which led to it, must not run twice.",
-        hint="Look at what was done so far, then start the workflow again from where it makes sense.",
+        hint=f"Look at what was done so far, then answer for “{blocker.name}”: it happened, or run it again.",
         node_id=node.id,
+        asks_about=blocker.id,
     )
 
 

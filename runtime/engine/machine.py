@@ -7,15 +7,16 @@ Invariants, each held to by a property test:
 - there is exactly one Finish, it is the last command, and nothing runs when it comes.
 
 A page lives in one browser process while nodes are recorded in the database. When a page is lost (a new worker, a
-crashed Chromium), the nodes that made it what it was run once more, in order, before the next that needs it; their
-recorded outputs stand. Where one of them must not run twice, the execution ends and a person is asked (spec W7).
+crashed Chromium), it comes back before the next node that needs it: from its last checkpoint, and by running the nodes
+since then once more, in order; their recorded outputs stand. Where one of them must not run twice, the execution ends
+and a person is asked (spec W7; see pages.py).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
+from contracts.execution import Answer, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.workflow import JsonObject, OnError
 from runtime.engine.commands import (
     GRACE_S,
@@ -30,32 +31,32 @@ from runtime.engine.commands import (
     StopRunning,
 )
 from runtime.engine.explain import explain_interruption, explain_lost_attempt, explain_lost_page, explain_nothing
-from runtime.engine.plan import Plan, PlannedNode
+from runtime.engine.pages import Pages
+from runtime.engine.plan import Plan
 from runtime.engine.progress import Progress, State
 from runtime.engine.resolve import collect_results, find_pages, foresee_pages, pass_failure_on, resolve_inputs
-from runtime.engine.retry import delay_before
+from runtime.engine.retry import MAX_ATTEMPTS, delay_before
 
 _PAGE_LOST = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
-_WITHOUT_EFFECT = frozenset(
-    {
-        FailureCode.INVALID_INPUT,
-        FailureCode.INVALID_SELECTOR,
-        FailureCode.ELEMENT_NOT_FOUND,
-        FailureCode.HOST_REFUSED,
-    }
-)
-"""A node that failed so has left its page as it was."""
 
 
 class Machine:
     """One execution. Call `start` once, then report every StartNode's outcome once; obey what comes back, in order."""
 
-    def __init__(self, plan: Plan, trigger: JsonObject) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        trigger: JsonObject,
+        *,
+        checkpoints: Mapping[str, Collection[str]] | None = None,
+        answers: Mapping[str, Answer] | None = None,
+    ) -> None:
+        """`checkpoints` and `answers` as `Pages` takes them."""
         self._plan = plan
         self._trigger = trigger  # what expressions will read as `trigger`
         self._order = plan.nodes
         self._at = {node.id: Progress(node) for node in plan.nodes}
-        self._pages: set[str] = set()
+        self._pages = Pages(self._order, self._at, checkpoints or {}, answers or {})
         self._ending: Finish | None = None
         """How it will end once nothing runs any more; counts and output are filled in then."""
         self._grace_s = math.inf
@@ -64,9 +65,17 @@ class Machine:
         """Attempts that were in flight when their worker was lost."""
 
     @classmethod
-    def recover(cls, plan: Plan, trigger: JsonObject, recorded: Sequence[Recorded]) -> "Machine":
-        """Go on where another worker was lost: finished nodes are reused, nodes in flight run again if they may."""
-        machine = cls(plan, trigger)
+    def recover(
+        cls,
+        plan: Plan,
+        trigger: JsonObject,
+        recorded: Sequence[Recorded],
+        *,
+        checkpoints: Mapping[str, Collection[str]] | None = None,
+        answers: Mapping[str, Answer] | None = None,
+    ) -> "Machine":
+        """Go on where another run stopped: finished nodes are reused, nodes in flight run again if they may."""
+        machine = cls(plan, trigger, checkpoints=checkpoints, answers=answers)
         rows: dict[str, list[Recorded]] = {}
         for row in sorted(recorded, key=lambda row: row.attempt):
             rows.setdefault(row.node_id, []).append(row)
@@ -91,26 +100,45 @@ class Machine:
         """Nodes whose outcome is awaited, in canonical order."""
         return [node.id for node in self._order if self._at[node.id].state is State.RUNNING]
 
+    def outputs_of(self, node_id: str) -> JsonObject:
+        """A node's live outputs so far."""
+        return self._at[node_id].outputs
+
+    @property
+    def can_be_left(self) -> bool:
+        """Whether another run could go on from here without asking a person, once nothing runs."""
+        return self._pages.can_be_left
+
     def start(self) -> list[Command]:
         """The first commands, of a new execution or of one that goes on."""
         lost, self._lost = self._lost, []
         return [*lost, *self._advance()]
 
-    def on_succeeded(self, node_id: str, outputs: JsonObject) -> list[Command]:
-        """A node succeeded; `outputs` holds its live outputs by display name."""
+    def on_succeeded(self, node_id: str, outputs: JsonObject, checkpoints: Collection[str] = ()) -> list[Command]:
+        """A node succeeded, with its live outputs by display name and the pages of which it left a checkpoint."""
         one = self._take(node_id)
         pages = [outputs[handle] for handle in one.node.page_outputs if handle in outputs]
         one.succeed(outputs, pages)
-        self._pages.update(pages)
+        self._pages.note_success(pages, node_id, checkpoints)
         return self._advance()
 
-    def on_failed(self, node_id: str, failure: Failure, *, retryable: bool, jitter: float = 0.0) -> list[Command]:
-        """An attempt failed. `jitter` in [0, 1) spreads the delay before the next one."""
+    def on_failed(
+        self, node_id: str, failure: Failure, *, retryable: bool, jitter: float = 0.0, begun: bool = True
+    ) -> list[Command]:
+        """An attempt failed.
+
+        Args:
+            node_id: whose.
+            failure: why.
+            retryable: whether the same may succeed a little later.
+            jitter: in [0, 1), spreads the delay before the next one.
+            begun: False when the page could not be brought back, so that nothing of the node itself has run.
+        """
         one = self._take(node_id)
         one.failures += 1
-        if failure.code in _PAGE_LOST:
-            self._pages -= one.pages
-        if self._may_retry(one, retryable=retryable):
+        if failure.code in _PAGE_LOST or not begun:
+            self._pages.lose(one.pages)
+        if self._may_retry(one, retryable=retryable, begun=begun):
             return self._retry(one, failure, jitter)
         attempt = EndAttempt(node_id, one.attempt, one.node.phase, StepStatus.FAILED, failure)
         policy = OnError.STOP if one.replaying else one.node.on_error
@@ -144,7 +172,7 @@ class Machine:
             self._restore_in_flight(one, last)
         success = next((row for row in rows if row.status is StepStatus.SUCCESS), None)
         if success is not None:  # also while it was running again for the sake of its page
-            one.state, one.outputs = State.SUCCESS, success.outputs or {}
+            one.state, one.outputs = State.SUCCESS, _read_outputs(one, success, inputs)
             one.pages = find_pages(node, inputs) | {
                 one.outputs[handle] for handle in node.page_outputs if handle in one.outputs
             }
@@ -181,10 +209,11 @@ class Machine:
             raise ValueError(f"node {node_id} was reported, but it is {one.state}, not running")
         return one
 
-    def _may_retry(self, one: Progress, *, retryable: bool) -> bool:
-        if not retryable or self._ending is not None or one.failures >= one.node.attempts:
+    def _may_retry(self, one: Progress, *, retryable: bool, begun: bool) -> bool:
+        limit = one.node.attempts if begun else MAX_ATTEMPTS
+        if not retryable or self._ending is not None or one.failures >= limit:
             return False
-        return not any(self._find_blocker(page) for page in one.pages - self._pages)
+        return not any(self._pages.find_blocker(page) for page in self._pages.find_lost(one.pages))
 
     def _retry(self, one: Progress, failure: Failure, jitter: float) -> list[Command]:
         attempt = EndAttempt(one.node.id, one.attempt, one.node.phase, StepStatus.RETRYING, failure)
@@ -245,7 +274,7 @@ class Machine:
                 continue
             pages = find_pages(one.node, inputs)
             if free > 0 and not pages & held:
-                if lost := self._find_lost(pages):
+                if lost := self._pages.find_lost(pages):
                     return [*commands, *self._bring_back(one, lost)]
                 commands.append(self._begin(one, inputs, pages))
                 free -= 1
@@ -256,7 +285,8 @@ class Machine:
     def _begin(self, one: Progress, inputs: JsonObject, pages: frozenset[str]) -> StartNode:
         delay_s = one.delay_s
         one.begin(inputs, pages)
-        return StartNode(one.node.id, one.attempt, one.node.phase, inputs, delay_s, one.replaying)
+        restore = self._pages.take_restores(pages)
+        return StartNode(one.node.id, one.attempt, one.node.phase, inputs, delay_s, one.replaying, restore)
 
     def _finish(self, ending: Finish) -> list[Command]:
         commands: list[Command] = []
@@ -277,36 +307,22 @@ class Machine:
         )
         return [*commands, done]
 
-    # --- pages that were lost
-
-    def _find_lost(self, pages: frozenset[str]) -> frozenset[str]:
-        """Those of the pages that have to be brought back and that finished nodes can bring back."""
-        lost = pages - self._pages
-        return frozenset(page for page in lost if any(self._find_holders(page)))
-
-    def _find_holders(self, page: str) -> Iterator[Progress]:
-        """Ended nodes that have changed the page, or may have."""
-        for node in self._order:
-            one = self._at[node.id]
-            changed = one.state is State.SUCCESS or (
-                one.state is State.FAILED and one.failure is not None and one.failure.code not in _WITHOUT_EFFECT
-            )
-            if changed and page in one.pages:
-                yield one
-
-    def _find_blocker(self, page: str) -> PlannedNode | None:
-        """The first node that would have to run again for the page and must not."""
-        return next((one.node for one in self._find_holders(page) if not one.node.safe), None)
-
-    def _bring_back(self, needed_by: Progress, pages: frozenset[str]) -> list[Command]:
-        for page in sorted(pages):
-            if blocker := self._find_blocker(page):
+    def _bring_back(self, needed_by: Progress, lost: Sequence[str]) -> list[Command]:
+        for page in lost:
+            if blocker := self._pages.find_blocker(page):
                 return self._stop(ExecutionStatus.FAILED, explain_lost_page(needed_by.node, blocker), GRACE_S)
-            for one in list(self._find_holders(page)):
-                if one.state is State.SUCCESS:
-                    one.replay()
-            self._pages.add(page)
+            replays = self._pages.find_replays(page)
+            self._pages.bring_back(page)  # before its nodes count as not ended
+            for one in replays:
+                one.replay()
         return []
+
+
+def _read_outputs(one: Progress, success: Recorded, inputs: JsonObject) -> JsonObject:
+    """What a success has put out; of one that only a person knows of, the pages it was given go on."""
+    if success.outputs is not None:
+        return success.outputs
+    return {handle: inputs[handle] for handle in one.node.page_outputs if handle in inputs}
 
 
 def _failed_by_itself(row: Recorded) -> bool:

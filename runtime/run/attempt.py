@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -15,10 +16,12 @@ from runtime.engine.commands import StartNode
 from runtime.engine.plan import PlannedNode
 from runtime.handles import PageRef
 from runtime.node import Level, NodeFailure
+from runtime.run.checkpoints import Checkpoints
 from runtime.run.clock import Clock
 from runtime.run.events import tell_artifact
 from runtime.run.recorder import Recorder
 from runtime.run.signals import Failed, Succeeded
+from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change
 
@@ -39,11 +42,15 @@ class AttemptStage:
         writer: ArtifactWriter,
         recorder: Recorder,
         clock: Clock,
+        checkpoints: Checkpoints,
     ) -> None:
         self._node_id = node_id
         self._ends = time.monotonic() + timeout_s
         self._limit: asyncio.Timeout | None = None
         self._clock = clock
+        self._checkpoints = checkpoints
+        self.waits = False
+        """Whether the node only lets time pass."""
         self._browser = browser
         self._writer = writer
         self._recorder = recorder
@@ -68,8 +75,12 @@ class AttemptStage:
         self._ends += seconds
         if self._limit is not None and (when := self._limit.when()) is not None:
             self._limit.reschedule(when + seconds)
-        with self._clock.stand_still():
-            await asyncio.sleep(seconds)
+        self.waits = True
+        try:
+            with self._clock.stand_still():
+                await asyncio.sleep(seconds)
+        finally:
+            self.waits = False
 
     async def open_page(self) -> PageRef:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
@@ -80,6 +91,8 @@ class AttemptStage:
     def page(self, ref: PageRef) -> Page:
         """The page behind a handle. Raises BrowserFailure (page_closed) when this run has no such page."""
         page = self._browser.page(ref)
+        if ref not in self._used:
+            page.trail.forget()  # where it went before this node is not this node's to keep
         self._used[ref] = page
         return page
 
@@ -111,6 +124,15 @@ class AttemptStage:
     async def log(self, level: Level, message: str) -> None:
         """Write a line to the execution's log."""
         self._recorder.add_line(level, message, self._node_id)
+
+    async def keep_checkpoints(self) -> Sequence[SealedCheckpoint]:
+        """Where this node has taken its pages, if it has taken any somewhere."""
+        kept = []
+        for ref, page in self._used.items():
+            await page.trail.settle()
+            if page.trail.moved and (one := await self._checkpoints.take(self._node_id, ref, page)) is not None:
+                kept.append(one)
+        return kept
 
     async def keep_evidence(self) -> Sequence[StoredBlob]:
         """Put away a picture, the address and the console's tail of every page this attempt used.
@@ -153,10 +175,12 @@ async def attempt(
     catalogue: Catalogue, planned: PlannedNode, start: StartNode, stage: AttemptStage
 ) -> Succeeded | Failed:
     """Run a node to its end or its deadline. Only a cancel escapes."""
+    node = catalogue.node(planned.type)
     try:
         async with asyncio.timeout(planned.timeout_s) as limit:
             stage.time_by(limit)
-            return Succeeded(start, await catalogue.node(planned.type).perform(start.inputs, stage))
+            outputs = await node.perform(start.inputs, stage)
+        return Succeeded(start, outputs, () if node.edits else await stage.keep_checkpoints())
     except NodeFailure as failure:
         failed = Failed(start, failure.describe(planned.id), failure.retryable)
     except TimeoutError:
@@ -164,7 +188,7 @@ async def attempt(
     except Exception:  # the shell around node types: whatever they do, the run goes on
         log.exception("a node type failed in a way it should not", node_type=planned.type)
         failed = Failed(start, _explain_unexpected(planned))
-    return Failed(failed.start, failed.failure, failed.retryable, await stage.keep_evidence())
+    return replace(failed, evidence=await stage.keep_evidence())
 
 
 def _explain_timeout(planned: PlannedNode) -> Failure:

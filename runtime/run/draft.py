@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from contracts.events import Event
 from runtime.engine.commands import Finish, StartNode, StopRunning
 from runtime.run.events import tell_artifact, tell_progress, tell_step
+from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change, Lease, StepRecord
 
@@ -18,6 +19,7 @@ class Draft:
         self._events: list[Event] = []
         self._steps: list[StepRecord] = []
         self._blobs: list[StoredBlob] = []
+        self._checkpoints: list[SealedCheckpoint] = []
         self.now = datetime.now(UTC)
         self.starts: list[StartNode] = []
         """Attempts to begin once this is recorded."""
@@ -27,7 +29,7 @@ class Draft:
     @property
     def blank(self) -> bool:
         """Whether there is nothing to record."""
-        return not (self._events or self._steps or self._blobs)
+        return not (self._events or self._steps or self._blobs or self._checkpoints)
 
     @property
     def credits(self) -> int:
@@ -45,6 +47,10 @@ class Draft:
             self._blobs.append(blob)
             self._events.append(tell_artifact(self._lease.execution_id, blob.artifact, self.now))
 
+    def note_checkpoints(self, kept: Iterable[SealedCheckpoint]) -> None:
+        """Pages were left somewhere; nobody is told."""
+        self._checkpoints += kept
+
     def note_progress(self, progress: float, current_node: str | None) -> None:
         """It has come further."""
         self._events.append(tell_progress(self._lease.execution_id, progress, current_node, self.now))
@@ -55,6 +61,7 @@ class Draft:
             events=[*self._events, *last],
             steps=self._steps,
             blobs=self._blobs,
+            checkpoints=self._checkpoints,
             progress=progress,
             current_node=current_node,
             spent_s=spent_s,

@@ -8,13 +8,15 @@ import asyncio
 import random
 from asyncio import Queue, Task, TaskGroup
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, assert_never
 
-from contracts.execution import Failure, FailureCode
+from contracts.execution import Failure, FailureCode, Question
 from runtime.artifacts import ArtifactFolder, ArtifactStoreFailure, ArtifactWriter
+from runtime.browser.failure import BrowserFailure
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.browser.pool import Pool
 from runtime.catalogue import Catalogue
@@ -22,14 +24,29 @@ from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, Start
 from runtime.engine.plan import Plan
 from runtime.run.attempt import AttemptStage, attempt
 from runtime.run.clock import Clock
+from runtime.run.departure import Departure
 from runtime.run.draft import Draft
 from runtime.run.events import tell_end
 from runtime.run.outputs import make_storable
 from runtime.run.recorder import Recorder
 from runtime.run.recovery import Recovered
-from runtime.run.signals import CancelAsked, DrainBegun, DrainOver, Due, Failed, LeaseLost, Signal, Succeeded, TimeIsUp
+from runtime.run.signals import (
+    CancelAsked,
+    DrainBegun,
+    DrainOver,
+    Due,
+    Failed,
+    LeaseLost,
+    PauseAsked,
+    ResumeAsked,
+    Signal,
+    Stalled,
+    Succeeded,
+    TimeIsUp,
+)
 from runtime.run.steps import StepTracker, make_failure_storable
 from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
+from runtime.seal import Seal
 from runtime.store.records import Records
 from runtime.store.runs import Claimed, End, Fenced, Runs
 from runtime.store.wakeups import Wakeups
@@ -43,6 +60,8 @@ class Verdict(Enum):
     """The execution has its terminal event."""
     HANDED_BACK = auto()
     """The run is closed; another worker goes on from the last finished step."""
+    PARKED = auto()
+    """The run is closed, and the execution is paused until somebody resumes it."""
     FENCED = auto()
     """Another run has taken over already."""
 
@@ -59,6 +78,10 @@ class Resources:
     wakeups: Wakeups
     telemetry: Telemetry
     drain: Drain
+    lease_s: float
+    """Silence after which a lease goes to another worker."""
+    seal: Seal | None = None
+    """For checkpoints; without it none are kept."""
 
 
 class RunDriver:
@@ -78,13 +101,21 @@ class RunDriver:
         self._steps = StepTracker(lease.epoch, plan, past, self._writer, resources.telemetry)
         self._recorder = Recorder(resources.runs, lease)
         self._clock = Clock(claimed.spent_s)
+        self._checkpoints = past.checkpoints
+        self._reused = past.reused
         self._inbox: Queue[Signal] = Queue()
         self._attempts: dict[str, Task[None]] = {}
         """Attempts that run or wait for their turn, by node."""
+        self._stages: dict[str, AttemptStage] = {}
+        """Of those that run."""
+        self._turns: dict[str, StartNode] = {}
+        """Of those that wait for their turn."""
         self._helpers: list[Task[None]] = []
         self._credits = claimed.credits
         self._told_progress = 0.0
-        self._draining = False
+        self._departure = Departure()
+        self._still = ExitStack()
+        """Holds the clock while the execution is paused in this worker."""
         self._stopped_why: str | None = None
 
     async def drive(self) -> Verdict:
@@ -95,7 +126,10 @@ class RunDriver:
             and the next claim counts it as lost.
         """
         async with TaskGroup() as group:
-            self._help(group, watch_lease(self._resources.runs, self._resources.wakeups, self._lease, self._inbox))
+            resources = self._resources
+            self._help(
+                group, watch_lease(resources.runs, resources.wakeups, self._lease, resources.lease_s, self._inbox)
+            )
             self._help(group, watch_clock(self._claimed.timeout_s, self._clock, self._inbox))
             self._help(group, watch_drain(self._resources.drain, self._inbox))
             self._help(group, self._keep_writing())
@@ -111,15 +145,25 @@ class RunDriver:
         commands: list[Command] = []
         if (reason := self._claimed.cancel_reason) is not None:
             commands = self._machine.on_cancel(reason)  # before `start`, so that nothing starts
+        await self._take_over()
         ended = await self._obey([*self._machine.start(), *commands], Draft(self._lease), group)
         while not ended:
             signal = await self._inbox.get()
             if isinstance(signal, LeaseLost):
                 return Verdict.FENCED
             ended = await self._take(signal, group)
-            if not ended and (isinstance(signal, DrainOver) or (self._draining and not self._attempts)):
-                return await self._hand_back()
+            if not ended and self._departure.wanted and (verdict := await self._leave(group)) is not None:
+                return verdict
         return Verdict.ENDED
+
+    async def _take_over(self) -> None:
+        """Record what a retry has from the execution that it was made from, before anything else."""
+        draft = Draft(self._lease)
+        for node_id, outputs in self._reused.items():
+            await self._steps.take_over(node_id, outputs, draft)
+        if self._reused:
+            draft.note_checkpoints(self._checkpoints.seal_all())
+        await self._record(draft)
 
     async def _take(self, signal: Signal, group: TaskGroup) -> bool:
         """Let the machine answer a signal, and obey. True when that was the end."""
@@ -137,24 +181,40 @@ class RunDriver:
             case TimeIsUp():
                 commands = self._machine.on_deadline()
                 self._stopped_why = self._stopped_why or "the execution's time was up"
-            case DrainBegun():
+            case PauseAsked() | ResumeAsked() | DrainBegun() | DrainOver() | Stalled() | LeaseLost():
                 commands = []
-                self._drain()
-            case DrainOver() | LeaseLost():
-                commands = []
+                await self._note_departure(signal, group)
             case _:
                 assert_never(signal)
         return await self._obey(commands, draft, group)
 
+    async def _note_departure(
+        self, signal: PauseAsked | ResumeAsked | DrainBegun | DrainOver | Stalled | LeaseLost, group: TaskGroup
+    ) -> None:
+        match signal:
+            case PauseAsked():
+                self._departure.pausing = True
+                self._hold_turns()
+            case ResumeAsked():
+                await self._resume(group)
+            case DrainBegun():
+                self._departure.draining = True
+                self._hold_turns()
+            case DrainOver() | Stalled():
+                self._departure.over = True
+            case LeaseLost():
+                pass  # whoever follows the signals leaves at once
+            case _:
+                assert_never(signal)
+
     # --- outcomes
 
     def _on_due(self, start: StartNode, draft: Draft) -> list[Command]:
+        self._turns.pop(start.node_id, None)
         if self._stopped_why is not None:  # the order to stop came a moment before
             return self._on_failed(Failed(start, self._explain_stop(start)), draft)
         del self._attempts[start.node_id]
-        if not self._draining:
-            self._steps.begin(start, draft)
-            draft.starts.append(start)
+        self._start_or_hold(replace(start, delay_s=0.0), draft)
         return []
 
     async def _on_succeeded(self, signal: Succeeded, draft: Draft) -> list[Command]:
@@ -164,28 +224,79 @@ class RunDriver:
         except ArtifactStoreFailure as error:
             failure = Failure(code=error.code, message=error.message, hint=error.hint, node_id=signal.start.node_id)
             return self._on_failed(Failed(signal.start, failure), draft)
-        del self._attempts[signal.start.node_id]
-        return self._machine.on_succeeded(signal.start.node_id, outputs)
+        self._forget(signal.start)
+        draft.note_checkpoints(signal.checkpoints)
+        return self._machine.on_succeeded(
+            signal.start.node_id, outputs, frozenset(one.page for one in signal.checkpoints)
+        )
 
     def _on_failed(self, signal: Failed, draft: Draft) -> list[Command]:
         draft.note_blobs(signal.evidence)
-        del self._attempts[signal.start.node_id]
+        self._forget(signal.start)
         return self._machine.on_failed(
             signal.start.node_id,
             make_failure_storable(signal.failure),
             retryable=signal.retryable,
             jitter=random.random(),  # noqa: S311 — spreads repetitions
+            begun=signal.begun,
         )
 
-    def _drain(self) -> None:
-        """Start nothing more; what waits for its turn waits for another worker."""
-        self._draining = True
+    def _forget(self, start: StartNode) -> None:
+        self._attempts.pop(start.node_id, None)  # one that was held back has none
+        self._stages.pop(start.node_id, None)
+
+    # --- leaving
+
+    def _hold_turns(self) -> None:
+        """What waits for its turn waits for another worker, or for the end of the pause."""
         if self._stopped_why is not None:
             return  # the run is ending anyway, and each attempt is going to report how
-        for node_id, task in list(self._attempts.items()):
-            if task.get_name() == _WAITING:
-                task.cancel()
-                del self._attempts[node_id]
+        for node_id, start in self._turns.items():
+            self._attempts.pop(node_id).cancel()
+            self._departure.hold(start)
+        self._turns.clear()
+
+    async def _leave(self, group: TaskGroup) -> Verdict | None:
+        """Leave, if nothing stands against it any more; None while something does."""
+        departure = self._departure
+        if departure.over:
+            return await self._hand_back()
+        can_be_left = self._machine.can_be_left
+        if any(not (node in self._stages and self._stages[node].waits) for node in self._attempts):
+            return None
+        if departure.pausing:
+            return await self._pause(can_be_left=can_be_left)
+        if can_be_left:
+            return await self._hand_back()
+        await self._begin_held(group)
+        return None
+
+    async def _pause(self, *, can_be_left: bool) -> Verdict | None:
+        if can_be_left and await self._recorder.park(self._clock.spent_s):
+            return Verdict.PARKED
+        if not can_be_left and not self._attempts and not self._departure.paused:
+            await self._recorder.set_paused(paused=True)
+            self._departure.paused = True
+            self._still.enter_context(self._clock.stand_still())
+        return None
+
+    async def _resume(self, group: TaskGroup) -> None:
+        self._departure.pausing = False
+        if self._departure.paused:
+            await self._recorder.set_paused(paused=False)
+            self._departure.paused = False
+            self._still.close()
+        if not self._departure.holds(can_be_left=self._machine.can_be_left):
+            await self._begin_held(group)
+
+    async def _begin_held(self, group: TaskGroup) -> None:
+        draft = Draft(self._lease)
+        for start in self._departure.release():
+            self._steps.begin(start, draft)
+            draft.starts.append(start)
+        await self._record(draft)
+        for start in draft.starts:
+            self._begin(start, group)
 
     async def _hand_back(self) -> Verdict:
         for task in self._attempts.values():
@@ -193,6 +304,15 @@ class RunDriver:
         await self._recorder.flush()
         await self._resources.runs.hand_back(self._lease, self._clock.spent_s)
         return Verdict.HANDED_BACK
+
+    def _start_or_hold(self, start: StartNode, draft: Draft) -> None:
+        """Begin an attempt once the draft is recorded, or keep it back: the next run's machine says it again."""
+        if self._departure.holds(can_be_left=self._machine.can_be_left):
+            self._departure.hold(start)
+            return
+        draft.starts.append(start)
+        if start.delay_s == 0:
+            self._steps.begin(start, draft)
 
     # --- commands
 
@@ -210,16 +330,14 @@ class RunDriver:
         if draft.stop is not None:
             self._stopped_why = self._stopped_why or "another node failed"
             self._help(group, self._stop_attempts(draft.stop.grace_s))
+            for start in self._departure.release():
+                self._inbox.put_nowait(Failed(start, self._explain_stop(start)))
         return False
 
     def _read(self, command: Command, draft: Draft) -> None:
         match command:
             case StartNode():
-                if self._draining:
-                    return  # not recorded, not begun: the next run's machine says it again
-                draft.starts.append(command)
-                if command.delay_s == 0:
-                    self._steps.begin(command, draft)
+                self._start_or_hold(command, draft)
             case EndAttempt():
                 self._steps.fail(command.node_id, command.attempt, command.status, command.failure, draft)
             case SkipNode():
@@ -254,22 +372,39 @@ class RunDriver:
             duration_s=duration_s,
             now=draft.now,
         )
-        end = End(status=finish.status, result=result or None, failure=finish.failure)
+        question = self._ask(finish.failure) if finish.failure is not None else None
+        end = End(status=finish.status, result=result or None, failure=finish.failure, question=question)
         await self._recorder.finish(draft.close(progress, None, self._clock.spent_s, last), end)
         self._resources.telemetry.count_run(finish.status, duration_s)
+
+    def _ask(self, failure: Failure) -> Question | None:
+        node = self._nodes.get(failure.asks_about or "")
+        if node is None:
+            return None
+        return Question(node_id=node.id, node_name=node.name, message=failure.message, hint=failure.hint)
 
     # --- attempts
 
     def _begin(self, start: StartNode, group: TaskGroup) -> None:
-        # a retry that is due has a delay too, but it comes here a second time, recorded as begun
-        waits = start.delay_s > 0 and not self._steps.has_begun(start.node_id)
+        waits = start.delay_s > 0
+        if waits:
+            self._turns[start.node_id] = start
         work = _wait(start) if waits else self._attempt(start)
-        name = _WAITING if waits else f"attempt at {start.node_id}"
-        self._attempts[start.node_id] = group.create_task(self._report(start, work), name=name)
+        self._attempts[start.node_id] = group.create_task(self._report(start, work), name=start.node_id)
 
     async def _attempt(self, start: StartNode) -> Signal:
         node = self._nodes[start.node_id]
-        stage = AttemptStage(node.id, node.timeout_s, self._browser, self._writer, self._recorder, self._clock)
+        try:
+            for page, kept_by in start.restore.items():
+                await self._checkpoints.restore(self._browser, page, kept_by)
+                self._recorder.add_line("info", "The page was brought back from its checkpoint.", node.id)
+        except BrowserFailure as failure:
+            told = Failure(code=failure.code, message=failure.message, hint=failure.hint, node_id=node.id)
+            return Failed(start, told, failure.retryable, begun=False)
+        stage = AttemptStage(
+            node.id, node.timeout_s, self._browser, self._writer, self._recorder, self._clock, self._checkpoints
+        )
+        self._stages[node.id] = stage
         return await attempt(self._resources.catalogue, node, start, stage)
 
     async def _report(self, start: StartNode, work: Coroutine[Any, Any, Signal]) -> None:
@@ -302,9 +437,6 @@ class RunDriver:
             await self._recorder.keep_writing()
         except Fenced:
             self._inbox.put_nowait(LeaseLost())
-
-
-_WAITING = "waits for its turn"
 
 
 async def _wait(start: StartNode) -> Signal:

@@ -40,6 +40,18 @@ class Recorder:
             await self._runs.finish(self._lease, self._with_lines(change), end)
             self._taken = MAX_LINES
 
+    async def park(self, spent_s: float) -> bool:
+        """Pause with everything written; False when it was resumed meanwhile. Raises what Runs.park raises."""
+        await self.flush()
+        async with self._turn:
+            return await self._runs.park(self._lease, spent_s)
+
+    async def set_paused(self, *, paused: bool) -> None:
+        """Say that it stands still while this run keeps it, or goes on. Raises what Runs.set_paused raises."""
+        await self.flush()
+        async with self._turn:
+            await self._runs.set_paused(self._lease, paused=paused)
+
     async def flush(self) -> None:
         """Write the lines that wait."""
         async with self._turn:
@@ -71,6 +83,7 @@ class Recorder:
             events=[*lines, *change.events],
             steps=change.steps,
             blobs=change.blobs,
+            checkpoints=change.checkpoints,
             progress=change.progress,
             current_node=change.current_node,
             spent_s=change.spent_s,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from contracts.execution import Failure
 from contracts.workflow import JsonObject
 from runtime.engine.commands import StartNode
+from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
 
 
@@ -22,6 +23,8 @@ class Succeeded:
 
     start: StartNode
     outputs: JsonObject
+    checkpoints: Sequence[SealedCheckpoint] = ()
+    """Where it has left its pages."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Failed:
     start: StartNode
     failure: Failure
     retryable: bool = False
+    begun: bool = True
+    """False: a page could not be brought back, so that nothing of the node itself has run."""
     evidence: Sequence[StoredBlob] = ()
 
 
@@ -39,6 +44,16 @@ class CancelAsked:
     """Somebody wants the end."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class PauseAsked:
+    """Somebody wants it to stand still."""
+
+
+@dataclass(frozen=True)
+class ResumeAsked:
+    """Somebody wants it to go on."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,11 @@ class LeaseLost:
 
 
 @dataclass(frozen=True)
+class Stalled:
+    """This worker stood still for longer than a lease: what it holds may be another's by now."""
+
+
+@dataclass(frozen=True)
 class DrainBegun:
     """This worker is leaving: start nothing, let what runs come to its end."""
 
@@ -61,4 +81,16 @@ class DrainOver:
     """What still runs has to stop."""
 
 
-Signal = Due | Succeeded | Failed | CancelAsked | TimeIsUp | LeaseLost | DrainBegun | DrainOver
+Signal = (
+    Due
+    | Succeeded
+    | Failed
+    | CancelAsked
+    | PauseAsked
+    | ResumeAsked
+    | TimeIsUp
+    | LeaseLost
+    | Stalled
+    | DrainBegun
+    | DrainOver
+)

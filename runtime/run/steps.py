@@ -1,6 +1,7 @@
 """What a run knows of its steps: which are open, how often each node was tried, which outputs were kept."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from uuid_utils.compat import uuid7
 
@@ -33,10 +34,6 @@ class StepTracker:
         self._writer = writer
         self._telemetry = telemetry
 
-    def has_begun(self, node_id: str) -> bool:
-        """Whether an attempt at the node is recorded as running."""
-        return node_id in self._open
-
     def begin(self, start: StartNode, draft: Draft) -> None:
         """An attempt begins."""
         step = begin_step(StepId(uuid7()), self._nodes[start.node_id], start.attempt, self._epoch, draft.now)
@@ -55,6 +52,19 @@ class StepTracker:
             self._kept[node.id] = await shrink(outputs, self._make_store(node.id, draft))
         spent = 0 if start.replay else node.credits
         self._end(node.id, StepStatus.SUCCESS, draft, outputs=self._kept.get(node.id), spent=spent)
+
+    async def take_over(self, node_id: str, outputs: JsonObject, draft: Draft) -> None:
+        """A node that ended well in the execution which this one is a retry of: it costs nothing here.
+
+        Raises:
+            ArtifactStoreFailure: a large output can't be put away.
+        """
+        node = self._nodes[node_id]
+        self._kept[node_id] = await shrink(outputs, self._make_store(node_id, draft))
+        step = unbegun_step(StepId(uuid7()), node, 1, self._epoch)
+        self._attempts[node_id] = 1
+        ended = end_step(step, StepStatus.SUCCESS, draft.now, outputs=self._kept[node_id])
+        draft.note_step(replace(ended, reused=True))
 
     def fail(self, node_id: str, attempt: int, status: StepStatus, failure: Failure, draft: Draft) -> None:
         """An attempt ended badly, perhaps before it began."""

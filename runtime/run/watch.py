@@ -9,7 +9,17 @@ from typing import Final
 import structlog
 
 from runtime.run.clock import Clock
-from runtime.run.signals import CancelAsked, DrainBegun, DrainOver, LeaseLost, Signal, TimeIsUp
+from runtime.run.signals import (
+    CancelAsked,
+    DrainBegun,
+    DrainOver,
+    LeaseLost,
+    PauseAsked,
+    ResumeAsked,
+    Signal,
+    Stalled,
+    TimeIsUp,
+)
 from runtime.store.db import DatabaseAway
 from runtime.store.runs import Lease, Runs
 from runtime.store.wakeups import Wakeups
@@ -32,25 +42,42 @@ class Drain:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, inbox: "Queue[Signal]") -> None:
-    """Say once that the end was asked for, and end by saying that the lease is lost."""
-    told = False
+async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, lease_s: float, inbox: "Queue[Signal]") -> None:
+    """Say what people ask of the execution, and end by saying that the lease is lost, or may be.
+
+    Args:
+        runs: asked whether the lease still holds.
+        wakeups: ring when it is time to ask.
+        lease: the run's.
+        lease_s: silence after which a lease goes to another worker (spec E10).
+        inbox: where the signals go.
+    """
+    cancelled, paused = False, False
+    looked = time.monotonic()
     with wakeups.subscribe(lease.execution_id) as bell:
         while True:
+            if time.monotonic() - looked > lease_s:
+                inbox.put_nowait(Stalled())
+                return
+            looked = time.monotonic()
             try:
-                signal = await runs.check(lease)
+                asked = await runs.check(lease)
             except DatabaseAway as error:
                 log.warning("the lease can't be checked now", reason=error.detail)
+                looked = time.monotonic()  # it was the database that stood still, not this process
             else:
-                if not signal.held:
+                if not asked.held:
                     inbox.put_nowait(LeaseLost())
                     return
-                if signal.cancel_reason is not None and not told:
-                    told = True
-                    inbox.put_nowait(CancelAsked(signal.cancel_reason))
-            looked = time.monotonic()
+                if asked.cancel_reason is not None and not cancelled:
+                    cancelled = True
+                    inbox.put_nowait(CancelAsked(asked.cancel_reason))
+                if (asked.pause_reason is not None) is not paused:
+                    paused = not paused
+                    inbox.put_nowait(PauseAsked() if paused else ResumeAsked())
+            asked_at = time.monotonic()
             await bell.wait(LOOK_S)
-            await asyncio.sleep(max(0.0, looked + PAUSE_S - time.monotonic()))
+            await asyncio.sleep(max(0.0, asked_at + PAUSE_S - time.monotonic()))
 
 
 async def watch_clock(timeout_s: float, clock: Clock, inbox: "Queue[Signal]") -> None:

@@ -12,17 +12,18 @@ from sqlmodel import col, select
 from uuid_utils.compat import uuid7
 
 from contracts.errors import ApiError, Code
-from contracts.events import Cancelled, Event, ExecutionAccepted, Failed, StatusChanged, StatusData
-from contracts.execution import ExecutionStatus, Failure, ListExecutions
+from contracts.events import Event, ExecutionAccepted
+from contracts.execution import ExecutionStatus, Failure, ListExecutions, Priority
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId, WorkflowId
 from contracts.workflow import JsonObject
-from runtime.store.admission import admit_waiting, lock_tenant
+from runtime.store.admission import RANKS, admit_waiting, lock_tenant
 from runtime.store.cursors import Position, read_cursor, write_cursor
 from runtime.store.db import Database, TenantSession
+from runtime.store.dead_letters import resolve_as_retried
 from runtime.store.events import append, wake_readers
+from runtime.store.moves import cancel_unclaimed, end_events, pause_unclaimed
 from runtime.store.queue import Queue
 from runtime.store.records import find_execution, get_execution
-from runtime.store.states import check_execution_move
 from runtime.store.tables import ExecutionRow
 
 
@@ -47,8 +48,12 @@ class NewExecution:
     trigger: JsonObject = field(default_factory=dict)
     workflow_concurrency: int | None = None
     timeout_s: float = 900
+    priority: Priority = Priority.NORMAL
     failure: Failure | None = None
     """It can never run: recorded as failed at once."""
+    retry_of: ExecutionId | None = None
+    retry: JsonObject | None = None
+    """With `retry_of`: how it goes on from there; see contracts.recovery.Retry."""
 
 
 class Executions:
@@ -85,6 +90,8 @@ class Executions:
             if tenant.suspended and not deferred:
                 raise ApiError(Code.FORBIDDEN, "This tenant is suspended.", "Ask the operator of this installation.")
             await self._insert(session, new)
+            if new.retry_of is not None:
+                await _note_retry(session, new.retry_of, new)
             await admit_waiting(session, self._queue, tenant)
             return await get_execution(session, new.execution_id)
 
@@ -117,12 +124,48 @@ class Executions:
                 raise ApiError(Code.CONFLICT, f"This execution is {row.status.value} already.")
             row.cancel_requested_at = row.cancel_requested_at or datetime.now(UTC)
             row.cancel_reason = row.cancel_reason or reason
-            if row.epoch == 0:
-                await _cancel_unbegun(session, row)
+            if row.epoch == 0 or not row.ready:  # nobody holds it, and the row is locked
+                await cancel_unclaimed(session, row)
                 await admit_waiting(session, self._queue, tenant)
             else:
                 await session.flush()
                 await wake_readers(session, execution_id)
+
+    async def request_pause(self, tenant_id: TenantId, execution_id: ExecutionId, reason: str) -> None:
+        """Pause what has not begun at once, and ask the worker to leave what has. Again is fine.
+
+        Raises:
+            ApiError: NOT_FOUND; CONFLICT when it has ended.
+        """
+        async with self._db.write(tenant_id) as session:
+            tenant = await lock_tenant(session, tenant_id)
+            row = await get_execution(session, execution_id, lock=True)
+            _refuse_ended(row)
+            if row.pause_requested_at is not None:
+                return
+            row.pause_requested_at, row.pause_reason = datetime.now(UTC), reason
+            if row.epoch == 0:
+                await pause_unclaimed(session, row, self._queue)
+                await admit_waiting(session, self._queue, tenant)
+            else:
+                await session.flush()
+                await wake_readers(session, execution_id)
+
+    async def request_resume(self, tenant_id: TenantId, execution_id: ExecutionId) -> None:
+        """Let a paused execution have a worker again, or tell the one that has kept it. Again is fine.
+
+        Raises:
+            ApiError: NOT_FOUND; CONFLICT when it has ended.
+        """
+        async with self._db.write(tenant_id) as session:
+            tenant = await lock_tenant(session, tenant_id)
+            row = await get_execution(session, execution_id, lock=True)
+            _refuse_ended(row)
+            row.pause_requested_at = row.pause_reason = None
+            row.ready = True
+            await session.flush()
+            await admit_waiting(session, self._queue, tenant)
+            await wake_readers(session, execution_id)
 
     async def cancel_if_running(self, tenant_id: TenantId, execution_id: ExecutionId, reason: str) -> None:
         """As `request_cancel`, but one that has ended meanwhile is fine, too."""
@@ -156,42 +199,30 @@ _UNLISTED = [
 """What a page of a list does without: each may be large."""
 
 
-def end_events(
-    execution_id: ExecutionId,
-    status: ExecutionStatus,
-    failure: Failure | None,
-    *,
-    progress: float,
-    current_node: str | None,
-    reason: str = "",
-) -> list[Event]:
-    """The `status` event and the terminal event of an end without a result."""
-    now = datetime.now(UTC)
-    said = failure.message if failure else reason
-    data = StatusData(progress=progress, current_node=current_node, reason=said or None)
-    changed = StatusChanged(execution_id=execution_id, seq=0, timestamp=now, status=status, data=data)
-    if status is ExecutionStatus.CANCELLED:
-        return [changed, Cancelled(execution_id=execution_id, seq=0, timestamp=now, reason=reason)]
-    return [changed, Failed(execution_id=execution_id, seq=0, timestamp=now, error=said or status.value)]
+async def _note_retry(session: TenantSession, retried: ExecutionId, new: NewExecution) -> None:
+    """What it was made from asks nothing any more and is off the list of dead letters.
 
-
-async def _cancel_unbegun(session: TenantSession, row: ExecutionRow) -> None:
-    """Nobody has ever claimed it, and the row is locked, so nobody will: a queue entry finds it ended."""
-    check_execution_move(row.status, ExecutionStatus.CANCELLED)
-    execution_id = ExecutionId(row.execution_id)
-    events = end_events(
-        execution_id,
-        ExecutionStatus.CANCELLED,
-        None,
-        progress=row.progress,
-        current_node=None,
-        reason=row.cancel_reason or "",
-    )
-    row.status = ExecutionStatus.CANCELLED
-    row.finished_at = datetime.now(UTC)
-    row.head_seq += len(events)
+    Raises:
+        ApiError: CONFLICT when it answers a question that was answered before: two people, or one who clicked twice.
+    """
+    row = await find_execution(session, retried, lock=True)
+    if row is None:
+        return
+    asked = (row.error or {}).get("asks_about")
+    if asked is not None and row.question is None and asked in (new.retry or {}).get("answers", {}):
+        raise ApiError(
+            Code.CONFLICT,
+            "The question was answered already.",
+            "See what came of it; to do it once more, retry from a node (start_at: node).",
+        )
+    row.question = None
     await session.flush()
-    await append(session, events, row.head_seq)
+    await resolve_as_retried(session, retried, new.execution_id, new.user_id)
+
+
+def _refuse_ended(row: ExecutionRow) -> None:
+    if row.status.final:
+        raise ApiError(Code.CONFLICT, f"This execution is {row.status.value} already.", "Retry it, if it is to go on.")
 
 
 def _accepted(new: NewExecution) -> ExecutionAccepted:
@@ -225,12 +256,15 @@ def _values(tenant_id: TenantId, new: NewExecution) -> dict[str, Any]:
         "plan": new.plan,
         "trigger": new.trigger,
         "workflow_concurrency": new.workflow_concurrency,
+        "priority": RANKS[new.priority],
         "timeout_s": new.timeout_s,
         "status": ExecutionStatus.FAILED if failed else ExecutionStatus.PENDING,
         "error": new.failure.model_dump(mode="json") if new.failure else None,
         "log_id": uuid7(),
         "created_at": new.submitted_at,
         "finished_at": datetime.now(UTC) if failed else None,
+        "retry_of": new.retry_of,
+        "retry": new.retry,
     }
 
 
@@ -246,6 +280,9 @@ def _conditions(wanted: ListExecutions) -> list[Any]:
         conditions.append(col(ExecutionRow.created_at) < wanted.until)
     if wanted.text:
         conditions.append(col(ExecutionRow.name).icontains(wanted.text, autoescape=True))
+    if wanted.asks is not None:
+        asking = col(ExecutionRow.question).is_not(None)
+        conditions.append(asking if wanted.asks else ~asking)
     if wanted.cursor is not None:
         after = read_cursor(wanted.cursor)
         keys = tuple_(col(ExecutionRow.created_at), col(ExecutionRow.execution_id))

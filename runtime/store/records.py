@@ -10,6 +10,7 @@ from contracts.errors import ApiError, Code
 from contracts.execution import Artifact
 from contracts.model import ArtifactId, ExecutionId, TenantId
 from contracts.workflow import JsonObject
+from runtime.store.checkpoints import SealedCheckpoint, read_checkpoints
 from runtime.store.db import Database, TenantSession
 from runtime.store.events import unknown_execution
 from runtime.store.tables import ArtifactRow, ExecutionRow, StepRow, WorkflowVersionRow
@@ -34,6 +35,16 @@ class Snapshot:
     """None when they were not asked for."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """An execution as a retry of it finds it."""
+
+    execution: ExecutionRow
+    plan: JsonObject | None
+    steps: Sequence[StepRow]
+    checkpoints: Sequence[SealedCheckpoint]
+
+
 class Records:
     """Steps and artifacts of the caller's tenant."""
 
@@ -49,6 +60,17 @@ class Records:
                 plan=await read_plan(session, row),
                 steps=await read_steps(session, execution_id),
                 artifacts=await _read_artifacts(session, execution_id) if artifacts else None,
+            )
+
+    async def read_source(self, tenant_id: TenantId, execution_id: ExecutionId) -> Source:
+        """An execution with all that a retry may take over. Raises ApiError (NOT_FOUND)."""
+        async with self._db.read(tenant_id) as session:
+            row = await get_execution(session, execution_id)
+            return Source(
+                execution=row,
+                plan=await read_plan(session, row),
+                steps=await read_steps(session, execution_id),
+                checkpoints=await read_checkpoints(session, execution_id),
             )
 
     async def list_steps(self, tenant_id: TenantId, execution_id: ExecutionId) -> Sequence[StepRow]:
@@ -116,7 +138,7 @@ async def read_steps(session: TenantSession, execution_id: UUID) -> Sequence[Ste
     query = select(StepRow).where(
         col(StepRow.execution_id) == execution_id, col(StepRow.tenant_id) == session.tenant_id
     )
-    return (await session.exec(query.order_by(col(StepRow.ordinal), col(StepRow.attempt)))).all()
+    return (await session.exec(query.order_by(col(StepRow.ordinal), col(StepRow.step_id)))).all()
 
 
 async def read_plan(session: TenantSession, row: ExecutionRow) -> JsonObject | None:

@@ -18,12 +18,15 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from uuid_utils.compat import uuid7
 
 from contracts.events import Event, LogEntry, Logged, StatusChanged, StatusData
-from contracts.execution import ExecutionStatus, Failure, StepStatus
+from contracts.execution import ExecutionStatus, Failure, Question, StepStatus
 from contracts.model import ExecutionId, StepId, TenantId
 from contracts.workflow import JsonObject
-from runtime.store.admission import admit_waiting, lock_tenant
+from runtime.store.admission import admit_waiting, lock_tenant, pass_turn
+from runtime.store.checkpoints import SealedCheckpoint, put_checkpoints, read_checkpoints
 from runtime.store.db import Database, DatabaseAway, TenantSession
+from runtime.store.dead_letters import add_dead_letter
 from runtime.store.events import append
+from runtime.store.moves import move_execution, pause_unclaimed
 from runtime.store.queue import Queue
 from runtime.store.records import StoredBlob, find_execution, read_plan, read_steps
 from runtime.store.states import IllegalMove, check_execution_move, check_step_move
@@ -67,6 +70,7 @@ class StepRecord:
     finished_at: datetime | None = None
     duration_ms: int | None = None
     credits: int = 0
+    reused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,7 @@ class Change:
     events: Sequence[Event] = ()
     steps: Sequence[StepRecord] = ()
     blobs: Sequence[StoredBlob] = ()
+    checkpoints: Sequence[SealedCheckpoint] = ()
     progress: float | None = None
     """Written with `current_node` and `spent_s`, or none of them."""
     current_node: str | None = None
@@ -89,6 +94,11 @@ class End:
     status: ExecutionStatus
     result: JsonObject | None = None
     failure: Failure | None = None
+    question: Question | None = None
+    """What a person has to answer before it can go on."""
+    dead_letter: Sequence[str] | None = None
+    """Nodes that were at work when it took its last worker down; set, it is not tried again by itself."""
+    losses: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +116,10 @@ class Claimed:
     """What earlier runs took together, waits not counted."""
     steps: Sequence[StepRow]
     """Every attempt recorded so far, in the order they began."""
+    checkpoints: Sequence[SealedCheckpoint]
+    retry_of: ExecutionId | None
+    retry: JsonObject | None
+    """How it goes on from `retry_of`; see contracts.recovery.Retry."""
     progress: float
     credits: int
     losses: int
@@ -127,6 +141,8 @@ class Signal:
     held: bool
     """False: another run has taken over."""
     cancel_reason: str | None
+    pause_reason: str | None
+    """Set while somebody wants it paused."""
 
 
 class Runs:
@@ -137,23 +153,35 @@ class Runs:
         self._queue = queue
         self._patience_s = patience_s
 
-    async def claim(self, tenant_id: TenantId, execution_id: ExecutionId, worker: str) -> Claimed | None:
+    async def claim(
+        self, tenant_id: TenantId, execution_id: ExecutionId, worker: str, turn: int | None = None
+    ) -> Claimed | None:
         """Open the next run and fence all earlier ones; None when there is nothing to do any more.
 
-        An earlier run that was never closed counts as a loss.
+        Args:
+            tenant_id: whose it is.
+            execution_id: which.
+            worker: who takes it, for people to read.
+            turn: of the queue's entry; with another one than the execution has now, the entry is of before a pause.
+
+        An earlier run that was never closed counts as a loss. What was to be paused when its worker was lost is paused.
         """
         async with self._db.write(tenant_id) as session:
             row = await find_execution(session, execution_id, lock=True)
-            if row is None or row.status not in (ExecutionStatus.PENDING, ExecutionStatus.RUNNING):
+            if row is None or row.status.final or not row.ready or turn not in (None, row.turn):
                 return None
+            await pass_turn(session, row.turn)
             newly_lost = await _close_lost(session, row)
             row.losses += newly_lost
+            if row.pause_requested_at is not None:
+                await pause_unclaimed(session, row, self._queue)
+                return None
             row.epoch += 1
             events = _opening_events(row)
-            if row.status is ExecutionStatus.PENDING:
+            if row.status is not ExecutionStatus.RUNNING:
                 check_execution_move(row.status, ExecutionStatus.RUNNING)
                 row.status = ExecutionStatus.RUNNING
-                row.started_at = datetime.now(UTC)
+                row.started_at = row.started_at or datetime.now(UTC)
             row.head_seq += len(events)
             session.add(RunRow(execution_id=execution_id, epoch=row.epoch, tenant_id=tenant_id, worker=worker))
             await session.flush()
@@ -184,6 +212,7 @@ class Runs:
             "status": end.status,
             "result": end.result,
             "error": end.failure.model_dump(mode="json") if end.failure else None,
+            "question": end.question.model_dump(mode="json") if end.question else None,
             "finished_at": datetime.now(UTC),
         }
 
@@ -191,7 +220,41 @@ class Runs:
             tenant = await lock_tenant(session, lease.tenant_id)  # before the execution's row, see admission.py
             await self._apply(session, lease, change, {"last_write": write_id, **values})
             await _close(session, lease, "finished")
+            if end.dead_letter is not None and end.failure is not None:
+                await add_dead_letter(session, lease.execution_id, end.failure, end.losses, end.dead_letter)
             await admit_waiting(session, self._queue, tenant)
+
+        await self._persist(lease, write)
+
+    async def park(self, lease: Lease, spent_s: float) -> bool:
+        """Pause the execution and let its worker go; False when it was resumed a moment before. Raises: as `record`."""
+        parked = True
+
+        async def write(session: TenantSession, write_id: UUID) -> None:
+            nonlocal parked
+            tenant = await lock_tenant(session, lease.tenant_id)
+            row = await _hold(session, lease)
+            parked = row.pause_requested_at is not None
+            if not parked:
+                return
+            row.last_write, row.spent_s = write_id, spent_s
+            await pause_unclaimed(session, row, self._queue)
+            await _close(session, lease, "paused")
+            await admit_waiting(session, self._queue, tenant)
+
+        await self._persist(lease, write)
+        return parked
+
+    async def set_paused(self, lease: Lease, *, paused: bool) -> None:
+        """Say that the execution is paused, or goes on, while its worker keeps it. Raises: as `record`."""
+        target = ExecutionStatus.PAUSED if paused else ExecutionStatus.RUNNING
+
+        async def write(session: TenantSession, write_id: UUID) -> None:
+            row = await _hold(session, lease)
+            if row.status is not target:
+                await move_execution(session, row, target, (row.pause_reason or "") if paused else None)
+            row.last_write = write_id
+            await session.flush()
 
         await self._persist(lease, write)
 
@@ -215,9 +278,13 @@ class Runs:
         values = {"id": lease.execution_id, "tenant_id": lease.tenant_id}
         async with self._db.read(lease.tenant_id) as session:
             row = (await (await session.connection()).execute(_CHECK, values)).one_or_none()
-        held = row is not None and row.epoch == lease.epoch and row.status == ExecutionStatus.RUNNING
-        asked = row is not None and row.cancel_requested_at is not None
-        return Signal(held=held, cancel_reason=(row.cancel_reason or "") if row is not None and asked else None)
+        if row is None or row.epoch != lease.epoch or row.status not in _HELD:
+            return Signal(held=False, cancel_reason=None, pause_reason=None)
+        return Signal(
+            held=True,
+            cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
+            pause_reason=(row.pause_reason or "") if row.pause_requested_at is not None else None,
+        )
 
     async def _persist(self, lease: Lease, write: Callable[[TenantSession, UUID], Awaitable[None]]) -> None:
         """Run one transaction to its commit, once.
@@ -245,13 +312,16 @@ class Runs:
             await _put_step(session, lease, step, head_seq)
         if change.blobs:
             await session.exec(insert(ArtifactRow), params=[_blob_values(lease, blob) for blob in change.blobs])
+        await put_checkpoints(session, lease.execution_id, change.checkpoints)
         await append(session, change.events, head_seq)
 
 
 _CHECK = text(f"""
-    SELECT epoch, status, cancel_requested_at, cancel_reason FROM {SCHEMA}.executions
-    WHERE execution_id = :id AND tenant_id = :tenant_id
+    SELECT epoch, status, cancel_requested_at, cancel_reason, pause_requested_at, pause_reason
+    FROM {SCHEMA}.executions WHERE execution_id = :id AND tenant_id = :tenant_id
 """)  # noqa: S608 — constants
+_HELD = (ExecutionStatus.RUNNING, ExecutionStatus.PAUSED)
+"""A run may keep its execution while it is paused, and then writes as before."""
 
 
 async def _close_lost(session: TenantSession, row: ExecutionRow) -> int:
@@ -269,7 +339,7 @@ async def _close_lost(session: TenantSession, row: ExecutionRow) -> int:
 
 def _opening_events(row: ExecutionRow) -> list[Event]:
     execution_id, now = ExecutionId(row.execution_id), datetime.now(UTC)
-    if row.status is ExecutionStatus.PENDING:
+    if row.status is not ExecutionStatus.RUNNING:
         data = StatusData(progress=row.progress, current_node=row.current_node)
         return [
             StatusChanged(execution_id=execution_id, seq=0, timestamp=now, status=ExecutionStatus.RUNNING, data=data)
@@ -289,12 +359,23 @@ async def _claimed(session: TenantSession, row: ExecutionRow, newly_lost: int) -
         started_at=row.started_at or datetime.now(UTC),
         spent_s=row.spent_s,
         steps=await read_steps(session, row.execution_id),
+        checkpoints=await read_checkpoints(session, row.execution_id) if row.epoch > 1 else [],
+        retry_of=ExecutionId(row.retry_of) if row.retry_of is not None else None,
+        retry=row.retry,
         progress=row.progress,
         credits=row.credits,
         losses=row.losses,
         newly_lost=newly_lost,
         cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
     )
+
+
+async def _hold(session: TenantSession, lease: Lease) -> ExecutionRow:
+    """The execution as nobody else can change it until commit. Raises Fenced."""
+    row = await find_execution(session, lease.execution_id, lock=True)
+    if row is None or row.epoch != lease.epoch or row.status not in _HELD:
+        raise Fenced(f"run {lease.epoch} of {lease.execution_id} has lost its lease")
+    return row
 
 
 async def _is_written(session: TenantSession, lease: Lease, write_id: UUID) -> bool:
@@ -321,7 +402,7 @@ async def _advance(session: TenantSession, lease: Lease, change: Change, values:
             col(ExecutionRow.execution_id) == lease.execution_id,
             col(ExecutionRow.tenant_id) == session.tenant_id,
             col(ExecutionRow.epoch) == lease.epoch,
-            col(ExecutionRow.status) == ExecutionStatus.RUNNING,
+            col(ExecutionRow.status).in_(_HELD),
         )
         .values(**values)
         .returning(col(ExecutionRow.head_seq))
@@ -376,6 +457,7 @@ def _step_values(lease: Lease, step: StepRecord) -> dict[str, Any]:
         "finished_at": step.finished_at,
         "duration_ms": step.duration_ms,
         "credits": step.credits,
+        "reused": step.reused,
     }
 
 

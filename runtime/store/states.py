@@ -7,7 +7,7 @@ from contracts.execution import ExecutionStatus, StepStatus
 _E = ExecutionStatus
 _ENDS: Final = frozenset(status for status in _E if status.final)
 _EXECUTION: Final[dict[ExecutionStatus, frozenset[ExecutionStatus]]] = {
-    _E.PENDING: _ENDS - {_E.COMPLETED} | {_E.RUNNING},
+    _E.PENDING: _ENDS - {_E.COMPLETED} | {_E.RUNNING, _E.PAUSED},
     _E.RUNNING: _ENDS | {_E.PAUSED, _E.WAITING},
     _E.PAUSED: _ENDS - {_E.COMPLETED} | {_E.RUNNING},
     _E.WAITING: _ENDS - {_E.COMPLETED} | {_E.RUNNING},

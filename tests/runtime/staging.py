@@ -20,6 +20,7 @@ from runtime.engine.validate import check_document
 from runtime.node import Node
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
+from runtime.seal import Seal
 from runtime.store.db import Database, SystemDatabase
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
@@ -59,8 +60,9 @@ class Staging:
         self._database = database
         self._heartbeat_s = heartbeat_s
         self._grace_s = grace_s
-        self.executions = Executions(self.db, self._make_queue())
+        self.executions = Executions(self.db, self.make_queue())
         self.hosts: tuple[str, ...] = ()
+        self.seal: Seal | None = None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -83,7 +85,7 @@ class Staging:
     @asynccontextmanager
     async def perform(self) -> AsyncIterator[Worker]:
         """A worker while the block runs; it drains at the end."""
-        queue = self._make_queue()
+        queue = self.make_queue()
         wakeups = Wakeups(self._database.dsn("runtime_app"))
         options = PoolOptions(scratch_dir=self._scratch, allowed_hosts=self.hosts, spare=False)
         async with Pool(options) as pool, asyncio.TaskGroup() as group:
@@ -96,6 +98,8 @@ class Staging:
                 wakeups=wakeups,
                 telemetry=Telemetry(),
                 drain=Drain(self._grace_s),
+                lease_s=self._heartbeat_s,
+                seal=self.seal,
             )
             worker = Worker(queue, resources)
             listening = group.create_task(wakeups.run())
@@ -136,7 +140,8 @@ class Staging:
         assert [event.seq for event in page.events] == list(range(1, page.head_seq + 1))
         return page.events
 
-    def _make_queue(self) -> PgQueue:
+    def make_queue(self) -> PgQueue:
+        """A queue of its own, as each process has one."""
         dsn = self._database.dsn("runtime_system")
         return PgQueue(dsn, concurrency=4, heartbeat_s=self._heartbeat_s)
 

@@ -106,6 +106,7 @@ def test_realms_hold_schemas_that_their_own_examples_meet() -> None:
     assert {(name, intent.intent) for name, realm in realms.items() for intent in realm.intents} == {
         ("browser", "visit"),
         ("workflow", "run"),
+        ("execution", "retry"),
     }
     for realm in realms.values():
         for intent in realm.intents:

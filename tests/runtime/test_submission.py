@@ -12,6 +12,8 @@ from contracts.model import ExecutionId, IntentId, TenantId
 from runtime.app import NODES
 from runtime.browser.hosts import AllowedHosts
 from runtime.catalogue import Catalogue, list_realms
+from runtime.retries import Retries
+from runtime.store.records import Records
 from runtime.store.workflows import Workflows
 from runtime.submission import Submissions
 
@@ -21,7 +23,8 @@ TENANT = TenantId(uuid7())
 @pytest.fixture
 def submissions() -> Submissions:
     types = Catalogue(NODES).types
-    return Submissions(cast("Workflows", None), list_realms(), types, AllowedHosts(["shop.test:8000"]))
+    retries = Retries(cast("Records", None), cast("Workflows", None))
+    return Submissions(cast("Workflows", None), list_realms(), types, AllowedHosts(["shop.test:8000"]), retries)
 
 
 def visit(url: str, *, deferred: bool = False, **more: Any) -> SubmitExecution:

@@ -92,6 +92,18 @@ class Stumble(Node[Line, Said]):
         return Said(text=inputs.text)
 
 
+class Stroll(Node[Line, Said]):
+    """Takes its time, and gets there."""
+
+    type_id, title, group, icon, description = "stroll", "Stroll", "Test", "circle", "Takes its time."
+    can_be_start_node = True
+
+    async def run(self, inputs: Line, stage: Stage) -> Said:
+        """Take a second."""
+        await asyncio.sleep(1)
+        return Said(text=inputs.text)
+
+
 class Break(Node[Line, Said]):
     """Fails in a way that no node type should."""
 
@@ -145,6 +157,7 @@ TROUPE: tuple[type[Node[Any, Any]], ...] = (
     HangUnsafe,
     HangOnce,
     Stumble,
+    Stroll,
     Break,
     Flood,
     Measure,

@@ -25,6 +25,7 @@ class FillInput(Node[FillInputs, PageOutputs]):
 
     type_id, title, group, icon = "fill_input", "Fill in field", _GROUP, "text-cursor-input"
     description = "Types a text into a field of the page, in place of what is there."
+    edits = True
 
     async def run(self, inputs: FillInputs, stage: Stage) -> PageOutputs:
         """Fill it in."""
@@ -68,6 +69,7 @@ class SelectOption(Node[SelectInputs, PageOutputs]):
 
     type_id, title, group, icon = "select_option", "Select option", _GROUP, "list-checks"
     description = "Chooses an option of a drop-down list."
+    edits = True
 
     async def run(self, inputs: SelectInputs, stage: Stage) -> PageOutputs:
         """Choose it."""

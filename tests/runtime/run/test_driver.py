@@ -244,7 +244,7 @@ async def test_whoever_is_fenced_stops_and_writes_nothing(staging: Staging) -> N
     execution_id = await staging.submit([node("a", "hang")])
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "a")
-        stolen = await Runs(staging.db, staging._make_queue()).claim(staging.tenant_id, execution_id, "thief")
+        stolen = await Runs(staging.db, staging.make_queue()).claim(staging.tenant_id, execution_id, "thief")
         assert stolen is not None
         before = len(await staging.read(execution_id))
         async with asyncio.timeout(3):
@@ -255,7 +255,7 @@ async def test_whoever_is_fenced_stops_and_writes_nothing(staging: Staging) -> N
 
 async def test_an_execution_that_kills_its_workers_is_buried(staging: Staging) -> None:
     execution_id = await staging.submit([node("a", "echo")])
-    runs = Runs(staging.db, staging._make_queue())
+    runs = Runs(staging.db, staging.make_queue())
     for _ in range(4):
         claimed = await runs.claim(staging.tenant_id, execution_id, "doomed")
         assert claimed is not None

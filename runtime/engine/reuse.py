@@ -1,0 +1,108 @@
+"""What a retry takes over from the execution it is made from (spec W7). Pure.
+
+Only what ended well is taken over, and nothing that hangs on a node which runs again. Skipped nodes are not: whether
+they are reached is decided anew. A node that was interrupted and must not run twice needs a person's word.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from contracts.execution import Answer, FailureCode, StepStatus
+from contracts.recovery import Retry, RetryStart
+from runtime.engine.commands import Recorded
+from runtime.engine.plan import Plan, PlannedNode
+
+_LOOKS = frozenset({"name", "phase", "credits", "timeout_s", "attempts"})
+"""Facts of a planned node that change nothing about what it has put out."""
+_UNSURE = frozenset({FailureCode.INTERRUPTED_UNSAFE, FailureCode.WORKER_LOST})
+"""Nobody knows whether an attempt that ended so had its effect."""
+
+
+def choose_reused(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[Recorded]:
+    """The attempts that stand, one per node, in the plan's canonical order; their numbers begin anew.
+
+    Args:
+        before: the plan that ran.
+        now: the plan that will run; the same one, or that of another version.
+        recorded: all attempts of the execution that is retried.
+        retry: where to begin, and what a person has answered.
+    """
+    if retry.start_at is RetryStart.BEGINNING:
+        return []
+    ended = _find_ended(recorded, retry.answers)
+    again = _find_again(before, now, ended, retry)
+    return [ended[node.id] for node in now.nodes if node.id in ended and node.id not in again]
+
+
+def find_unanswered(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[str]:
+    """Nodes that would run again though only a person knows whether they happened, in canonical order.
+
+    Whoever names the node to begin at, one before it, or the beginning, has given that word.
+    """
+    if retry.start_at is not RetryStart.FAILED:
+        return []
+    last = _find_last(recorded)
+    known = {node.id for node in now.nodes}
+    return [
+        node.id
+        for node in before.nodes
+        if not node.safe and node.id in known and node.id not in retry.answers and _is_unsure(last.get(node.id))
+    ]
+
+
+def find_asked(recorded: Iterable[Recorded]) -> set[str]:
+    """Nodes that failures of this execution ask about."""
+    return {row.failure.asks_about for row in recorded if row.failure is not None and row.failure.asks_about}
+
+
+def find_failed(recorded: Sequence[Recorded]) -> list[str]:
+    """Nodes whose last attempt didn't end well, skipped ones included."""
+    last = _find_last(recorded)
+    return [node_id for node_id, row in last.items() if row.status is not StepStatus.SUCCESS]
+
+
+def _find_last(recorded: Iterable[Recorded]) -> dict[str, Recorded]:
+    last: dict[str, Recorded] = {}
+    for row in sorted(recorded, key=lambda row: row.attempt):
+        last[row.node_id] = row
+    return last
+
+
+def _find_ended(recorded: Sequence[Recorded], answers: Mapping[str, Answer]) -> dict[str, Recorded]:
+    """A success of each node that had one, and of each that a person says has happened."""
+    ended = {
+        row.node_id: Recorded(row.node_id, 1, StepStatus.SUCCESS, outputs=row.outputs)
+        for row in recorded
+        if row.status is StepStatus.SUCCESS
+    }
+    for node_id, answer in answers.items():
+        if answer is Answer.HAPPENED and node_id not in ended:
+            ended[node_id] = Recorded(node_id, 1, StepStatus.SUCCESS, outputs=None)
+    return ended
+
+
+def _find_again(before: Plan, now: Plan, ended: Mapping[str, Recorded], retry: Retry) -> set[str]:
+    changed = _find_changed(before, now)
+    if retry.start_at is RetryStart.NODE:
+        first = {str(retry.node_id)} | changed
+    else:
+        first = {str(node.id) for node in now.nodes if node.id not in ended} | changed
+    again: set[str] = set()
+    for node in now.nodes:  # in canonical order, so predecessors come first
+        if node.id in first or any(edge.source in again for edge in node.incoming):
+            again.add(node.id)
+    return again
+
+
+def _find_changed(before: Plan, now: Plan) -> set[str]:
+    known = {node.id: _describe(node) for node in before.nodes}
+    return {node.id for node in now.nodes if known.get(node.id) != _describe(node)}
+
+
+def _describe(node: PlannedNode) -> dict[str, object]:
+    return node.model_dump(mode="json", exclude=set(_LOOKS))
+
+
+def _is_unsure(row: Recorded | None) -> bool:
+    if row is None or row.status is StepStatus.SUCCESS:
+        return False
+    return row.status is StepStatus.RUNNING or (row.failure is not None and row.failure.code in _UNSURE)

@@ -1,0 +1,124 @@
+"""From a wish to retry to an execution: what it is made from, which plan it runs, whether a person has to say more.
+
+What it takes over is read by the worker at its first claim; here nothing is copied.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from contracts.errors import ApiError, Code
+from contracts.execution import Failure, SubmitExecution
+from contracts.model import ExecutionId, TenantId, WorkflowId
+from contracts.recovery import Retry, RetryStart
+from contracts.workflow import WorkflowDocument
+from runtime.engine.commands import Recorded
+from runtime.engine.plan import Plan
+from runtime.engine.reuse import find_asked, find_failed, find_unanswered
+from runtime.store.executions import NewExecution
+from runtime.store.records import Records, Source
+from runtime.store.tables import StepRow
+from runtime.store.workflows import Workflows
+
+_FIELDS: Final = frozenset(Retry.model_fields)
+
+
+class Retries:
+    """Prepares executions that go on from finished ones."""
+
+    def __init__(self, records: Records, workflows: Workflows) -> None:
+        self._records = records
+        self._workflows = workflows
+
+    async def prepare(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
+        """The execution that a retry asks for.
+
+        Raises:
+            ApiError: NOT_FOUND; CONFLICT while it has not ended, when nothing failed, or without a person's answer;
+                INVALID for a node that there is not; WORKFLOW_INVALID when the latest version can't run.
+        """
+        retried = UUID(str(asked.parameters["execution_id"]))
+        retry = Retry.model_validate({name: value for name, value in asked.parameters.items() if name in _FIELDS})
+        source = await self._records.read_source(tenant_id, ExecutionId(retried))
+        row = source.execution
+        if not row.status.final:
+            raise ApiError(
+                Code.CONFLICT,
+                f"This execution is {row.status.value}; only a finished one can be retried.",
+                "Cancel it.",
+            )
+        if source.plan is None:
+            raise ApiError(Code.CONFLICT, "What this execution ran is gone.", "Start the workflow anew.")
+        before = Plan.model_validate(source.plan)
+        version, now = row.workflow_version, before
+        if retry.version == "latest" and row.workflow_id is not None:
+            version, now = await self._read_latest(tenant_id, WorkflowId(row.workflow_id))
+        _check(source, before, now, retry)
+        return NewExecution(
+            execution_id=asked.execution_id,
+            intent_id=asked.intent_id,
+            session_id=asked.session_id,
+            user_id=asked.user_id,
+            realm=asked.realm,
+            intent=asked.intent,
+            parameters=asked.parameters,
+            name=row.name,
+            submitted_at=asked.submitted_at,
+            workflow_id=WorkflowId(row.workflow_id) if row.workflow_id is not None else None,
+            workflow_version=version,
+            document=row.document,
+            plan=row.plan,
+            trigger=row.trigger,
+            workflow_concurrency=row.workflow_concurrency,
+            timeout_s=now.timeout_s,
+            priority=asked.priority,
+            retry_of=ExecutionId(row.execution_id),
+            retry=retry.model_dump(mode="json"),
+        )
+
+    async def _read_latest(self, tenant_id: TenantId, workflow_id: WorkflowId) -> tuple[int, Plan]:
+        stored = await self._workflows.get(tenant_id, workflow_id, None)
+        if stored.version.plan is None:
+            name = WorkflowDocument.model_validate(stored.version.document).name
+            detail = f"Version {stored.version.version} of “{name}” can't run."
+            raise ApiError(Code.WORKFLOW_INVALID, detail, "Mend the workflow, or retry the version that ran.")
+        return stored.version.version, Plan.model_validate(stored.version.plan)
+
+
+def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
+    recorded = [_read(step) for step in source.steps]
+    known = {node.id for node in now.nodes}
+    if retry.start_at is RetryStart.NODE and retry.node_id not in known:
+        raise ApiError(
+            Code.INVALID, f"There is no node {retry.node_id} to start at.", f"Its nodes are {', '.join(sorted(known))}."
+        )
+    if retry.start_at is not RetryStart.FAILED:
+        return
+    if before == now and not find_failed(recorded) and recorded:
+        raise ApiError(
+            Code.CONFLICT,
+            "Every node of this execution ended well.",
+            "Retry it from a node (start_at: node), or whole (start_at: beginning).",
+        )
+    open_ones = find_unanswered(before, now, recorded, retry)
+    asked = find_asked([*recorded, *_read_end(source)]) & known - set(retry.answers)
+    missing = [node.id for node in now.nodes if node.id in asked or node.id in open_ones]
+    if missing:
+        raise ApiError(
+            Code.CONFLICT,
+            f"Only a person knows whether {', '.join(missing)} happened.",
+            'Answer for each: answers: {"<node>": "happened" or "run_again"}.',
+        )
+
+
+def _read(step: StepRow) -> Recorded:
+    failure = Failure.model_validate(step.error) if step.error is not None else None
+    return Recorded(step.node_id, step.attempt, step.status, failure=failure)
+
+
+def _read_end(source: Source) -> list[Recorded]:
+    """The execution's own failure as if a node had it: a lost page is asked about where no attempt was."""
+    if source.execution.error is None:
+        return []
+    failure = Failure.model_validate(source.execution.error)
+    steps = [_read(step) for step in source.steps]
+    return [Recorded(step.node_id, step.attempt, step.status, failure=failure) for step in steps[-1:]]

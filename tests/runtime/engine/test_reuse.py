@@ -1,0 +1,92 @@
+"""What a retry takes over: what ended well, nothing behind what runs again; and where a person has to say more."""
+
+import pytest
+
+from contracts.execution import Answer, Failure, FailureCode, StepStatus
+from contracts.recovery import Retry, RetryStart
+from runtime.engine.commands import Recorded
+from runtime.engine.reuse import choose_reused, find_asked, find_failed, find_unanswered
+from tests.runtime.engine.drawn import PAGE, edge, node, plan
+
+OK = StepStatus.SUCCESS
+BUY = plan(
+    [node("open", "open"), node("press", "press"), node("read", "touch"), node("aside", "work")],
+    [edge(f"open.{PAGE}", f"press.{PAGE}"), edge(f"press.{PAGE}", f"read.{PAGE}")],
+)
+BROKE = Failure(code=FailureCode.TIMEOUT, message="Slow.", hint="")
+LOST = Failure(code=FailureCode.INTERRUPTED_UNSAFE, message="?", hint="", asks_about="press")
+
+
+def row(node_id: str, status: StepStatus = OK, failure: Failure | None = None, attempt: int = 1) -> Recorded:
+    return Recorded(node_id, attempt, status, {"Out": node_id} if status is OK else None, failure)
+
+
+def reused(rows: list[Recorded], **retry: object) -> list[str]:
+    return [one.node_id for one in choose_reused(BUY, BUY, rows, Retry.model_validate(retry))]
+
+
+HALF = [row("open"), row("aside"), row("press", StepStatus.FAILED, BROKE), row("read", StepStatus.SKIPPED)]
+DONE = [row("open"), row("aside"), row("press"), row("read")]
+
+
+def test_from_what_failed_takes_over_what_ended_well() -> None:
+    assert reused(HALF) == ["open", "aside"]
+    assert [one.attempt for one in choose_reused(BUY, BUY, [*HALF, row("open", attempt=3)], Retry())] == [1, 1]
+
+
+def test_from_a_node_runs_it_and_what_follows_again() -> None:
+    assert reused(DONE, start_at="node", node_id="press") == ["open", "aside"]
+    assert reused(DONE, start_at="node", node_id="aside") == ["open", "press", "read"]
+    assert reused(DONE, start_at="node", node_id="open") == ["aside"]
+
+
+def test_whole_takes_nothing_over() -> None:
+    assert reused(DONE, start_at="beginning") == []
+
+
+def test_a_node_that_changed_runs_again_with_what_follows() -> None:
+    changed = BUY.model_copy(
+        update={
+            "nodes": [
+                one.model_copy(update={"literals": {"In": 1}} if one.id == "press" else {"name": "renamed"})
+                for one in BUY.nodes
+            ]
+        }
+    )
+    assert [one.node_id for one in choose_reused(BUY, changed, DONE, Retry())] == ["open", "aside"]
+
+
+def test_what_a_person_says_has_happened_counts_as_done() -> None:
+    rows = [row("open"), row("press", StepStatus.FAILED, LOST)]
+    assert find_unanswered(BUY, BUY, rows, Retry()) == ["press"]
+    happened = Retry(answers={"press": Answer.HAPPENED})
+    assert find_unanswered(BUY, BUY, rows, happened) == []
+    taken = choose_reused(BUY, BUY, rows, happened)
+    assert [(one.node_id, one.outputs) for one in taken] == [("open", {"Out": "open"}), ("press", None)]
+    again = Retry(answers={"press": Answer.RUN_AGAIN})
+    assert [one.node_id for one in choose_reused(BUY, BUY, rows, again)] == ["open"]
+
+
+@pytest.mark.parametrize("status", [StepStatus.RUNNING, StepStatus.FAILED])
+def test_only_a_person_knows_of_an_unsafe_node_that_was_cut_short(status: StepStatus) -> None:
+    lost = Failure(code=FailureCode.WORKER_LOST, message="", hint="")
+    rows = [row("open"), row("press", status, lost if status is StepStatus.FAILED else None)]
+    assert find_unanswered(BUY, BUY, rows, Retry()) == ["press"]
+    for start in (RetryStart.BEGINNING, RetryStart.NODE):  # whoever says so has decided
+        assert (
+            find_unanswered(
+                BUY, BUY, rows, Retry(start_at=start, node_id="press" if start is RetryStart.NODE else None)
+            )
+            == []
+        )
+
+
+def test_a_safe_node_or_one_that_failed_by_itself_needs_no_answer() -> None:
+    assert find_unanswered(BUY, BUY, [row("open", StepStatus.RUNNING)], Retry()) == []
+    assert find_unanswered(BUY, BUY, HALF, Retry()) == []
+
+
+def test_what_is_asked_and_what_failed() -> None:
+    assert find_asked([*HALF, row("read", StepStatus.FAILED, LOST)]) == {"press"}
+    assert find_failed(HALF) == ["press", "read"]
+    assert find_failed(DONE) == []

@@ -1,0 +1,188 @@
+"""A retry is a new execution that takes over what ended well, costs and all, and goes on from there."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from contracts.errors import ApiError, Code
+from contracts.execution import ExecutionStatus, FailureCode, StepStatus, SubmitExecution
+from contracts.model import ExecutionId, IntentId
+from contracts.recovery import ListDeadLetters
+from runtime.retries import Retries
+from runtime.store.dead_letters import DeadLetters
+from runtime.store.runs import Runs
+from runtime.store.workflows import Workflows
+from tests.runtime.staging import Staging, edge, node
+from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+async def staging(own_database: Database, tmp_path: Path) -> AsyncIterator[Staging]:
+    Echo.asked.clear()
+    Hang.left.clear()
+    Stumble.falls.clear()
+    made = Staging(own_database, tmp_path, TROUPE, grace_s=0.2)
+    yield made
+    await made.close()
+
+
+async def retry(staging: Staging, execution_id: ExecutionId, **how: Any) -> ExecutionId:
+    asked = SubmitExecution(
+        execution_id=ExecutionId(uuid7()),
+        intent_id=IntentId(uuid7()),
+        session_id=None,
+        user_id=None,
+        realm="execution",
+        intent="retry",
+        parameters={"execution_id": str(execution_id), **how},
+        submitted_at=datetime.now(UTC),
+    )
+    new = await Retries(staging.records, Workflows(staging.db)).prepare(staging.tenant_id, asked)
+    await staging.executions.submit(staging.tenant_id, new)
+    return asked.execution_id
+
+
+async def run_to_failure(staging: Staging) -> ExecutionId:
+    """Two nodes end well, the third fails at its only attempt and succeeds at the next, the fourth is not reached."""
+    nodes = [
+        node("flood", "flood"),
+        node("first", "measure"),
+        node("falls", "stumble", {"Text": "once"}, attempts=1),
+        node("last", "echo"),
+    ]
+    edges = [
+        edge("flood", "first", "Value", "Value"),
+        edge("first", "falls", "Text", "Text"),
+        edge("falls", "last", "Text", "Text"),
+    ]
+    execution_id = await staging.submit(nodes, edges)
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    return execution_id
+
+
+async def test_from_the_failed_node_takes_the_rest_over_with_its_large_outputs(staging: Staging) -> None:
+    failed = await run_to_failure(staging)
+    again = await retry(staging, failed)
+    async with staging.perform():
+        assert await staging.wait_for_end(again) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, again)
+    assert (row.retry_of, row.result) == (failed, {"last": {"Text": "100000"}})
+    steps = await staging.records.list_steps(staging.tenant_id, again)
+    assert [(step.node_id, step.reused, step.credits) for step in steps] == [
+        ("flood", True, 0),
+        ("first", True, 0),
+        ("falls", False, 1),
+        ("last", False, 1),
+    ]
+    assert row.credits == 2
+    events = await staging.read(again)
+    told = [event.node_id for event in events if event.type == "node_update" and event.node_state.status == "success"]
+    assert told == ["flood", "first", "falls", "last"]
+    # the source stays as it was, and can be pruned: what was taken over is the retry's own
+    assert (await staging.executions.get(staging.tenant_id, failed)).status is ExecutionStatus.FAILED
+    assert all(one.execution_id == again for one in await staging.records.list_artifacts(staging.tenant_id, again))
+
+
+async def test_a_retry_survives_its_worker(staging: Staging) -> None:
+    done = await staging.submit(
+        [node("a", "echo", {"Text": "1"}), node("b", "hang_once", {"Text": "2"})], [edge("a", "b", "Text", "Text")]
+    )
+    async with staging.perform():
+        await staging.wait_until(done, lambda row: row.current_node == "b")
+        await staging.executions.request_cancel(staging.tenant_id, done, "")
+        await staging.wait_for_end(done)
+    Hang.left.clear()
+    again = await retry(staging, done)
+    async with staging.perform():
+        await staging.wait_until(again, lambda row: row.current_node == "b")
+    async with staging.perform():
+        assert await staging.wait_for_end(again) is ExecutionStatus.COMPLETED
+    assert Echo.asked == ["a"]
+    steps = await staging.records.list_steps(staging.tenant_id, again)
+    assert [step.node_id for step in steps if step.reused] == ["a"]
+
+
+async def test_from_a_node_and_whole(staging: Staging) -> None:
+    nodes = [node("a", "echo", {"Text": "1"}), node("b", "echo"), node("aside", "echo")]
+    done = await staging.submit(nodes, [edge("a", "b", "Text", "Text")])
+    async with staging.perform():
+        await staging.wait_for_end(done)
+        Echo.asked.clear()
+        await staging.wait_for_end(await retry(staging, done, start_at="node", node_id="b"))
+        assert Echo.asked == ["b"]
+        await staging.wait_for_end(await retry(staging, done, start_at="beginning"))
+        assert sorted(Echo.asked) == ["a", "aside", "b", "b"]
+
+
+async def test_what_can_not_be_retried_is_refused_with_the_way_out(staging: Staging) -> None:
+    running = await staging.submit([node("a", "echo")])
+    with pytest.raises(ApiError) as refused:
+        await retry(staging, running)
+    assert refused.value.code is Code.CONFLICT
+    async with staging.perform():
+        await staging.wait_for_end(running)
+    with pytest.raises(ApiError, match="ended well") as refused:
+        await retry(staging, running)
+    assert "start_at" in refused.value.hint
+    with pytest.raises(ApiError, match="no node") as refused:
+        await retry(staging, running, start_at="node", node_id="nowhere")
+    assert refused.value.code is Code.INVALID
+    with pytest.raises(ApiError) as refused:
+        await retry(staging, ExecutionId(uuid7()))
+    assert refused.value.code is Code.NOT_FOUND
+
+
+async def interrupt(staging: Staging) -> ExecutionId:
+    """The worker goes while an unsafe node is at work."""
+    nodes = [node("a", "echo", {"Text": "1"}), node("act", "hang_unsafe"), node("b", "echo", {"Text": "2"})]
+    edges = [edge("a", "act", "Text", "Text")]
+    execution_id = await staging.submit(nodes, edges)
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "act")
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    return execution_id
+
+
+async def test_a_question_is_answered_once(staging: Staging) -> None:
+    interrupted = await interrupt(staging)
+    with pytest.raises(ApiError, match="act happened") as refused:
+        await retry(staging, interrupted)
+    assert refused.value.code is Code.CONFLICT
+    before = len(Hang.left)
+    answered = await retry(staging, interrupted, answers={"act": "happened"})
+    with pytest.raises(ApiError, match="answered already"):
+        await retry(staging, interrupted, answers={"act": "run_again"})
+    async with staging.perform():
+        assert await staging.wait_for_end(answered) is ExecutionStatus.COMPLETED
+    assert len(Hang.left) == before  # it did not run
+    steps = {step.node_id: step for step in await staging.records.list_steps(staging.tenant_id, answered)}
+    assert (steps["act"].status, steps["act"].reused) == (StepStatus.SUCCESS, True)
+    assert (await staging.executions.get(staging.tenant_id, interrupted)).question is None
+
+
+async def test_a_dead_letter_is_listed_with_its_suspects_and_resolved_by_its_retry(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "echo"), node("act", "hang")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.progress > 0)
+    runs = Runs(staging.db, staging.make_queue())
+    for _ in range(4):
+        assert await runs.claim(staging.tenant_id, execution_id, "doomed") is not None
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    letters = DeadLetters(staging.db)
+    (letter,), _ = await letters.list_page(staging.tenant_id, ListDeadLetters())
+    assert (letter.execution_id, letter.losses, letter.failure.code) == (execution_id, 4, FailureCode.WORKER_LOST)
+    assert (await letters.get(staging.tenant_id, execution_id)).in_flight == ["act"]
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert all(step.status.final or step.status is StepStatus.RETRYING for step in steps)
+    again = await retry(staging, execution_id)
+    assert (await letters.list_page(staging.tenant_id, ListDeadLetters()))[0] == []
+    (resolved,), _ = await letters.list_page(staging.tenant_id, ListDeadLetters(resolved=True))
+    assert (resolved.resolution, resolved.retried_as) == ("retried", again)
