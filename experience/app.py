@@ -31,6 +31,7 @@ from experience.auth.passwords import PasswordHasher
 from experience.auth.principal import Principal
 from experience.auth.throttle import Throttle
 from experience.background import run_beside
+from experience.dead_letters import DeadLetters
 from experience.gateway.artifacts import Artifacts, Links
 from experience.gateway.executions import Executions
 from experience.gateway.workflows import Workflows
@@ -43,6 +44,7 @@ from experience.pruning import Pruning
 from experience.realms import Catalogue
 from experience.realtime.hub import Hub
 from experience.realtime.socket import Doors, Streams
+from experience.retries import Retries
 from experience.runtime_calls import NOBODY, RuntimeCalls
 from experience.sessions import Sessions
 from experience.settings import Settings
@@ -217,6 +219,8 @@ def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Gr
     intents.serve(server)
     executions = Executions(runtime=g.runtime, intents=intents, tenants=g.tenants, audit=g.audit)
     executions.serve(server)
+    Retries(runtime=g.runtime, intents=intents, tenants=g.tenants).serve(server)
+    DeadLetters(runtime=g.runtime, intents=intents, tenants=g.tenants, audit=g.audit).serve(server)
     Workflows(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     Artifacts(runtime=g.runtime, links=Links(g.keyring, g.clock, g.settings.public_url)).serve(server)
     watching = serve_streams(channels, ground, intents, executions)

@@ -13,9 +13,9 @@ from uuid_utils.compat import uuid7
 
 from contracts.api.work import IntentApi, WorkflowApi
 from contracts.errors import ApiError, Code
-from contracts.execution import Accepted, Execution, Intent, IntentRef, ListPendingIntents, Realms, SubmitIntent
+from contracts.execution import Accepted, Execution, Intent, IntentRef, Priority, Realms, SubmitIntent
 from contracts.identity import AuditAct, Scope
-from contracts.model import ExecutionId, IntentId, Nothing, Page, SessionId, TenantId
+from contracts.model import ExecutionId, IntentId, Nothing, SessionId, TenantId
 from contracts.wiring.server import Call, Server
 from contracts.workflow import JsonObject, RunWorkflow
 from experience.answers import Answers, Asked
@@ -30,11 +30,9 @@ from experience.store.intents import (
     add_intent,
     find_intent,
     find_intent_of,
-    list_undelivered,
     request_cancel,
     withdraw_cancel,
 )
-from experience.store.paging import cut, read_uuid_cursor
 from experience.store.sessions import hold_session
 from experience.store.tables import IntentRow
 from experience.views import show_accepted, show_intent
@@ -52,12 +50,17 @@ class Wish:
     intent: str
     parameters: JsonObject
     session_id: SessionId | None = None
+    priority: Priority = Priority.NORMAL
     key: str | None = None
     """The caller's Idempotency-Key."""
     door: str = "intent"
     """The endpoint it came by, which a key is bound to."""
     root: str = "body.parameters"
     """Where the parameters stand in the request, for faults."""
+    act: AuditAct | None = None
+    """What the audit trail calls it; unset for what needs no entry."""
+    subject: str = ""
+    """Of that entry: `kind:id` of what it was done to."""
 
     @property
     def asked(self) -> Asked | None:
@@ -65,6 +68,8 @@ class Wish:
         if self.key is None:
             return None
         fields = [self.realm, self.intent, self.parameters, str(self.session_id or "")]
+        if self.priority is not Priority.NORMAL:  # what was asked before there were priorities is recalled, too
+            fields.append(self.priority)
         return Asked(self.door, self.key, hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest())
 
 
@@ -83,7 +88,6 @@ class Intents:
         """Bind the handlers."""
         server.on(IntentApi.submit_intent, self.submit_intent)
         server.on(IntentApi.get_catalogue, self.get_catalogue)
-        server.on(IntentApi.list_pending_intents, self.list_pending_intents)
         server.on(IntentApi.get_intent, self.get_intent)
         server.on(IntentApi.cancel_intent, self.cancel_intent)
         server.on(WorkflowApi.run_workflow, self.run_workflow)
@@ -95,17 +99,19 @@ class Intents:
             intent=request.intent,
             parameters=request.parameters,
             session_id=request.session_id,
+            priority=request.priority,
             key=request.idempotency_key,
         )
         return await self.submit(caller_of(call), wish, actor_of(call, call.caller))
 
     async def run_workflow(self, call: Call[Caller], request: RunWorkflow) -> Accepted:
         """`POST /api/workflow/{id}/run`: the same as the intent `run` of the realm `workflow`."""
-        parameters = request.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True)
+        parameters = request.model_dump(mode="json", exclude={"idempotency_key", "priority"}, exclude_none=True)
         wish = Wish(
             realm="workflow",
             intent="run",
             parameters=parameters,
+            priority=Priority(request.priority),
             key=request.idempotency_key,
             door="run",
             root="body",
@@ -121,13 +127,6 @@ class Intents:
         async with self.tenants.transaction(caller_of(call).tenant_id) as session:
             return show_intent(await _find(session, request.intent_id))
 
-    async def list_pending_intents(self, call: Call[Caller], request: ListPendingIntents) -> Page[Intent]:
-        """`GET /api/intent/pending`."""
-        before = read_uuid_cursor(request.cursor)
-        async with self.tenants.transaction(caller_of(call).tenant_id) as session:
-            rows, more = cut(await list_undelivered(session, before, request.limit), request.limit)
-        return Page(items=[show_intent(row) for row in rows], next_cursor=str(rows[-1].intent_id) if more else None)
-
     async def cancel_intent(self, call: Call[Caller], request: IntentRef) -> Intent:
         """`POST /api/intent/{id}/cancel`."""
         caller = caller_of(call)
@@ -142,15 +141,22 @@ class Intents:
                 does not allow; NOT_FOUND for a session that is not the caller's; what Runtime refuses it with.
         """
         require(caller, Scope.EXECUTION_WRITE)
-        asked = wish.asked
-        if asked is not None and (answered := await self.answers.recall(caller.tenant_id, asked)) is not None:
+        answered = await self.recall(caller, wish)
+        if answered is not None:
             return answered
         await self.catalogue.check(wish.realm, wish.intent, wish.parameters, root=wish.root)
         row = self._draft(caller, wish)
-        if not await self._store(caller, row, asked):
+        if not await self._store(caller, row, wish, by):
             return await self.submit(caller, wish, by)  # an equal request was quicker: its answer is ours
         outcome = await self.outbox.hand_over(row, by.request_id)
-        return await self._conclude(row, asked, outcome, by)
+        return await self._conclude(row, wish.asked, outcome, by)
+
+    async def recall(self, caller: Principal, wish: Wish) -> Accepted | None:
+        """What the same wish was answered under its key; None for one without a key or with a new one.
+
+        Raises: as `submit`, for what it was answered before.
+        """
+        return None if wish.asked is None else await self.answers.recall(caller.tenant_id, wish.asked)
 
     async def cancel(self, caller: Principal, intent_id: IntentId, reason: str, by: Actor) -> Execution | None:
         """Ask for the end of what an intent has started; the wish is kept until Runtime has it.
@@ -209,6 +215,7 @@ class Intents:
             realm=wish.realm,
             intent=wish.intent,
             parameters=wish.parameters,
+            priority=wish.priority,
             status="pending",
             error=None,
             deferred=False,
@@ -222,8 +229,9 @@ class Intents:
             delivered_at=None,
         )
 
-    async def _store(self, caller: Principal, row: IntentRow, asked: Asked | None) -> bool:
-        """Store the intent with its key; False, with nothing stored, when somebody else has the key."""
+    async def _store(self, caller: Principal, row: IntentRow, wish: Wish, by: Actor) -> bool:
+        """Store the intent with its key and its audit entry; False, with nothing stored, when the key is taken."""
+        asked = wish.asked
         async with self.tenants.transaction(caller.tenant_id) as session:
             if asked is not None and not await self.answers.take(session, asked, IntentId(row.intent_id)):
                 return False
@@ -232,6 +240,8 @@ class Intents:
                 if held is None or not owns_session(caller, held):
                     raise ApiError(Code.NOT_FOUND, f"There is no session {row.session_id}.")
             await add_intent(session, row)
+            if wish.act is not None:
+                await self.audit.record(session, wish.act, wish.subject, by, retried_as=str(row.execution_id))
         return True
 
     async def _conclude(self, row: IntentRow, asked: Asked | None, outcome: Outcome, by: Actor) -> Accepted:

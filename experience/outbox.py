@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 
 from contracts.errors import ApiError, Code
-from contracts.execution import CancelExecution, Execution, ExecutionSummary, SubmitExecution
+from contracts.execution import CancelExecution, Execution, ExecutionSummary, Priority, SubmitExecution
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId
 from experience.audit import Clock
 from experience.runtime_calls import AWAY, RuntimeCalls
@@ -191,6 +191,7 @@ def _submit(row: IntentRow) -> SubmitExecution:
         realm=row.realm,
         intent=row.intent,
         parameters=row.parameters,
+        priority=Priority(row.priority),
         deferred=row.deferred,
         submitted_at=row.created_at,
     )

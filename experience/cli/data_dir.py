@@ -1,5 +1,6 @@
 """What `up` keeps between starts, in one folder: the database, keys, artifacts, logs, and who its first owner is."""
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -43,13 +44,15 @@ class Admin:
 
 @dataclass(frozen=True)
 class Keys:
-    """Ed25519 keys as PEM files, readable by this user alone."""
+    """Keys in files that this user alone can read: Ed25519 ones as PEM, and one that seals."""
 
     internal: Path
     """Signs Experience's calls to Runtime."""
     internal_public: Path
     token: Path
     """Signs users' access tokens and links."""
+    seal: Path
+    """Under this Runtime seals what its database must not show: base64 of 32 bytes a line."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,13 @@ class DataDir:
         """The stack's keys, made at the first start."""
         folder = self.root / "keys"
         folder.mkdir(mode=0o700, exist_ok=True)
-        keys = Keys(folder / "internal.pem", folder / "internal.pub.pem", folder / "token.pem")
+        keys = Keys(folder / "internal.pem", folder / "internal.pub.pem", folder / "token.pem", folder / "seal.keys")
         for path in (keys.internal, keys.token):
             if not path.exists():
                 pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
                 _write_secret(path, pem)
+        if not keys.seal.exists():
+            _write_secret(keys.seal, base64.b64encode(secrets.token_bytes(32)) + b"\n")
         public = load_pem_private_key(keys.internal.read_bytes(), None).public_key()
         _write_secret(keys.internal_public, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         return keys

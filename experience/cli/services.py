@@ -162,6 +162,7 @@ class Plan:
             "SYSTEM_DATABASE_URL": self.cluster.dsn("runtime_system"),
             "MIGRATE_DATABASE_URL": self.cluster.dsn("runtime_owner"),
             "INTERNAL_PUBLIC_KEY_FILE": self.keys.internal_public,
+            "SEAL_KEY_FILE": self.keys.seal,
             "ARTIFACT_DIR": self.data.artifacts,
             "SCRATCH_DIR": self.data.scratch,
             "ALLOWED_HOSTS": ",".join(host for host in (self.ports.shop_host, *chosen) if host),

@@ -21,6 +21,7 @@ from contracts.execution import (
 )
 from contracts.identity import AuditAct
 from contracts.model import ExecutionId, IntentId, Page
+from contracts.recovery import PauseExecution
 from contracts.wiring.server import Call, Server
 from experience.audit import Audit
 from experience.auth.principal import Principal, actor_of, caller_of
@@ -52,6 +53,8 @@ class Executions:
         server.on(ExecutionApi.get_steps, self.get_steps)
         server.on(ExecutionApi.get_artifacts, self.get_artifacts)
         server.on(ExecutionApi.cancel_execution, self.cancel_execution)
+        server.on(ExecutionApi.pause_execution, self.pause_execution)
+        server.on(ExecutionApi.resume_execution, self.resume_execution)
 
     async def list_executions(self, call: Call[Caller], request: ListExecutions) -> Page[ExecutionSummary]:
         """`GET /api/execution`."""
@@ -129,6 +132,39 @@ class Executions:
             execution = await self._show_cancelled_later(caller, request.execution_id, call.request_id)
         return execution
 
+    async def pause_execution(self, call: Call[Caller], request: PauseExecution) -> Execution:
+        """`POST /api/execution/{id}/pause`."""
+        execution = await self._ask_of_known(call, request, lambda client: client.pause_execution(request))
+        await self._note(call, request.execution_id, AuditAct.EXECUTION_PAUSED, reason=request.reason)
+        return execution
+
+    async def resume_execution(self, call: Call[Caller], request: ExecutionRef) -> Execution:
+        """`POST /api/execution/{id}/resume`."""
+        execution = await self._ask_of_known(call, request, lambda client: client.resume_execution(request))
+        await self._note(call, request.execution_id, AuditAct.EXECUTION_RESUMED)
+        return execution
+
+    async def _ask_of_known(
+        self,
+        call: Call[Caller],
+        request: PauseExecution | ExecutionRef,
+        ask: Callable[[TenantClient], Awaitable[Execution]],
+    ) -> Execution:
+        """What only Runtime can do. Raises ApiError: UNAVAILABLE while it has not heard of the execution."""
+        try:
+            return await ask(self._client(call))
+        except ApiError as error:
+            row = await self.intents.find_by_execution(caller_of(call), request.execution_id)
+            if error.code is Code.NOT_FOUND and row is not None and row.status == "pending":
+                detail = "This execution is still on its way to the part of the installation that runs things."
+                raise ApiError(Code.UNAVAILABLE, detail, "Try again in a moment.", retry_after=1) from error
+            raise
+
+    async def _note(self, call: Call[Caller], execution_id: ExecutionId, act: AuditAct, **detail: str) -> None:
+        caller = caller_of(call)
+        async with self.tenants.transaction(caller.tenant_id) as session:
+            await self.audit.record(session, act, f"execution:{execution_id}", actor_of(call, caller), **detail)
+
     async def _show_cancelled_later(self, caller: Principal, execution_id: ExecutionId, request_id: str) -> Execution:
         """How an execution stands whose cancel is on its way."""
         try:
@@ -142,11 +178,8 @@ class Executions:
 
     async def _cancel_foreign(self, call: Call[Caller], request: CancelExecution) -> Execution:
         """Cancel what no intent has started: only Runtime knows of it."""
-        caller = caller_of(call)
         execution = await self._client(call).cancel_execution(request)
-        async with self.tenants.transaction(caller.tenant_id) as session:
-            subject, by = f"execution:{request.execution_id}", actor_of(call, caller)
-            await self.audit.record(session, AuditAct.EXECUTION_CANCELLED, subject, by, reason=request.reason)
+        await self._note(call, request.execution_id, AuditAct.EXECUTION_CANCELLED, reason=request.reason)
         return execution
 
     async def _or_instead(

@@ -6,6 +6,7 @@ the time passes and the row is anybody's again. Delivering twice does no harm, b
 its id; delivering never can't happen, because only a confirmed delivery takes the time away.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -44,6 +45,16 @@ async def find_intent_of(session: TenantSession, execution_id: ExecutionId) -> I
     """The intent that an execution was started by, if the tenant has it."""
     found = select(IntentRow).where(IntentRow.tenant_id == session.tenant_id, IntentRow.execution_id == execution_id)
     return (await session.exec(found)).first()
+
+
+async def list_intents_of(session: TenantSession, executions: Sequence[ExecutionId]) -> list[IntentRow]:
+    """The intents that these executions were started by, newest first."""
+    if not executions:
+        return []
+    found = select(IntentRow).where(
+        IntentRow.tenant_id == session.tenant_id, col(IntentRow.execution_id).in_(executions)
+    )
+    return list((await session.exec(found.order_by(col(IntentRow.intent_id).desc()))).all())
 
 
 async def list_undelivered(session: TenantSession, before: UUID | None, limit: int) -> list[IntentRow]:

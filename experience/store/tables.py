@@ -313,6 +313,7 @@ class IntentRow(Row, table=True):
     __table_args__ = (
         _session(on_delete="SET NULL (session_id)"),
         CheckConstraint("status IN ('pending', 'delivered', 'refused')", name="status"),
+        CheckConstraint("priority IN ('low', 'normal', 'high')", name="priority"),
         Index(None, "tenant_id", "intent_id"),
         Index(None, "tenant_id", "session_id", "intent_id"),
         Index("intents_outbox_idx", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
@@ -327,6 +328,8 @@ class IntentRow(Row, table=True):
     realm: str = Field(sa_type=Text)
     intent: str = Field(sa_type=Text)
     parameters: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    priority: str = Field(default="normal", sa_column=Column(Text, nullable=False, server_default="normal"))
+    """By default in the table, too: a process of the release before it stores intents without one."""
     status: str = Field(sa_type=Text)
     error: str | None = Field(sa_type=Text)
     """Why Runtime refused it."""

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID, uuid4
 
 from contracts.errors import ApiError, Code, Fault
-from tests.support.house import House, Visitor, until
+from tests.support.house import House, Json, Visitor, until
 
 
 async def test_an_intent_is_delivered_before_the_answer(house: House, ada: Visitor) -> None:
@@ -174,3 +174,33 @@ async def test_an_intent_is_seen_by_its_tenant_only(ada: Visitor, bob: Visitor) 
     accepted = await ada.accepted()
     assert (await bob.http.get(f"/api/intent/{accepted['intent_id']}")).status_code == 404
     assert (await bob.http.post(f"/api/intent/{accepted['intent_id']}/cancel")).status_code == 404
+
+
+async def test_its_priority_goes_along_to_runtime(house: House, ada: Visitor) -> None:
+    def told(accepted: Json) -> str:
+        return house.runtime.executions[ada.tenant_id][UUID(accepted["execution_id"])].submitted.priority.value
+
+    assert told(await ada.accepted()) == "normal"
+    assert told(await ada.accepted(priority="high")) == "high"
+    answer = await ada.http.post(f"/api/workflow/{uuid4()}/run", json={"priority": "low"})
+    assert (answer.status_code, told(answer.json())) == (202, "low")
+    assert (await ada.submit(priority="urgent")).status_code == 422
+
+
+async def test_its_priority_survives_in_the_outbox(house: House, ada: Visitor) -> None:
+    await ada.accepted()
+    house.runtime.down()
+    accepted = await ada.accepted(priority="high")
+    house.runtime.up()
+    kept, execution_id = house.runtime.executions[ada.tenant_id], UUID(accepted["execution_id"])
+    await until(lambda: execution_id in kept)
+    assert kept[execution_id].submitted.priority.value == "high"
+
+
+async def test_its_priority_is_part_of_what_a_key_stands_for(ada: Visitor) -> None:
+    first = await ada.submit(key="once", priority="high")
+    again = await ada.submit(key="once", priority="high")
+    assert (first.status_code, first.json()) == (202, again.json())
+    assert (await ada.submit(key="once")).json()["code"] == "idempotency_mismatch"
+    plain = await ada.submit(key="plain")
+    assert (await ada.submit(key="plain", priority="normal")).json() == plain.json()

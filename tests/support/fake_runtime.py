@@ -31,9 +31,11 @@ from contracts.execution import (
     ExecutionRef,
     ExecutionStatus,
     ExecutionSummary,
+    Failure,
     IntentType,
     ListExecutions,
     Moved,
+    Question,
     ReadArtifact,
     ReadEvents,
     ReadExecution,
@@ -48,6 +50,7 @@ from contracts.execution import (
     Visuals,
 )
 from contracts.model import ArtifactId, ExecutionId, Nothing, Page, TenantId, WorkflowId
+from contracts.recovery import DeadLetter, DeadLetterDetail, DiscardDeadLetter, ListDeadLetters, PauseExecution
 from contracts.wiring.internal import InternalCaller, InternalVerifier
 from contracts.wiring.server import Call, Download, Envelope, Server, build_app
 from contracts.workflow import (
@@ -106,9 +109,28 @@ RUN = IntentType(
     },
     example={"workflow_id": "0199a000-0000-7000-8000-000000000000"},
 )
+RETRY = IntentType(
+    intent="retry",
+    title="Retry an execution",
+    description="Does a finished execution once more.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "execution_id": {"type": "string", "format": "uuid"},
+            "start_at": {"enum": ["failed", "node", "beginning"]},
+            "node_id": {"type": ["string", "null"]},
+            "version": {"enum": ["same", "latest"]},
+            "answers": {"type": "object", "additionalProperties": {"enum": ["happened", "run_again"]}},
+        },
+        "required": ["execution_id"],
+        "additionalProperties": False,
+    },
+    example={"execution_id": "0199a000-0000-7000-8000-000000000000"},
+)
 REALMS = Realms(
     realms=[
         Realm(realm="browser", title="Browser", intents=[VISIT]),
+        Realm(realm="execution", title="Executions", intents=[RETRY]),
         Realm(realm="workflow", title="Workflow", intents=[RUN]),
     ]
 )
@@ -138,6 +160,8 @@ class Kept:
     submitted: SubmitExecution
     cancels: list[str] = field(default_factory=list)
     status: ExecutionStatus = ExecutionStatus.PENDING
+    failure: Failure | None = None
+    question: Question | None = None
 
 
 @dataclass
@@ -159,6 +183,7 @@ class FakeRuntime:
     callers: dict[str, list[InternalCaller]] = field(default_factory=lambda: defaultdict(list))
     deliveries: Counter[UUID] = field(default_factory=Counter)
     executions: dict[UUID, dict[UUID, Kept]] = field(default_factory=lambda: defaultdict(dict))
+    dead_letters: dict[UUID, dict[UUID, DeadLetterDetail]] = field(default_factory=lambda: defaultdict(dict))
     artifacts: dict[UUID, tuple[TenantId, Artifact, bytes]] = field(default_factory=dict)
     workflows: dict[UUID, tuple[TenantId, Workflow]] = field(default_factory=dict)
     deleted: list[TenantId] = field(default_factory=list)
@@ -233,6 +258,8 @@ class FakeRuntime:
             raise self.refusal
         self.deliveries[request.execution_id] += 1
         kept = mine.setdefault(request.execution_id, Kept(request))
+        if (request.realm, request.intent) == ("execution", "retry"):
+            self._resolve(call, UUID(request.parameters["execution_id"]), "retried", request.execution_id)
         if self.answers_lost > 0:
             self.answers_lost -= 1
             assert self._thread is not None
@@ -247,6 +274,8 @@ class FakeRuntime:
             raise ApiError(Code.INVALID, "The cursor can't be read.", faults=[fault])
         found = [_execution(kept) for kept in self.executions[call.caller.tenant_id].values()]
         wanted = [one for one in found if request.status in (None, one.status)]
+        if request.asks is not None:
+            wanted = [one for one in wanted if (one.question is not None) is request.asks]
         items = [ExecutionSummary(**one.model_dump(include=set(ExecutionSummary.model_fields))) for one in wanted]
         return Page(items=items[: request.limit], next_cursor=None)
 
@@ -289,6 +318,44 @@ class FakeRuntime:
         kept.cancels.append(request.reason)
         kept.status = ExecutionStatus.CANCELLED
         return _execution(kept)
+
+    async def _pause_execution(self, call: Caller, request: PauseExecution) -> Execution:
+        kept = self._find(call, request.execution_id)
+        kept.status = ExecutionStatus.PAUSED
+        return _execution(kept)
+
+    async def _resume_execution(self, call: Caller, request: ExecutionRef) -> Execution:
+        kept = self._find(call, request.execution_id)
+        kept.status = ExecutionStatus.PENDING
+        return _execution(kept)
+
+    async def _list_dead_letters(self, call: Caller, request: ListDeadLetters) -> Page[DeadLetter]:
+        mine = self.dead_letters[call.caller.tenant_id].values()
+        wanted = [one for one in mine if (one.resolution is not None) is request.resolved]
+        items = [DeadLetter(**one.model_dump(include=set(DeadLetter.model_fields))) for one in wanted]
+        return Page(items=items[: request.limit], next_cursor=None)
+
+    async def _get_dead_letter(self, call: Caller, request: ExecutionRef) -> DeadLetterDetail:
+        letter = self.dead_letters[call.caller.tenant_id].get(request.execution_id)
+        if letter is None:
+            raise ApiError(Code.NOT_FOUND, f"There is no dead letter of an execution {request.execution_id}.")
+        return letter
+
+    async def _discard_dead_letter(self, call: Caller, request: DiscardDeadLetter) -> DeadLetter:
+        await self._get_dead_letter(call, ExecutionRef(execution_id=request.execution_id))
+        letter = self._resolve(call, request.execution_id, "discarded", None)
+        if letter is None or letter.resolution == "retried":
+            raise ApiError(Code.CONFLICT, "It was retried already.")
+        return DeadLetter(**letter.model_dump(include=set(DeadLetter.model_fields)))
+
+    def _resolve(
+        self, call: Caller, execution_id: UUID, resolution: str, retried_as: UUID | None
+    ) -> DeadLetterDetail | None:
+        mine = self.dead_letters[call.caller.tenant_id]
+        if (letter := mine.get(execution_id)) is not None and letter.resolution is None:
+            made = {"resolution": resolution, "resolved_at": datetime.now(UTC), "retried_as": retried_as}
+            mine[execution_id] = letter.model_copy(update={**made, "resolved_by": call.caller.user_id})
+        return mine.get(execution_id)
 
     async def _get_artifact(self, call: Caller, request: ArtifactRef) -> Artifact:
         return self._open(call, request.artifact_id)[0]
@@ -412,7 +479,8 @@ def _execution(kept: Kept) -> Execution:
         started_at=None,
         finished_at=None,
         result=None,
-        error=None,
+        error=kept.failure,
+        question=kept.question,
         cost=Cost(credits=0, usd="0"),
         cancel_requested=bool(kept.cancels),
     )

@@ -14,7 +14,8 @@ from contracts.execution import Execution, ExecutionStatus
 from contracts.model import ExecutionId, TenantId
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.events import EventLog
-from runtime.store.executions import Executions, end_events
+from runtime.store.executions import Executions
+from runtime.store.moves import end_events
 from runtime.store.queue import PgQueue
 from runtime.store.runs import Change, End, Lease, Runs
 from runtime.store.schema import migrate
