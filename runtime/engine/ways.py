@@ -3,7 +3,8 @@
 Used to tell pages that can meet in one input from pages of which a branch lets only one through (ADR 13).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from graphlib import CycleError, TopologicalSorter
@@ -14,8 +15,9 @@ from runtime.engine.plan import ERROR_HANDLE, find_port
 
 _MOST_COMPARED = 16
 """Edges into one input that are compared with each other; what comes after them is taken on trust."""
-Way = tuple[str, str, str]
-"""A node, a question that its outcome answers, and the answer: which path it took, or whether it failed."""
+Ways = int
+"""Facts as bits, so that a large drawing is no burden: an even bit says that something happened, the odd one above it
+that it did not. Things that happen are a path taken and a failure."""
 
 
 @dataclass(frozen=True)
@@ -38,63 +40,72 @@ def find_rival_pages(drawn: Mapping[str, Drawn]) -> Iterator[tuple[Edge, Edge]]:
         order = list(TopologicalSorter(sources).static_order())
     except CycleError:
         return
-    ways: dict[str, frozenset[Way]] = {}
+    tracer = _Tracer(drawn)
     pages: dict[str, frozenset[str]] = {}
     for name in order:
         one = drawn[name]
-        ways[name] = _find_ways(one, drawn, ways)
+        tracer.trace(one)
         inward = [edge for edge in one.incoming if _has_type(one, edge, DataType.BROWSER_INSTANCE)]
         pages[name] = frozenset[str]().union(*(pages[edge.source] for edge in inward)) or frozenset({name})
         if len(pages[name]) > 1:
-            yield from _find_rivals(inward, pages, {edge.id: _follow(edge, drawn, ways) for edge in inward})
+            for handle in sorted({edge.targetHandle for edge in inward}):
+                ends = [edge for edge in inward if edge.targetHandle == handle][:_MOST_COMPARED]
+                yield from islice(_find_rivals(ends, pages, tracer), 1)
 
 
 def _find_rivals(
-    inward: Sequence[Edge], pages: Mapping[str, frozenset[str]], ways: Mapping[str, frozenset[Way]]
+    ends: Sequence[Edge], pages: Mapping[str, frozenset[str]], tracer: "_Tracer"
 ) -> Iterator[tuple[Edge, Edge]]:
-    for handle in sorted({edge.targetHandle for edge in inward}):
-        rivals = (
-            (first, second)
-            for first, second in combinations([e for e in inward if e.targetHandle == handle][:_MOST_COMPARED], 2)
-            if len(pages[first.source] | pages[second.source]) > 1
-            and not _exclude_each_other(ways[first.id], ways[second.id])
-        )
-        yield from islice(rivals, 1)
+    for first, second in combinations(ends, 2):
+        if len(pages[first.source] | pages[second.source]) > 1 and not tracer.exclude_each_other(first, second):
+            yield first, second
+
+
+class _Tracer:
+    """What must have happened for each node, and each edge, to be reached."""
+
+    def __init__(self, drawn: Mapping[str, Drawn]) -> None:
+        self._drawn = drawn
+        self._ways: dict[str, Ways] = {}
+        self._facts: dict[tuple[str, str], int] = {}
+
+    def trace(self, one: Drawn) -> None:
+        """Follow the edges into a node whose predecessors have been traced.
+
+        One of them all is live, one of those into conditions, and one of those into each page it can't do without.
+        """
+        groups = [one.incoming, [edge for edge in one.incoming if _has_type(one, edge, DataType.CONDITIONAL)]]
+        groups += [
+            [edge for edge in one.incoming if edge.targetHandle == port.name]
+            for port in one.kind.inputs
+            if port.type is DataType.BROWSER_INSTANCE and port.required
+        ]
+        agreed = [reduce(operator.and_, map(self._follow, group)) for group in groups if group]
+        self._ways[one.node.id] = reduce(operator.or_, agreed, 0)
+
+    def exclude_each_other(self, one: Edge, other: Edge) -> bool:
+        """Whether the two edges are never live together: what happened for the one did not for the other."""
+        ways, others = self._follow(one), self._follow(other)
+        happened = (1 << 2 * len(self._facts)) // 3  # every even bit: 0b0101…
+        return bool((ways & happened) << 1 & others or (others & happened) << 1 & ways)
+
+    def _follow(self, edge: Edge) -> Ways:
+        """What must have happened for the edge to be live."""
+        source = self._drawn[edge.source]
+        ways = self._ways[edge.source]
+        paths = [port.name for port in source.kind.outputs if port.type is DataType.CONDITIONAL]
+        if edge.sourceHandle in paths:
+            for path in paths:
+                ways |= self._say(edge.source, path, happened=path == edge.sourceHandle)
+        if source.routes:
+            ways |= self._say(edge.source, ERROR_HANDLE, happened=edge.sourceHandle == ERROR_HANDLE)
+        return ways
+
+    def _say(self, node_id: str, what: str, *, happened: bool) -> Ways:
+        number = self._facts.setdefault((node_id, what), len(self._facts))
+        return 1 << (2 * number + (not happened))
 
 
 def _has_type(one: Drawn, edge: Edge, type_: DataType) -> bool:
     port = find_port(one.kind.inputs, edge.targetHandle)
     return port is not None and port.type is type_
-
-
-def _find_ways(one: Drawn, drawn: Mapping[str, Drawn], ways: Mapping[str, frozenset[Way]]) -> frozenset[Way]:
-    """One edge at least is live, one of those into conditions, and one of those into each input it can't do without."""
-    groups = [list(one.incoming), [edge for edge in one.incoming if _has_type(one, edge, DataType.CONDITIONAL)]]
-    groups += [
-        [edge for edge in one.incoming if edge.targetHandle == port.name]
-        for port in one.kind.inputs
-        if port.type is DataType.BROWSER_INSTANCE and port.required
-    ]
-    return frozenset().union(*(_agree(_follow(edge, drawn, ways) for edge in group) for group in groups))
-
-
-def _agree(ways: Iterable[frozenset[Way]]) -> frozenset[Way]:
-    found = list(ways)
-    return reduce(frozenset.intersection, found) if found else frozenset()
-
-
-def _follow(edge: Edge, drawn: Mapping[str, Drawn], ways: Mapping[str, frozenset[Way]]) -> frozenset[Way]:
-    """The ways taken when the edge is live."""
-    source = drawn[edge.source]
-    taken = set(ways[edge.source])
-    port = find_port(source.kind.outputs, edge.sourceHandle)
-    if port is not None and port.type is DataType.CONDITIONAL:
-        taken.add((edge.source, "path", edge.sourceHandle))
-    if source.routes:
-        taken.add((edge.source, "end", "failed" if edge.sourceHandle == ERROR_HANDLE else "well"))
-    return frozenset(taken)
-
-
-def _exclude_each_other(one: frozenset[Way], other: frozenset[Way]) -> bool:
-    answers = {(node, question): answer for node, question, answer in one}
-    return any(answers.get((node, question), answer) != answer for node, question, answer in other)
