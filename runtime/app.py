@@ -45,7 +45,7 @@ from runtime.run.driver import Resources
 from runtime.run.watch import Drain
 from runtime.seal import Seal, read_keys
 from runtime.settings import Settings
-from runtime.store.db import Database, SystemDatabase
+from runtime.store.db import Database, Ring, SystemDatabase
 from runtime.store.dead_letters import DeadLetters
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
@@ -54,7 +54,8 @@ from runtime.store.records import Records
 from runtime.store.runs import Runs
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
-from runtime.store.wakeups import Wakeups
+from runtime.store.wakeups import Carrier, Wakeups
+from runtime.store.wakeups_notify import NotifyCarrier
 from runtime.store.workflows import Workflows
 from runtime.submission import Submissions
 from runtime.telemetry import Telemetry
@@ -91,12 +92,13 @@ class Ground:
 
 def lay_ground(settings: Settings) -> Ground:
     """Build what everything stands on."""
+    carrier, ring = _choose_carrier(settings)
     made = Ground(
         settings=settings,
-        db=Database(settings.database_url),
+        db=Database(settings.database_url, ring=ring),
         system=SystemDatabase(settings.system_database_url),
         queue=PgQueue(settings.system_database_url, concurrency=settings.concurrency, heartbeat_s=settings.heartbeat_s),
-        wakeups=Wakeups(settings.database_url),
+        wakeups=Wakeups(carrier),
         folder=ArtifactFolder(settings.artifact_dir),
         catalogue=Catalogue(NODES),
         telemetry=Telemetry(),
@@ -104,6 +106,16 @@ def lay_ground(settings: Settings) -> Ground:
     made.telemetry.tell_pools(made.db, made.system)
     tell_ground(made.telemetry, made.db, made.wakeups)
     return made
+
+
+def _choose_carrier(settings: Settings) -> tuple[Carrier, Ring | None]:
+    """What brings wake-ups here, and what sends those of this process where NOTIFY does not."""
+    if not settings.nats_url:
+        return NotifyCarrier(settings.database_url), None
+    from runtime.store.wakeups_nats import NatsCarrier  # noqa: PLC0415 — who does without NATS does not load it
+
+    nats = NatsCarrier(settings.nats_url.split(","), settings.nats_token_file)
+    return nats, nats.ring
 
 
 def create_api(ground: Ground, public_key: Path) -> Starlette:
@@ -244,5 +256,5 @@ async def _wait_for_the_end(*tasks: "asyncio.Task[None] | None") -> None:
 
 def _build(routes: list[BaseRoute], ground: Ground, *inner: Middleware) -> Starlette:
     checks: Mapping[str, Check] = {"database": ground.db.ping}
-    health = make_routes(checks, ground.telemetry)
+    health = make_routes(checks, ground.telemetry, hints={"wake-ups": ground.wakeups.check})
     return build_app([*health, *routes], middleware=inner, meter=ground.telemetry)

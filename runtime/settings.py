@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -44,6 +45,11 @@ class Settings(BaseSettings):
     """A worker that is silent for this long has lost its executions."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 5
     """Seconds between SIGTERM and the end."""
+    nats_url: str = ""
+    """Core NATS for live wake-ups, `nats://host:4222` or `tls://…`, several of a cluster separated by commas; they may
+    carry a token or user:password. Empty: PostgreSQL's NOTIFY, enough for about a thousand commits a second."""
+    nats_token_file: Path | None = None
+    """Holds the token for NATS where the address carries nothing."""
     log_format: Annotated[Literal["json", "console"], Field(validation_alias="STAGEDOOR_LOG_FORMAT")] = "json"
 
     @field_validator("allowed_hosts", mode="before")
@@ -52,6 +58,18 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+
+    @field_validator("nats_url")
+    @classmethod
+    def _check_nats_urls(cls, value: str) -> str:
+        if value and not all(_is_nats(url) for url in value.split(",")):
+            raise ValueError("nats://host:port or tls://host:port, several separated by commas")
+        return value
+
+
+def _is_nats(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("nats", "tls") and bool(parts.hostname)
 
 
 def load_settings(*required: str) -> Settings:

@@ -3,9 +3,11 @@
 Below the folder given are the volumes, one per reader, so that each container sees what it needs and nothing else:
 
     experience/   internal.pem (signs calls to Runtime), token.pem (signs users' tokens), pgpass
-    runtime/      internal.pub.pem, seal.keys (seal browser checkpoints: the first line does, every line opens), pgpass
+    runtime/      internal.pub.pem, seal.keys (seal browser checkpoints: the first line does, every line opens), pgpass,
+                  nats-token
     owner/        pgpass of the roles that migrate
     postgres/     superuser, and passwords.sql for the roles
+    nats/         nats.conf with the token
 
 Files that are there are kept: put your own key in before the first start and it stays. To change the roles' passwords
 remove the pgpass files and start again; the superuser's is the server's from its first start on.
@@ -47,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the secrets of the containers, and only those that are missing.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    made = [*ensure_keys(folder / "experience", folder / "runtime"), *ensure_passwords(folder)]
+    made = [*ensure_keys(folder / "experience", folder / "runtime"), *ensure_passwords(folder), *ensure_token(folder)]
     sys.stdout.write(f"made {', '.join(made)}\n" if made else "all secrets are there\n")
 
 
@@ -85,6 +87,23 @@ def ensure_passwords(folder: Path) -> list[str]:
         passwords |= dict(line.split(":")[3:5] for line in pgpass.read_text().splitlines())
     statements = [f"ALTER ROLE {role} PASSWORD '{password}';\n" for role, password in passwords.items()]
     write_whole(folder / "postgres" / "passwords.sql", "".join(statements).encode(), EVERYONES)
+    return made
+
+
+def ensure_token(folder: Path) -> list[str]:
+    """What Runtime shows to NATS, and the configuration of a server that asks for it; returns what was made."""
+    made = []
+    token = folder / "runtime" / "nats-token"
+    if not token.exists():
+        write_whole(token, secrets.token_hex(PASSWORD_BYTES).encode(), MINE)
+        made.append("nats-token")
+    lines = (
+        "port: 4222",
+        'http: "127.0.0.1:8222"  # how it is, for its health check',
+        f'authorization: {{token: "{token.read_text().strip()}"}}',
+        "max_payload: 1KB  # wake-ups are empty",
+    )
+    write_whole(folder / "nats" / "nats.conf", "\n".join(lines).encode() + b"\n", MINE)
     return made
 
 

@@ -17,19 +17,20 @@ Check = Callable[[], Awaitable[None]]
 """Returns when all is well; raises ApiError with what is not."""
 
 
-def make_routes(checks: Mapping[str, Check], metrics: Metrics) -> list[BaseRoute]:
-    """The three routes; `checks` decide about readiness and run at the same time."""
+def make_routes(checks: Mapping[str, Check], metrics: Metrics, *, hints: Mapping[str, Check]) -> list[BaseRoute]:
+    """The three routes; `checks` decide about readiness, `hints` only say what is worse than it should be."""
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "checks": {}})
 
     async def ready(_: Request) -> Response:
         async with asyncio.TaskGroup() as group:
-            asked = {name: group.create_task(_ask(check)) for name, check in checks.items()}
+            asked = {name: group.create_task(_ask(check)) for name, check in (*checks.items(), *hints.items())}
         found = {name: task.result() for name, task in asked.items()}
-        is_ready = all(answer == "ok" for answer in found.values())
-        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"status": "ok" if is_ready else "not ready", "checks": found}, status)
+        bad = {name for name, answer in found.items() if answer != "ok"}
+        if bad & checks.keys():
+            return JSONResponse({"status": "not ready", "checks": found}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return JSONResponse({"status": "degraded" if bad else "ok", "checks": found})
 
     return [Route("/health", health), Route("/ready", ready), metrics.route()]
 

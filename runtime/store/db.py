@@ -7,9 +7,10 @@ A function that takes a TenantSession can only be called with one tenant in view
 (tests/architecture/test_tenancy.py reads the source for that); row-level security stands behind it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 from pydantic_core import from_json, to_json
@@ -50,6 +51,8 @@ class TenantSession(AsyncSession):
 
     tenant_id: TenantId
     events_appended: int = 0
+    woken: set[UUID] | None = None
+    """Executions to ring for after the commit; None where NOTIFY does it, inside the transaction."""
 
 
 class SystemSession(AsyncSession):
@@ -58,12 +61,20 @@ class SystemSession(AsyncSession):
 
 _SessionT = TypeVar("_SessionT", bound=AsyncSession)
 
+Ring = Callable[[Collection[UUID]], None]
+"""Told after a commit which logs may have grown; returns at once and never fails."""
+
 
 class Database:
-    """Transactions of role runtime_app, each as one tenant. Row-level security shows it nothing else."""
+    """Transactions of role runtime_app, each as one tenant. Row-level security shows it nothing else.
 
-    def __init__(self, dsn: str, *, size: int = 8) -> None:
+    Args:
+        ring: what wakes readers after a commit; None: NOTIFY does it, inside the transaction.
+    """
+
+    def __init__(self, dsn: str, *, size: int = 8, ring: Ring | None = None) -> None:
         self._engine = _make_engine(dsn, "stagedoor-runtime", size)
+        self._ring = ring
         self.events_appended = 0
         """To any log, by transactions of this process that were committed."""
 
@@ -86,11 +97,18 @@ class Database:
         Raises:
             DatabaseAway: the connection failed; a commit may or may not have happened.
         """
-        async with _transaction(self._engine, TenantSession) as session:
-            session.tenant_id = tenant_id
-            await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
-            yield session
-        self.events_appended += session.events_appended
+        woken: set[UUID] = set()
+        try:
+            async with _transaction(self._engine, TenantSession) as session:
+                session.tenant_id = tenant_id
+                session.woken = None if self._ring is None else woken
+                await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
+                yield session
+            self.events_appended += session.events_appended
+        finally:
+            # Also when it failed: whether the commit happened is unknown then, and a wake-up too many costs one look.
+            if self._ring is not None and woken:
+                self._ring(woken)
 
     @property
     def connections_in_use(self) -> int:

@@ -19,7 +19,8 @@ from runtime.store.db import Database, TenantSession
 from runtime.store.tables import SCHEMA, EventRow
 
 CHANNEL = "stagedoor_events"
-"""NOTIFY here, with the execution's id, is a wake-up and nothing more: whoever hears it reads the log."""
+"""NOTIFY here, with the execution's id, is a wake-up and nothing more: whoever hears it reads the log. Where NATS
+carries wake-ups nothing is said here."""
 PAGE_BYTES = 4 * 1_048_576
 """A page ends before it grows past this, whatever its limit allows (one event always fits)."""
 
@@ -122,7 +123,14 @@ async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int)
 
 
 async def wake_readers(session: TenantSession, execution_id: UUID) -> None:
-    """NOTIFY at commit; several in one transaction are one."""
+    """Tell whoever watches, when the transaction commits; several in one transaction are one.
+
+    NOTIFY goes with the commit and takes a lock that all notifying commits share; so where something else carries
+    wake-ups, the session only remembers, and the database rings after the commit.
+    """
+    if session.woken is not None:
+        session.woken.add(execution_id)
+        return
     await (await session.connection()).execute(_NOTIFY, {"channel": CHANNEL, "execution_id": str(execution_id)})
 
 

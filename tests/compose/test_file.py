@@ -40,7 +40,7 @@ def volumes_of(name: str) -> dict[str, str]:
 def test_there_is_what_the_overview_names() -> None:
     assert set(SERVICES) >= {"traefik", "experience", "runtime", "worker", "postgres", "migrate", "shop"}
     assert {"secrets", "migrate", "demo"} == JOBS
-    optional = {"traefik-tls", "shop", "demo", *WATCHING}
+    optional = {"traefik-tls", "shop", "demo", "nats", *WATCHING}
     assert {name for name, service in SERVICES.items() if "profiles" in service} == optional
     assert {name for name in SERVICES if SERVICES[name].get("profiles") == ["observability"]} == WATCHING
 
@@ -129,6 +129,7 @@ def test_every_edition_of_traefiks_file_is_there(edition: Edition) -> None:
         ("runtime-secrets", {"runtime", "worker"}),
         ("owner-secrets", {"migrate"}),
         ("postgres-secrets", {"postgres", "migrate"}),
+        ("nats-secrets", {"nats"}),
         ("certificates", {"traefik-tls", "routes"}),
     ],
 )
@@ -188,6 +189,16 @@ def test_browsers_reach_the_demo_shop_and_nothing_else_by_default() -> None:
     shop_port = SERVICES["shop"]["command"][-1]
     assert hosts.allows(f"http://shop:{shop_port}/")
     assert not hosts.allows("http://postgres:5432/")
+
+
+def test_nats_is_asked_for_reaches_runtime_alone_and_keeps_nothing() -> None:
+    assert SERVICES["nats"]["profiles"] == ["nats"]
+    assert networks_of("nats") == {"runtime-data"}
+    assert volumes_of("nats").keys() == {"nats-secrets"}
+    for name in ("runtime", "worker"):
+        assert SERVICES[name]["environment"]["STAGEDOOR_RUNTIME_NATS_URL"] == "${STAGEDOOR_NATS_URL:-}"
+        assert volumes_of(name)["runtime-secrets"] == "/secrets/runtime:ro"
+        assert "nats" not in SERVICES[name]["depends_on"]  # everything works without it
 
 
 def test_three_services_scale() -> None:

@@ -1,5 +1,6 @@
 """The secrets that containers are given: made once, whole, for their readers alone."""
 
+import asyncio
 import importlib.util
 import stat
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from contracts.model import TenantId
 from contracts.wiring.internal import InternalSigner, InternalVerifier
 from experience.auth.keyring import Keyring
+from experience.cli.ports import find_free_port
+from runtime.store.wakeups import CarrierAway
+from runtime.store.wakeups_nats import NatsCarrier
+from tests.support.nats import run_nats
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "docker" / "make_secrets.py"
 ROLES = {f"{tier}_{part}" for tier in ("experience", "runtime") for part in ("owner", "app", "system")}
@@ -28,7 +33,7 @@ def make_secrets() -> ModuleType:
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
-    for name in ("experience", "runtime", "owner", "postgres"):
+    for name in ("experience", "runtime", "owner", "postgres", "nats"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -71,9 +76,30 @@ def read_pgpass(path: Path) -> list[tuple[str, str]]:
     return [(role, password) for _, _, _, role, password in found]
 
 
+async def test_nats_takes_its_configuration_and_asks_for_the_token(
+    make_secrets: ModuleType, volumes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(make_secrets, volumes, monkeypatch)
+    configuration = volumes / "nats" / "nats.conf"
+    configuration.chmod(0o600)
+    told = configuration.read_text().replace("8222", str(find_free_port()))  # the port itself is given on top
+    configuration.write_text(told)
+    begun = asyncio.Event()
+    with run_nats("--config", str(configuration)) as server:
+        stranger = NatsCarrier([server.url])
+        with pytest.raises(CarrierAway, match="Authorization Violation"):
+            await stranger.listen(begun.set, lambda _: None)
+        known = NatsCarrier([server.url], volumes / "runtime" / "nats-token")
+        listening = asyncio.create_task(known.listen(begun.set, lambda _: None))
+        async with asyncio.timeout(10):
+            await begun.wait()
+        listening.cancel()
+        await asyncio.wait({listening})
+
+
 def test_private_files_are_private(make_secrets: ModuleType, volumes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(make_secrets, volumes, monkeypatch)
-    for name in ("experience", "runtime", "owner"):
+    for name in ("experience", "runtime", "owner", "nats"):
         for path in (volumes / name).iterdir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o400, path
 

@@ -1,7 +1,7 @@
 """A migrated database per test process, and doors into it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncpg
 import pytest
@@ -12,6 +12,7 @@ from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.schema import migrate
 from tests.support.postgres import Database, Postgres
+from tests.support.wakeups import Way, open_way
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +64,13 @@ async def migrated_app(migrated: Database) -> AsyncIterator["asyncpg.Connection[
     connection = await asyncpg.connect(migrated.dsn("runtime_app"))
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    """How wake-ups travel: by NOTIFY, unless a test asks for several ways (tests/support/wakeups.py)."""
+    with open_way(getattr(request, "param", "notify")) as opened:
+        yield opened
 
 
 class Killer:

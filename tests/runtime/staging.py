@@ -21,23 +21,27 @@ from runtime.node import Node
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
 from runtime.seal import Seal
-from runtime.store.db import Database, SystemDatabase
+from runtime.store.db import SystemDatabase
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
 from runtime.store.records import Records
 from runtime.store.runs import Runs
-from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
 from runtime.worker import Worker
 from tests.runtime.made import make_execution
 from tests.support.postgres import Database as TestDatabase
+from tests.support.wakeups import Way
 
 PATIENCE_S = 30.0
+NOTIFY = Way()
 
 
 class Staging:
-    """One Runtime. `perform` starts a worker; several may perform at once."""
+    """One Runtime. `perform` starts a worker; several may perform at once.
+
+    Submitting and cancelling happens in another process, as it were, whose `wakeups` run when a test lets them.
+    """
 
     def __init__(
         self,
@@ -47,8 +51,9 @@ class Staging:
         *,
         heartbeat_s: float = 15,
         grace_s: float = 4,
+        way: Way = NOTIFY,
     ) -> None:
-        self.db = Database(database.dsn("runtime_app"))
+        self.db, self.wakeups = way.connect(database)
         self.system = SystemDatabase(database.dsn("runtime_system"))
         self.tenant_id = TenantId(uuid7())
         self.catalogue = Catalogue(nodes)
@@ -60,6 +65,7 @@ class Staging:
         self._database = database
         self._heartbeat_s = heartbeat_s
         self._grace_s = grace_s
+        self._way = way
         self.executions = Executions(self.db, self.make_queue())
         self.hosts: tuple[str, ...] = ()
         self.seal: Seal | None = None
@@ -86,11 +92,11 @@ class Staging:
     async def perform(self) -> AsyncIterator[Worker]:
         """A worker while the block runs; it drains at the end."""
         queue = self.make_queue()
-        wakeups = Wakeups(self._database.dsn("runtime_app"))
+        db, wakeups = self._way.connect(self._database)
         options = PoolOptions(scratch_dir=self._scratch, allowed_hosts=self.hosts, spare=False)
         async with Pool(options) as pool, asyncio.TaskGroup() as group:
             resources = Resources(
-                runs=Runs(self.db, queue),
+                runs=Runs(db, queue),
                 records=self.records,
                 folder=self.folder,
                 catalogue=self.catalogue,
@@ -111,6 +117,7 @@ class Staging:
                 worker.leave()
                 await asyncio.wait({working}, timeout=PATIENCE_S)
                 listening.cancel()
+                await db.close()
 
     async def wait_for_end(self, execution_id: ExecutionId) -> ExecutionStatus:
         """Until the terminal event is there."""

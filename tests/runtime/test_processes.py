@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,7 @@ from contracts.execution import ExecutionStatus, StepStatus
 from runtime.app import NODES
 from runtime.settings import PREFIX
 from tests.runtime.staging import Staging, node
+from tests.support.nats import run_nats
 from tests.support.postgres import Database
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -127,18 +128,39 @@ async def test_sigterm_ends_within_the_drain_time_and_hands_back(
 async def test_a_worker_says_that_it_is_alive(environment: dict[str, str], start: Start) -> None:
     process = start("work")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{environment[f'{PREFIX}PORT']}") as http:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    ready = await http.get("/ready")
-                    break
-                except httpx.TransportError:
-                    await asyncio.sleep(0.05)
-        assert ready.json()["checks"] == {"database": "ok"}
+        assert await until_ready(http, "ok") == {"database": "ok", "wake-ups": "ok"}
         assert "worker_leases 0.0" in (await http.get("/metrics")).text
         assert (await http.get("/api/realms")).status_code == 404
     process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(process.wait, 10) == 0
+
+
+async def test_a_worker_without_its_nats_is_worse_off_and_ready(environment: dict[str, str], start: Start) -> None:
+    with run_nats() as nats:
+        nats.kill()
+        process = start("work", NATS_URL=f"nats://somebody:secret@127.0.0.1:{nats.port}")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{environment[f'{PREFIX}PORT']}") as http:
+            found = await until_ready(http, "degraded")
+            assert found == {"database": "ok", "wake-ups": "NATS can't be reached; readers look by themselves."}
+            nats.start()
+            assert await until_ready(http, "ok") == {"database": "ok", "wake-ups": "ok"}
+        process.send_signal(signal.SIGTERM)
+        said, _ = await asyncio.to_thread(process.communicate, timeout=10)
+    assert b"wake-ups don't come; readers look by themselves" in said
+    assert b"secret" not in said
+
+
+async def until_ready(http: httpx.AsyncClient, status: str) -> dict[str, str]:
+    """The checks, once all of them together come to that; always with 200."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(httpx.TransportError):
+                answer = await http.get("/ready")
+                if answer.json()["status"] == status:
+                    assert answer.status_code == 200
+                    checks: dict[str, str] = answer.json()["checks"]
+                    return checks
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +168,7 @@ async def test_a_worker_says_that_it_is_alive(environment: dict[str, str], start
     [
         ("work", {"CONCURENCY": "3"}, "unknown: STAGEDOOR_RUNTIME_CONCURENCY"),
         ("work", {"CONCURRENCY": "many"}, "STAGEDOOR_RUNTIME_CONCURRENCY"),
+        ("work", {"NATS_URL": "redis://there"}, "STAGEDOOR_RUNTIME_NATS_URL: Value error, nats://host:port"),
         ("serve", {}, "missing: STAGEDOOR_RUNTIME_INTERNAL_PUBLIC_KEY_FILE"),
         ("serve", {"INTERNAL_PUBLIC_KEY_FILE": "/nowhere.pem"}, "nowhere.pem"),
         ("dance", {}, "usage:"),

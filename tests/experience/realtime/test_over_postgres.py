@@ -2,29 +2,27 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
 from contracts.execution import Execution, ExecutionStatus
 from contracts.model import ExecutionId, TenantId
-from runtime.store.db import Database as TenantDatabase
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.moves import end_events
 from runtime.store.queue import PgQueue
 from runtime.store.runs import Change, End, Lease, Runs
 from runtime.store.schema import migrate
-from runtime.store.wakeups import Wakeups
 from tests.runtime.made import make_execution, make_log
 from tests.support.eventlog import execution, runtime_app
 from tests.support.postgres import Database, Postgres
 from tests.support.sockets import Served, open_socket, read_close, read_frame, serve
 from tests.support.streams import TENANT, front, read_seqs
+from tests.support.wakeups import Way, any_way, both_ways, open_way
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +32,12 @@ def runtime_database(postgres: Postgres) -> Database:
     return made
 
 
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    with open_way(getattr(request, "param", "notify")) as opened:
+        yield opened
+
+
 @dataclass
 class Backstage:
     """A Runtime process over the real store, and the hands of a worker."""
@@ -41,7 +45,6 @@ class Backstage:
     served: Served
     executions: Executions
     runs: Runs
-    database: Database
 
     async def begin(self) -> Lease:
         row = await self.executions.submit(TENANT, make_execution())
@@ -57,38 +60,28 @@ class Backstage:
         last = end_events(lease.execution_id, end, None, progress=1, current_node=None)
         await self.runs.finish(lease, Change(events=last), End(status=end))
 
-    async def cut_listeners(self) -> None:
-        """What a restart of PostgreSQL does to LISTEN."""
-        connection = await asyncpg.connect(self.database.superuser_dsn)
-        try:
-            await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stagedoor-wakeups'"
-            )
-        finally:
-            await connection.close()
-
 
 def no_snapshot(tenant_id: TenantId, execution_id: ExecutionId) -> Execution:
     return execution(execution_id)  # nothing here is reset
 
 
 @asynccontextmanager
-async def backstage(database: Database, port: int = 0) -> AsyncIterator[Backstage]:
-    db = TenantDatabase(database.dsn("runtime_app"))
-    wakeups = Wakeups(database.dsn("runtime_app"))
+async def backstage(database: Database, way: Way) -> AsyncIterator[Backstage]:
+    db, wakeups = way.connect(database)
     queue = PgQueue("", concurrency=1, heartbeat_s=15)
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(wakeups.run())
         try:
-            async with serve(runtime_app(EventLog(db), wakeups, no_snapshot), port) as served:
-                yield Backstage(served, Executions(db, queue), Runs(db, queue), database)
+            async with serve(runtime_app(EventLog(db), wakeups, no_snapshot)) as served:
+                yield Backstage(served, Executions(db, queue), Runs(db, queue))
         finally:
             listening.cancel()
             await db.close()
 
 
-async def test_facts_reach_the_client_as_they_are_recorded(runtime_database: Database) -> None:
-    async with backstage(runtime_database) as behind, front(behind.served) as running:
+@any_way
+async def test_facts_reach_the_client_as_they_are_recorded(runtime_database: Database, way: Way) -> None:
+    async with backstage(runtime_database, way) as behind, front(behind.served) as running:
         lease = await behind.begin()
         async with open_socket(running.stream(lease.execution_id)) as client:
             hello = await read_frame(client)
@@ -102,8 +95,8 @@ async def test_facts_reach_the_client_as_they_are_recorded(runtime_database: Dat
         assert code == 1000
 
 
-async def test_it_resumes_at_every_position_on_either_replica(runtime_database: Database) -> None:
-    async with backstage(runtime_database) as behind, AsyncExitStack() as stack:
+async def test_it_resumes_at_every_position_on_either_replica(runtime_database: Database, way: Way) -> None:
+    async with backstage(runtime_database, way) as behind, AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(front(behind.served)) for _ in range(2)]
         lease = await behind.begin()
         await behind.log(lease, *(str(number) for number in range(6)))
@@ -114,14 +107,15 @@ async def test_it_resumes_at_every_position_on_either_replica(runtime_database: 
                 assert [frame["seq"] for frame in frames[1:]] == list(range(after + 1, 11))
 
 
-async def test_another_tenants_execution_is_unknown(runtime_database: Database) -> None:
-    async with backstage(runtime_database) as behind, front(behind.served) as running:
+async def test_another_tenants_execution_is_unknown(runtime_database: Database, way: Way) -> None:
+    async with backstage(runtime_database, way) as behind, front(behind.served) as running:
         row = await behind.executions.submit(TenantId(uuid7()), make_execution())
         async with open_socket(running.stream(ExecutionId(row.execution_id))) as client:
             assert (await read_close(client))[0] == 4404
 
 
-async def test_writers_replicas_and_lost_wake_ups_lose_and_repeat_nothing(runtime_database: Database) -> None:
+@both_ways
+async def test_writers_replicas_and_lost_wake_ups_lose_and_repeat_nothing(runtime_database: Database, way: Way) -> None:
     chance = random.Random(7)
 
     async def write(behind: Backstage, lease: Lease, writer: int) -> None:
@@ -132,10 +126,12 @@ async def test_writers_replicas_and_lost_wake_ups_lose_and_repeat_nothing(runtim
     async def disturb(behind: Backstage) -> None:
         for _ in range(3):
             await asyncio.sleep(0.2)
-            await behind.cut_listeners()
+            await way.cut(runtime_database)
             behind.served.cut()
+            await asyncio.sleep(0.2)
+            way.mend()
 
-    async with backstage(runtime_database) as behind, front(behind.served) as one, front(behind.served) as two:
+    async with backstage(runtime_database, way) as behind, front(behind.served) as one, front(behind.served) as two:
         lease = await behind.begin()
         urls = [
             one.stream(lease.execution_id),

@@ -21,17 +21,18 @@ from tests.runtime.made import make_execution
 from tests.runtime.staging import Staging, edge, node
 from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
 from tests.support.postgres import Database
+from tests.support.wakeups import Way, any_way, both_ways, listening
 
 SOON_S = 3.0
 """A cancel takes effect within 1 s (spec E10); a loaded machine gets more before a test calls it broken."""
 
 
 @pytest.fixture
-async def staging(own_database: Database, tmp_path: Path) -> AsyncIterator[Staging]:
+async def staging(own_database: Database, tmp_path: Path, way: Way) -> AsyncIterator[Staging]:
     Echo.asked.clear()
     Hang.left.clear()
     Stumble.falls.clear()
-    made = Staging(own_database, tmp_path, TROUPE, grace_s=0.5)
+    made = Staging(own_database, tmp_path, TROUPE, grace_s=0.5, way=way)
     yield made
     await made.close()
 
@@ -64,11 +65,12 @@ async def test_a_workflow_runs_to_its_end_and_its_log_tells_it_in_order(staging:
     assert [event.type for event in log if event.type in TERMINAL] == ["completion"]
 
 
+@any_way
 async def test_cancel_stops_a_running_step_within_a_second_and_keeps_what_was_done(staging: Staging) -> None:
     nodes = [node("a", "echo", {"Text": "kept"}), node("b", "hang"), node("c", "echo")]
     edges = [edge("a", "b", "Text", "Text"), edge("b", "c", "Text", "Text")]
     execution_id = await staging.submit(nodes, edges)
-    async with staging.perform():
+    async with staging.perform(), listening(staging.wakeups):
         await staging.wait_until(execution_id, lambda row: row.current_node == "b")
         asked = time.monotonic()
         await staging.executions.request_cancel(staging.tenant_id, execution_id, "enough")
@@ -84,6 +86,18 @@ async def test_cancel_stops_a_running_step_within_a_second_and_keeps_what_was_do
     assert steps[1].error is not None
     assert steps[1].error["code"] == FailureCode.STOPPED
     assert (await staging.read(execution_id))[-1].type == "cancelled"
+
+
+@both_ways
+async def test_a_cancel_is_heard_where_nobody_looks(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("runtime.run.watch.LOOK_S", "runtime.store.wakeups.POLL_S", "runtime.store.wakeups.BLIND_POLL_S"):
+        monkeypatch.setattr(name, 600)
+    execution_id = await staging.submit([node("a", "hang")])
+    async with staging.perform(), listening(staging.wakeups):
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        await asyncio.sleep(3 * PAUSE_S)  # the run's own writes ring the bell, too: let that fall silent
+        await staging.executions.request_cancel(staging.tenant_id, execution_id, "")
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
 
 
 async def test_a_cancel_whose_wake_up_is_lost_is_seen_all_the_same(
