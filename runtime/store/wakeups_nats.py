@@ -119,11 +119,22 @@ class NatsCarrier:
             raise CarrierAway(str(error)) from error
 
 
+class _Client(Client):
+    """nats-py's client, which would say its credentials in the clear where a tls:// server offers no TLS."""
+
+    def _connect_command(self) -> bytes:
+        """What is said first, after TLS where the server asked for it."""
+        server = self._current_server
+        if server is not None and server.uri.scheme == "tls" and not self._server_info.get("tls_required"):
+            raise Error("a tls:// server that offers no TLS")
+        return super()._connect_command()
+
+
 class _Line:
     """One connection of nats-py's, held to deadlines and to ending when it is broken."""
 
     def __init__(self, stir: asyncio.Event) -> None:
-        self._client = Client()
+        self._client = _Client()
         self._stir = stir  # set when the connection ends: who waits for it has to look
         self._fault: Exception | None = None
 

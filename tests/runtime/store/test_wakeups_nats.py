@@ -3,11 +3,18 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from uuid_utils.compat import uuid7
 
 from contracts.errors import ApiError, Code
@@ -296,3 +303,72 @@ class TestCredentials:
     async def test_a_missing_file_is_told(self, guarded: NatsServer, tmp_path: Path) -> None:
         with pytest.raises(CarrierAway, match="No such file"):
             await NatsCarrier([guarded.url], tmp_path / "nowhere").listen(lambda: None, lambda _: None)
+
+
+class TestTls:
+    """With tls:// nothing is said before the server has shown who it is."""
+
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> Path:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stage")])
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / "key.pem").write_bytes(pem)
+        (tmp_path / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+        return tmp_path / "cert.pem"
+
+    @pytest.fixture
+    def guarded(self, certificate: Path) -> Iterator[NatsServer]:
+        key = certificate.with_name("key.pem")
+        with run_nats("--tls", "--tlscert", str(certificate), "--tlskey", str(key), "--auth", "open-sesame") as server:
+            yield server
+
+    @staticmethod
+    def address(server: NatsServer) -> str:
+        return server.url.replace("nats://", "tls://open-sesame@")
+
+    async def test_who_is_known_is_spoken_to(
+        self, guarded: NatsServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        one = uuid4()
+        carrier = NatsCarrier([self.address(guarded)])
+        async with Ears(carrier).listen() as ears:
+            carrier.ring([one])
+            await ears.until(lambda heard: heard == [one])
+
+    async def test_who_is_not_known_is_not(self, guarded: NatsServer) -> None:
+        with pytest.raises(CarrierAway, match="certificate"):
+            await NatsCarrier([self.address(guarded)]).listen(lambda: None, lambda _: None)
+
+    async def test_who_offers_none_hears_nothing(self) -> None:
+        said: list[bytes] = []
+
+        async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b'INFO {"server_id":"x","version":"2.15.0","max_payload":1024,"auth_required":true}\r\n')
+            said.append(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(pretend, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(CarrierAway, match="offers no TLS"):
+            await NatsCarrier([f"tls://open-sesame@127.0.0.1:{port}"]).listen(lambda: None, lambda _: None)
+        async with asyncio.timeout(10):
+            while not said:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert set(said) == {b""}
+        server.close()
+        await server.wait_closed()
