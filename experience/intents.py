@@ -17,6 +17,7 @@ from contracts.execution import Accepted, Execution, Intent, IntentRef, Priority
 from contracts.identity import AuditAct, Scope
 from contracts.model import ExecutionId, IntentId, Nothing, SessionId, TenantId
 from contracts.wiring.server import Call, Server
+from contracts.wiring.tracing import current_parent
 from contracts.workflow import JsonObject, RunWorkflow
 from experience.answers import Answers, Asked
 from experience.audit import Actor, Audit, Clock
@@ -227,6 +228,7 @@ class Intents:
             cancel_delivered_at=None,
             created_at=now,
             delivered_at=None,
+            trace_parent=current_parent(),
         )
 
     async def _store(self, caller: Principal, row: IntentRow, wish: Wish, by: Actor) -> bool:

@@ -15,6 +15,7 @@ import structlog
 from contracts.errors import ApiError, Code
 from contracts.execution import CancelExecution, Execution, ExecutionSummary, Priority, SubmitExecution
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId
+from contracts.wiring.tracing import in_trace
 from experience.audit import Clock
 from experience.runtime_calls import AWAY, RuntimeCalls
 from experience.store.db import SystemDatabase, TenantDatabase, TenantSession
@@ -167,19 +168,20 @@ class Outbox:
         return len(rows) == _BATCH
 
     async def _deliver(self, row: IntentRow) -> None:
-        outcome = await self.hand_over(row, f"intent-{row.intent_id}", timeout_s=_DELIVERY_S)
-        log.info(
-            "intent handed over",
-            intent_id=str(row.intent_id),
-            outcome=type(outcome).__name__.lower(),
-            attempts=row.attempts + 1,
-        )
-        try:
-            async with self._tenants.transaction(TenantId(row.tenant_id)) as session:
-                await self.record(session, row, outcome)
-        except ApiError as error:
-            # not written down: when the lease is over it is delivered again, and Runtime will know it
-            log.warning("delivery not recorded", intent_id=str(row.intent_id), detail=error.detail)
+        known = {
+            "tenant_id": str(row.tenant_id),
+            "execution_id": str(row.execution_id),
+            "intent_id": str(row.intent_id),
+        }
+        with in_trace(row.trace_parent), structlog.contextvars.bound_contextvars(**known):
+            outcome = await self.hand_over(row, f"intent-{row.intent_id}", timeout_s=_DELIVERY_S)
+            log.info("intent handed over", outcome=type(outcome).__name__.lower(), attempts=row.attempts + 1)
+            try:
+                async with self._tenants.transaction(TenantId(row.tenant_id)) as session:
+                    await self.record(session, row, outcome)
+            except ApiError as error:
+                # not written down: when the lease is over it is delivered again, and Runtime will know it
+                log.warning("delivery not recorded", detail=error.detail)
 
 
 def _submit(row: IntentRow) -> SubmitExecution:

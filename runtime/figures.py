@@ -43,6 +43,9 @@ def tell_house(telemetry: Telemetry, house: Housekeeping) -> None:
         known(lambda found: found.not_admitted),
     )
     telemetry.gauge(
+        "dead_letters_open", "Dead letters that nobody has decided about.", known(lambda found: found.dead_letters)
+    )
+    telemetry.gauge(
         "executions_open",
         "Executions that have not ended.",
         lambda: None if house.figures is None else house.figures.open,

@@ -10,6 +10,7 @@ from jsonschema.exceptions import ValidationError
 from contracts.errors import ApiError, Code, Fault
 from contracts.execution import Failure, FailureCode, Realms, SubmitExecution
 from contracts.model import TenantId, WorkflowId
+from contracts.wiring.tracing import current_parent
 from contracts.workflow import JsonObject, NodeType, RunWorkflow, WorkflowDocument
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import AllowedHosts
@@ -181,6 +182,7 @@ def _name(asked: SubmitExecution, name: str, **further: object) -> NewExecution:
         "priority": asked.priority,
         "submitted_at": asked.submitted_at,
         "name": name,
+        "trace_parent": current_parent(),
         **further,
     }
     return NewExecution(**values)  # type: ignore[arg-type]  # the names are NewExecution's

@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
+from contracts.wiring.tracing import in_trace
 from runtime.engine.commands import Finish
 from runtime.engine.plan import Plan
 from runtime.run.driver import Resources, RunDriver, Verdict
@@ -61,11 +62,14 @@ class Worker:
             if claimed is None:
                 return
             with ExitStack() as stack:
+                stack.enter_context(in_trace(claimed.trace_parent))
+                stack.enter_context(structlog.contextvars.bound_contextvars(epoch=claimed.lease.epoch))
                 self._resources.telemetry.count_losses(claimed.newly_lost)
                 self._resources.telemetry.leases.inc()
                 stack.callback(self._resources.telemetry.leases.dec)
+                log.info("run begins", worker=self._name)
                 verdict = await self._play(claimed)
-            log.info("run left", epoch=claimed.lease.epoch, verdict=verdict.name.lower())
+                log.info("run left", verdict=verdict.name.lower())
             if verdict is Verdict.FENCED:
                 self._resources.telemetry.count_fenced()
             if verdict is Verdict.HANDED_BACK:

@@ -42,6 +42,12 @@ def current_trace() -> Trace | None:
     return _current.get()
 
 
+def current_parent() -> str | None:
+    """What goes on from here later, or elsewhere, has as its `traceparent`."""
+    trace = _current.get()
+    return None if trace is None else trace.header
+
+
 def trace_headers() -> dict[str, str]:
     """The header for a call from here; empty outside of any trace."""
     trace = _current.get()

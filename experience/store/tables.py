@@ -344,6 +344,8 @@ class IntentRow(Row, table=True):
     cancel_delivered_at: datetime | None = Field(sa_type=Moment)
     created_at: datetime = Field(sa_type=Moment)
     delivered_at: datetime | None = Field(sa_type=Moment)
+    trace_parent: str | None = Field(default=None, sa_type=Text)
+    """W3C `traceparent` of the request that brought it."""
 
 
 class IdempotencyRow(Row, table=True):

@@ -174,7 +174,8 @@ class AttemptStage:
 async def attempt(
     catalogue: Catalogue, planned: PlannedNode, start: StartNode, stage: AttemptStage
 ) -> Succeeded | Failed:
-    """Run a node to its end or its deadline. Only a cancel escapes."""
+    """Run a node to its end or its deadline, in a task of its own. Only a cancel escapes."""
+    structlog.contextvars.bind_contextvars(node_id=planned.id, attempt=start.attempt)
     node = catalogue.node(planned.type)
     try:
         async with asyncio.timeout(planned.timeout_s) as limit:

@@ -49,6 +49,8 @@ class NewExecution:
     workflow_concurrency: int | None = None
     timeout_s: float = 900
     priority: Priority = Priority.NORMAL
+    trace_parent: str | None = None
+    """W3C `traceparent` of what submitted it."""
     failure: Failure | None = None
     """It can never run: recorded as failed at once."""
     retry_of: ExecutionId | None = None
@@ -258,6 +260,7 @@ def _values(tenant_id: TenantId, new: NewExecution) -> dict[str, Any]:
         "workflow_concurrency": new.workflow_concurrency,
         "priority": RANKS[new.priority],
         "timeout_s": new.timeout_s,
+        "trace_parent": new.trace_parent,
         "status": ExecutionStatus.FAILED if failed else ExecutionStatus.PENDING,
         "error": new.failure.model_dump(mode="json") if new.failure else None,
         "log_id": uuid7(),

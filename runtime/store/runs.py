@@ -110,6 +110,7 @@ class Claimed:
     plan: JsonObject | None
     trigger: JsonObject
     timeout_s: float
+    trace_parent: str | None
     started_at: datetime
     """Of the first run."""
     spent_s: float
@@ -356,6 +357,7 @@ async def _claimed(session: TenantSession, row: ExecutionRow, newly_lost: int) -
         plan=await read_plan(session, row),
         trigger=row.trigger,
         timeout_s=row.timeout_s,
+        trace_parent=row.trace_parent,
         started_at=row.started_at or datetime.now(UTC),
         spent_s=row.spent_s,
         steps=await read_steps(session, row.execution_id),

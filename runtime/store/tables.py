@@ -170,6 +170,8 @@ class ExecutionRow(Row, table=True):
     timeout_s: float = _required(Double)
     spent_s: float = _required(Double, "0")
     """What its runs took together, waits not counted."""
+    trace_parent: str | None = _optional(Text)
+    """W3C `traceparent` of the request that submitted it."""
 
     status: ExecutionStatus = _required(_OneOf(ExecutionStatus))
     ready: bool = _required(Boolean, "true")

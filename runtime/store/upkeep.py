@@ -42,6 +42,8 @@ class Figures:
     """Executions that have not ended, by status; every such status is there."""
     not_admitted: int
     """Pending ones that their tenant's limit keeps out of the queue."""
+    dead_letters: int
+    """That nobody has decided about."""
 
 
 class Upkeep:
@@ -91,11 +93,13 @@ class Upkeep:
         async with self._system.write() as session:
             queue = await self._queue.measure(session)
             rows = (await (await session.connection()).execute(_OPEN)).all()
+            dead = (await (await session.connection()).execute(_DEAD)).scalar_one()
         return Figures(
             queue=queue,
             open={status.value: 0 for status in ExecutionStatus if not status.final}
             | {row.status: row.number for row in rows},
             not_admitted=sum(row.not_admitted for row in rows),
+            dead_letters=dead,
         )
 
 
@@ -108,6 +112,7 @@ _OPEN = text(f"""
            count(*) FILTER (WHERE status = 'pending' AND admitted_at IS NULL) AS not_admitted
     FROM {SCHEMA}.executions WHERE status IN ('pending', 'running', 'paused', 'waiting') GROUP BY status
 """)  # noqa: S608
+_DEAD = text(f"SELECT count(*) FROM {SCHEMA}.dead_letters WHERE resolved_at IS NULL")  # noqa: S608
 _WAITING = text(f"""
     SELECT DISTINCT tenant_id FROM {SCHEMA}.executions
     WHERE {UNFINISHED} AND ready AND admitted_at IS NULL

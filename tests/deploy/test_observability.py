@@ -92,6 +92,7 @@ def test_the_alerts_are_those_of_the_operations_chapter() -> None:
         "ManyPending",
         "QueueLags",
         "WorkersLost",
+        "DeadLetters",
         "OutboxNotDraining",
         "StreamsDroppedToLog",
         "ServerErrors",
@@ -423,3 +424,10 @@ def test_a_request_keeps_its_ids_from_tier_to_tier(evening: Evening) -> None:
     for front, back in both:
         assert front["trace_id"] == back["trace_id"]
         assert front["span_id"] != back["span_id"]
+
+
+def test_every_line_of_a_run_says_which_and_what_caused_it(evening: Evening) -> None:
+    lines = [line for line in evening.lines("worker") if line.get("execution_id") == evening.execution_id]
+    assert {"run begins", "run left"} <= {line["event"] for line in lines}
+    for line in lines:
+        assert (line["tenant_id"], line["epoch"], line["trace_id"]) == (evening.tenant_id, 1, evening.trace_id), line
