@@ -50,6 +50,8 @@ def sample_of(endpoint: Endpoint[Any, Any], tenant_id: UUID) -> dict[str, Any]:
     bodies: dict[str, dict[str, Any]] = {
         "/api/session/{session_id}/upgrade": {"session_token": "x"},
         "/api/workflow/{workflow_id}": {"name": "mine now"},
+        "/api/intent/{intent_id}/answer": {"answer": "happened"},
+        "/api/execution/{execution_id}/answer": {"answer": "happened"},
     }
     params = {"tenant_id": str(tenant_id)} if "tenant_id" in endpoint.places else {}
     return {"params": params, "json": bodies.get(endpoint.path, {}) if endpoint.has_body else None}
