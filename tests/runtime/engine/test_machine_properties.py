@@ -98,7 +98,7 @@ def _die_and_go_on(plan: Plan, fate: Fate, seed: int, deaths: list[int]) -> Worl
     for after in deaths:
         if world.run(until=_after(after)) is not None:
             return world
-        world = World(plan, fate, random.Random(seed + after), rows=list(world.rows.values()))
+        world = world.revive(seed + after)
     world.run()
     return world
 
@@ -222,7 +222,7 @@ def test_a_run_that_dies_and_goes_on_elsewhere_comes_to_the_same(
     for after in deaths:
         if world.run(until=_after(after)) is not None:
             break
-        world = World(plan, fate, random.Random(seed + after), rows=list(world.rows.values()))
+        world = world.revive(seed + after)
     finish = world.finish or world.run()
     assert finish == whole
 
@@ -235,7 +235,7 @@ def test_what_was_in_flight_and_must_not_run_twice_ends_it(story: tuple[Plan, Fa
     world.run(until=lambda world: any(not world.nodes[node_id].safe for node_id in world.running))
     in_flight = [node_id for node_id in world.running if not world.nodes[node_id].safe]
     assume(in_flight)
-    revived = World(plan, fate, random.Random(seed), rows=list(world.rows.values()))
+    revived = world.revive(seed)
     finish = revived.run()
     assert finish is not None
     assert revived.began == []
@@ -253,7 +253,7 @@ def test_an_unsafe_node_never_succeeds_twice_whatever_dies(story: tuple[Plan, Fa
     for after in deaths:
         if world.run(until=_after(after)) is not None:
             break
-        world = World(plan, fate, random.Random(seed + after), rows=list(world.rows.values()))
+        world = world.revive(seed + after)
     finish = world.finish or world.run()
     assert finish is not None
     for node in plan.nodes:

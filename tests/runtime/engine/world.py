@@ -15,6 +15,7 @@ from runtime.engine.machine import Machine
 from runtime.engine.plan import Plan, PlannedNode
 from tests.runtime.engine.drawn import PAGE
 
+_LEAVES_CHECKPOINT = 0.4
 CRASH, PASSING, FINAL = "crash", "passing", "final"
 
 
@@ -39,12 +40,21 @@ def fates(plan: Plan, *, crashes: bool = True, final: bool = True) -> st.SearchS
 class World:
     """Runs a machine to its end, or until it is killed."""
 
-    def __init__(self, plan: Plan, fate: Fate, chance: random.Random, rows: Sequence[Recorded] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        fate: Fate,
+        chance: random.Random,
+        rows: Sequence[Recorded] = (),
+        kept: dict[str, set[str]] | None = None,
+    ) -> None:
+        self.kept = {page: set(nodes) for page, nodes in (kept or {}).items()}
+        """By page, the nodes that left a checkpoint; whether one does is chance, as sites are."""
         self.plan = plan
         self.nodes = {node.id: node for node in plan.nodes}
         self.fate = fate
         self.chance = chance
-        self.machine = Machine.recover(plan, {}, rows) if rows else Machine(plan, {})
+        self.machine = Machine.recover(plan, {}, rows, checkpoints=self.kept) if rows else Machine(plan, {})
         self.rows: dict[tuple[str, int], Recorded] = {(row.node_id, row.attempt): row for row in rows}
         self.running: dict[str, StartNode] = {}
         self.replaying: set[str] = set()
@@ -69,6 +79,10 @@ class World:
             if any(row.status is StepStatus.SKIPPED for row in mine):
                 self.skipped.add(node_id)
             self.own_attempts[node_id] = sum(row.status is StepStatus.RETRYING and not _was_lost(row) for row in mine)
+
+    def revive(self, seed: int) -> "World":
+        """Another worker, that finds what this one has left behind."""
+        return World(self.plan, self.fate, random.Random(seed), list(self.rows.values()), self.kept)
 
     # --- living
 
@@ -103,7 +117,11 @@ class World:
         else:
             self.ended[node_id] += 1
         self.rows[node_id, start.attempt] = Recorded(node_id, start.attempt, StepStatus.SUCCESS, outputs)
-        self.obey(self.machine.on_succeeded(node_id, outputs))
+        page = outputs.get(PAGE)
+        leaves = [page] if page is not None and self.chance.random() < _LEAVES_CHECKPOINT else []
+        for one in leaves:
+            self.kept.setdefault(one, set()).add(node_id)
+        self.obey(self.machine.on_succeeded(node_id, outputs, leaves))
 
     def _fail(self, node: PlannedNode, how: str) -> list[Command]:
         code = {
@@ -167,6 +185,9 @@ class World:
             assert self.ended[node.id] == 1
             assert node.safe, "an unsafe node runs a second time"
             self.replaying.add(node.id)
+            order = list(self.nodes)
+            kept = [order.index(one) for one in self.kept.get(start.inputs.get(PAGE, node.id), ())]
+            assert not kept or order.index(node.id) > max(kept), "what a checkpoint holds runs again"
         else:
             assert self.ended[node.id] == 0, f"{node.id} runs again after its end"
             earlier = [other.id for other in self.plan.nodes if other.phase < node.phase]
@@ -175,6 +196,8 @@ class World:
         for incoming in node.incoming:
             assert self.ended[incoming.source] == 1, "a node began before a predecessor had ended"
             assert incoming.source not in self.running
+        for restored, kept_by in start.restore.items():
+            assert kept_by in self.kept[restored], "a page comes back from a checkpoint that nobody left"
         if PAGE in start.inputs:
             assert self.pages.setdefault(node.id, start.inputs[PAGE]) == start.inputs[PAGE]
         page = start.inputs.get(PAGE)
