@@ -45,7 +45,7 @@ from experience.realms import Catalogue
 from experience.realtime.hub import Hub
 from experience.realtime.socket import Doors, Streams
 from experience.retries import Retries
-from experience.runtime_calls import NOBODY, RuntimeCalls
+from experience.runtime_calls import NOBODY, RuntimeCalls, RuntimeHttp, RuntimeTransport
 from experience.sessions import Sessions
 from experience.settings import Settings
 from experience.sign_in import SignIn
@@ -104,8 +104,8 @@ def lay_ground(
     """Build what everything stands on; opens no connection. `transport` leads to Runtime, by default over the net."""
     tenants = TenantDatabase(settings.database_url.get_secret_value())
     system = SystemDatabase(settings.system_database_url.get_secret_value())
-    limits = httpx.Limits(max_connections=RUNTIME_CONNECTIONS, keepalive_expiry=RUNTIME_KEEP_ALIVE_S)
-    http = httpx.AsyncClient(base_url=settings.runtime_url, limits=limits, transport=transport)
+    carrier = transport or RuntimeTransport(RUNTIME_CONNECTIONS, RUNTIME_KEEP_ALIVE_S)
+    http = RuntimeHttp(settings.runtime_url, carrier)
     audit = Audit(clock)
     keyring = Keyring(settings.token_key_file.read_bytes())
     cookie = LoginCookie(settings)

@@ -48,12 +48,12 @@ INSERT INTO runtime.steps (step_id, execution_id, tenant_id, node_id, attempt, e
     started_at, finished_at, duration_ms, credits, ordinal)
 SELECT gen_random_uuid(), execution_id, tenant_id, 'node-' || n, 1, 1, 'delay', n, 'success', '{"text": "done"}',
     started_at, finished_at, 1000, 1, n
-FROM (SELECT * FROM runtime.executions WHERE tenant_id = $1 LIMIT $2) some, generate_series(1, 3) n
+FROM (SELECT * FROM runtime.executions WHERE tenant_id = $1 LIMIT $2) picked, generate_series(1, 3) n
 """
 _EVENTS = """
 INSERT INTO runtime.events (execution_id, seq, tenant_id, type, body)
 SELECT execution_id, n, tenant_id, 'log', '{"type": "log"}'
-FROM (SELECT * FROM runtime.executions WHERE tenant_id = $1 LIMIT $2) some, generate_series(1, 12) n
+FROM (SELECT * FROM runtime.executions WHERE tenant_id = $1 LIMIT $2) picked, generate_series(1, 12) n
 """
 _DETAILED = 2_000
 """Executions that have their steps and events."""

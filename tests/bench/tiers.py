@@ -155,7 +155,7 @@ async def begin_log(database: Database, tenant_id: TenantId) -> AsyncIterator[Sc
     db = TenantDatabase(database.dsn("runtime_app"))
     try:
         queue = PgQueue("", concurrency=1, heartbeat_s=15)
-        row = await Executions(db, queue).submit(tenant_id, make_execution())
+        row = await Executions(db, queue).submit(tenant_id, make_execution(plan=None))
         runs = Runs(db, queue)
         claimed = await runs.claim(tenant_id, ExecutionId(row.execution_id), "bench")
         assert claimed is not None, "somebody else runs it"

@@ -1,0 +1,95 @@
+"""The way into Runtime: what a lost connection is called, and that nothing stays of one call for the next."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import httpx
+import pytest
+
+from experience.cli.ports import find_free_port
+from experience.runtime_calls import RuntimeHttp, RuntimeTransport
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def met_by(talk: Talk) -> AsyncIterator[RuntimeHttp]:
+    """A client of a server that behaves so."""
+
+    meetings: list[asyncio.Task[None]] = []
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        meetings.append(cast("asyncio.Task[None]", asyncio.current_task()))
+        await talk(reader, writer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(meet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with RuntimeHttp(f"http://127.0.0.1:{port}", RuntimeTransport(4, 60)) as http:
+            yield http
+        await asyncio.wait(meetings, timeout=5)
+
+
+async def hang_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+    await writer.drain()
+
+
+async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+@pytest.mark.parametrize(
+    ("talk", "kind"),
+    [(hang_up, httpx.ConnectError), (break_off, httpx.ReadError), (say_nothing, httpx.ReadTimeout)],
+)
+async def test_each_way_to_lose_an_answer_has_the_name_that_httpx_gives_it(
+    talk: Talk, kind: type[httpx.TransportError]
+) -> None:
+    async with met_by(talk) as http:
+        with pytest.raises(kind):
+            await http.get("/x", timeout=0.5)
+
+
+async def test_a_refused_connection_is_no_silence() -> None:
+    async with RuntimeHttp(f"http://127.0.0.1:{find_free_port()}", RuntimeTransport(4, 60)) as http:
+        with pytest.raises(httpx.ConnectError):
+            await http.get("/x", timeout=5.0)
+
+
+async def test_cookies_and_redirects_of_one_answer_change_nothing_about_the_next_call() -> None:
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\nset-cookie: a=b\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+
+    async with met_by(talk) as http:
+        for _ in range(2):
+            assert (await http.get("/x", timeout=5.0)).status_code == 302
+    assert len(asked) == 2
+    assert b"cookie" not in asked[1].lower()
+    assert all(request.startswith(b"GET /x HTTP/1.1\r\n") for request in asked)
+
+
+async def test_query_body_and_headers_arrive_as_they_were_given() -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        said = f"{request.method} {request.url} {request.headers['x-request-id']} {request.content.decode()}"
+        return httpx.Response(200, text=said)
+
+    async with RuntimeHttp("http://runtime.test/", httpx.MockTransport(answer)) as http:
+        request = http.build_request(
+            "POST", "/a%2Fb", params={"q": "ä&b"}, headers={"x-request-id": "r1"}, json={"n": 1}, timeout=1.0
+        )
+        response = await http.send(request)
+    assert response.text == 'POST http://runtime.test/a%2Fb?q=%C3%A4%26b r1 {"n":1}'
+    assert response.request is request
