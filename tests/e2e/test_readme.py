@@ -1,14 +1,19 @@
 """Every command and snippet of the README, run as it is printed (but for the port)."""
 
+import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from contracts.model import ExecutionId
 from tests.e2e.conftest import Person, Stack
+from tests.e2e.work import edge, node, start, wait_for_end
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -63,6 +68,39 @@ def test_the_curl_commands_work(stack: Stack, shop: str) -> None:
     )
     assert '"realm":"browser"' in done.stdout
     assert '"execution_id":"' in done.stdout, done.stdout
+
+
+async def test_the_commands_about_going_on_work(stack: Stack, shop: str, person: Person) -> None:
+    """On an execution that failed and asks nothing: the retry is taken, the answer is refused with the reason."""
+    document = {
+        "name": "Misses",
+        "nodes": [
+            node("open", "launch_standard_browser", Website_URL=shop),
+            node("text", "get_text_from_html", Selector="#no-such-thing"),
+            node("html", "get_html"),
+        ],
+        "edges": [edge("open", "html"), edge("html", "text", "Html Content", "Html")],
+    }
+    failed = await start(person, document)
+    assert (await wait_for_end(person, failed)).status.value == "failed"
+    script = block_with("/api/intent/pending").replace("localhost:8080", f"localhost:{stack.port}")
+    done = await asyncio.create_subprocess_exec(
+        "sh",
+        "-eu",
+        "-c",
+        script.replace("\n\n", "\n"),
+        env=os.environ | {"TOKEN": str(person.grant.access_token), "ID": str(failed)},
+        stdout=subprocess.PIPE,
+    )
+    printed, _ = await asyncio.wait_for(done.communicate(), 60)
+    assert done.returncode == 0
+    text = printed.decode()
+    assert text.startswith('{"items":[')
+    assert "This execution asks nothing." in text
+    retried = ExecutionId(UUID(json.loads(text[text.rindex('{"intent_id"') :])["execution_id"]))
+    again = await wait_for_end(person, retried)
+    assert (again.status.value, str(again.retry_of)) == ("failed", str(failed))
+    assert [one.node_id for one in again.nodes if one.status.value == "success"] == ["open", "html"]
 
 
 async def test_the_python_snippet_works(
