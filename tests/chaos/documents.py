@@ -110,3 +110,14 @@ def look_around(shop: Shop, kilobytes: int = 1) -> Document:
         ],
         "edges": [edge("v1-open", "v2-shot"), edge("v2-shot", "v3-html")],
     }
+
+
+def read_a_lot(shop: Shop, times: int, kilobytes: int) -> Document:
+    """Read one long page again and again: each time an event as long as the page."""
+    opened = node("r-open", "launch_standard_browser", {"Website URL": f"{shop.url('/busy')}?n={kilobytes}"})
+    names = ["r-open", *(f"r{number}" for number in range(times))]
+    return {
+        "name": "Read a lot",
+        "nodes": [opened, *(node(name, "get_html") for name in names[1:])],
+        "edges": [edge(before, after) for before, after in pairwise(names)],
+    }

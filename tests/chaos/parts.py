@@ -31,6 +31,8 @@ class Part:
     """Where its log is kept, one file for all of its starts."""
     port: int = 0
     """Where it answers `/ready`; 0 where it answers nothing."""
+    figures_port: int = 0
+    """Where it serves its figures; 0 where it has none apart."""
     process: "subprocess.Popen[bytes] | None" = None
     pids: list[int] = field(default_factory=list)
     """Of every start, the last one last."""
@@ -128,6 +130,14 @@ class Part:
                 assert self.alive, f"{self.name} ended while it was starting: {self.tail()}"
                 assert time.monotonic() < deadline, f"{self.name} is not ready ({said}): {self.tail()}"
                 await asyncio.sleep(_PROBE_S)
+
+    async def read_figure(self, name: str) -> float:
+        """The sum of a figure over all of its labels."""
+        async with httpx.AsyncClient(timeout=10) as http:
+            text = (await http.get(f"http://127.0.0.1:{self.figures_port}/metrics")).text
+        lines = [line.split() for line in text.splitlines() if line.startswith(name)]
+        assert lines, f"no figure {name} in {text}"
+        return sum(float(value) for _, value in lines)
 
     async def restart(self) -> None:
         """End it in order, start it again, wait until it can be used."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experience.cli.data_dir import DataDir, Keys
 from experience.cli.executables import find_traefik
-from experience.cli.ports import find_free_port
+from experience.cli.ports import find_free_port, find_free_ports
 from tests.chaos.ledger import Ledger
 from tests.chaos.parts import END_S, Part
 from tests.chaos.postgres import Backends, Server
@@ -138,9 +138,9 @@ async def run_rig(cast: Cast, folder: Path, server: Server, database: Database, 
     """Bring a stack up; every process of it is gone when the block ends."""
     data = DataDir(folder)
     data.make()
-    runtime_ports = [find_free_port() for _ in range(cast.runtimes)]
-    line = FaultProxy(find_free_port(), *runtime_ports)
-    rig = Rig(cast, folder, server, database, shop, data.ensure_keys(), find_free_port(), line)
+    front_port, line_port, *runtime_ports = find_free_ports(2 + cast.runtimes)
+    line = FaultProxy(line_port, *runtime_ports)
+    rig = Rig(cast, folder, server, database, shop, data.ensure_keys(), front_port, line)
     rig.ledger.orders = shop.orders
     rig.artifacts.mkdir(exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
@@ -157,10 +157,11 @@ async def run_rig(cast: Cast, folder: Path, server: Server, database: Database, 
 
 def make_experience(rig: Rig, name: str) -> Part:
     """One replica of the public tier."""
-    port = find_free_port()
+    port, figures_port = find_free_ports(2)
     settings = {
         "HOST": "127.0.0.1",
         "PORT": port,
+        "METRICS_PORT": figures_port,
         "DATABASE_URL": rig.database.dsn("experience_app"),
         "SYSTEM_DATABASE_URL": rig.database.dsn("experience_system"),
         "RUNTIME_URL": f"http://127.0.0.1:{rig.runtime_line.listen}",
@@ -168,10 +169,9 @@ def make_experience(rig: Rig, name: str) -> Part:
         "TOKEN_KEY_FILE": rig.keys.token,
         "DRAIN_S": DRAIN_S,
         "GUESTS": "true",
-        "METRICS_PORT": find_free_port(),
     }
     environment = _environment("EXPERIENCE", settings) | {"STAGEDOOR_PUBLIC_URL": f"http://localhost:{rig.port}"}
-    return Part(name, _module("experience", "serve"), environment, rig.folder / "logs", port)
+    return Part(name, _module("experience", "serve"), environment, rig.folder / "logs", port, figures_port)
 
 
 def make_runtime(rig: Rig, name: str, port: int) -> Part:
