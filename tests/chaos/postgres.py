@@ -43,18 +43,19 @@ class Server:
     def start(self) -> None:
         """Begin, and return once it answers: after a kill that means after its recovery."""
         deadline = time.monotonic() + START_S
-        while True:
+        self._spawn()
+        while not self._answers(deadline):
             self._spawn()
-            assert self.process is not None
-            try:
-                self.cluster.wait_until_accepting(self.process, deadline - time.monotonic())
-            except StackError:
-                # the children of a killed one may still hold its memory; the next start is let in when they are gone
-                assert self.process.poll() is not None, "PostgreSQL does not answer"
-                assert time.monotonic() < deadline, self.tail()
-                time.sleep(0.1)
-            else:
-                return
+
+    async def come_up(self) -> None:
+        """As `start`, while everything else goes on.
+
+        Only the waiting is given to another thread: the kernel ends a child with the thread that started it.
+        """
+        deadline = time.monotonic() + START_S
+        self._spawn()
+        while not await asyncio.to_thread(self._answers, deadline):
+            self._spawn()
 
     def kill(self) -> None:
         """SIGKILL to the postmaster; the kernel tells its children."""
@@ -68,10 +69,10 @@ class Server:
             self.process.send_signal(how)
             self.process.wait(STOP_S)
 
-    def restart(self, how: signal.Signals = signal.SIGINT) -> None:
+    async def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         """Down and up again."""
-        self.stop(how)
-        self.start()
+        await asyncio.to_thread(self.stop, how)
+        await self.come_up()
 
     def await_recovery(self) -> None:
         """Return once it accepts connections again, after it has ended all of them by itself."""
@@ -93,6 +94,19 @@ class Server:
     def tail(self) -> str:
         """The end of its log."""
         return (self.folder / "log").read_text(errors="replace")[-3_000:]
+
+    def _answers(self, deadline: float) -> bool:
+        """Wait until it does; False when it has ended and is to be started again."""
+        assert self.process is not None
+        try:
+            self.cluster.wait_until_accepting(self.process, deadline - time.monotonic())
+        except StackError:
+            # the children of a killed one may still hold its memory; the next start is let in when they are gone
+            assert self.process.poll() is not None, "PostgreSQL does not answer"
+            assert time.monotonic() < deadline, self.tail()
+            time.sleep(0.1)
+            return False
+        return True
 
     def _spawn(self) -> None:
         with (self.folder / "log").open("ab") as output:

@@ -23,7 +23,7 @@ async def test_postgres_is_killed_and_started_again(set_stage: SetStage) -> None
                 await until(lambda begun=begun: len(load.started) > begun + 3, "there is load")
                 rig.server.kill()
                 await asyncio.sleep(random.uniform(0, 2))  # nobody can be asked how it goes
-                await asyncio.to_thread(rig.server.start)
+                await rig.server.come_up()
                 await check_now(rig)
         assert all(part.alive for part in rig.tiers), "no process of ours may end with its database"
 
@@ -33,7 +33,7 @@ async def test_postgres_is_restarted(set_stage: SetStage, how: signal.Signals) -
     async with set_stage(workers=2) as rig:
         async with raise_load(rig) as load:
             await until(lambda: len(load.started) > 4, "there is load")
-            await asyncio.to_thread(rig.server.restart, how)
+            await rig.server.restart(how)
             await check_now(rig)
         assert all(part.alive for part in rig.tiers), "no process of ours may end with its database"
 

@@ -8,7 +8,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -51,6 +51,8 @@ class Ground:
     server: Server
     blueprint: Database
     folder: Path
+    failures: list[Exception] = field(default_factory=list)
+    """The first one: Hypothesis would play it again, and a stack never does the same twice."""
 
 
 class History(RuleBasedStateMachine):
@@ -65,74 +67,78 @@ class History(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.tasks: list[asyncio.Task[Any]] = []
         self.everything: list[Asked] = []
+        self.told: list[str] = []
         self.failed = False
         self.customers = 0
 
     @initialize()
     def open_the_house(self) -> None:
-        self.run(self._open())
+        if self.ground.failures:
+            self.failed = True
+            raise self.ground.failures[0]
+        self.run(self._open(), "open the house")
 
     # --- what visitors do
 
     @rule(target=asked, kind=st.sampled_from(["waits", "ticket", "order"]), watched=st.booleans())
     def submit(self, kind: str, *, watched: bool) -> Asked:
-        return self.run(self._submit(kind, watched=watched))
+        return self.run(self._submit(kind, watched=watched), f"submit {kind}, watched: {watched}")
 
     @rule(one=asked)
     def watch(self, one: Asked) -> None:
-        self.run(self._later(self._watch(one)))
+        self.run(self._later(self._watch(one)), "watch")
 
     @rule(one=asked)
     def cancel(self, one: Asked) -> None:
-        self.run(self._later(self._cancel(one)))
+        self.run(self._later(self._cancel(one)), "cancel")
 
     @rule(seconds=st.sampled_from([0.2, 0.7, 1.5]))
     def wait(self, seconds: float) -> None:
-        self.run(asyncio.sleep(seconds))
+        self.run(asyncio.sleep(seconds), f"wait {seconds} s")
 
     # --- what happens to the stack
 
     @rule(number=st.integers(0, WORKERS - 1))
     def kill_a_worker(self, number: int) -> None:
-        self.run(self._kill(self.rig.workers[number]))
+        self.run(self._kill(self.rig.workers[number]), f"kill worker {number}")
 
     @rule(number=st.integers(0, EXPERIENCES - 1))
     def kill_an_experience(self, number: int) -> None:
-        self.run(self._kill(self.rig.experiences[number]))
+        self.run(self._kill(self.rig.experiences[number]), f"kill experience {number}")
 
     @rule(number=st.integers(0, RUNTIMES - 1))
     def kill_a_runtime(self, number: int) -> None:
-        self.run(self._kill(self.rig.runtimes[number]))
+        self.run(self._kill(self.rig.runtimes[number]), f"kill runtime {number}")
 
     @rule(number=st.integers(0, WORKERS - 1))
     def freeze_or_thaw_a_worker(self, number: int) -> None:
-        self.run(self._turn(self.rig.workers[number]))
+        self.run(self._turn(self.rig.workers[number]), f"freeze or thaw worker {number}")
 
     @rule(number=st.integers(0, WORKERS - 1))
     def drain_a_worker(self, number: int) -> None:
-        self.run(self._restart(self.rig.workers[number]))
+        self.run(self._restart(self.rig.workers[number]), f"drain worker {number}")
 
     @rule(how=st.sampled_from([signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]))
     def restart_postgres(self, how: signal.Signals) -> None:
-        self.run(asyncio.to_thread(self.ground.server.restart, how))
+        self.run(self.ground.server.restart(how), f"restart PostgreSQL with {how.name}")
 
     @rule(role=st.sampled_from(ROLES), turn=st.integers(0, 5))
     def terminate_a_backend(self, role: str, turn: int) -> None:
-        self.run(self._terminate(role, turn))
+        self.run(self._terminate(role, turn), f"terminate a backend of {role}")
 
     @rule(fault=st.sampled_from([Fault.REFUSE, Fault.BLACK_HOLE, Fault.SLOW, Fault.RESET, Fault.NONE]))
     def break_or_mend_the_line_to_runtime(self, fault: Fault) -> None:
-        self.run(self._break_line(fault))
+        self.run(self._break_line(fault), f"line to Runtime: {fault}")
 
     @invariant()
     def promises_hold(self) -> None:
-        self.run(check_now(self.rig))
+        self.run(check_now(self.rig), "check")
 
     def teardown(self) -> None:
         """Mend everything, let it end, and check it all."""
         try:
             if hasattr(self, "rig") and not self.failed:
-                self.run(self._close())
+                self.run(self._close(), "mend everything and let it end")
         finally:
             for task in self.tasks:
                 task.cancel()
@@ -143,14 +149,18 @@ class History(RuleBasedStateMachine):
 
     # --- how
 
-    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Do it; all that runs beside it goes on meanwhile. Says what the processes said when it fails."""
+    def run(self, work: Coroutine[Any, Any, ResultT], words: str) -> ResultT:
+        """Do it; all that runs beside it goes on meanwhile. The first failure is kept with all that led to it."""
+        self.told.append(words)
         try:
             return self.runner.run(work)
-        except BaseException:
+        except Exception as error:
             self.failed = True
-            for part in self.rig.tiers if hasattr(self, "rig") else []:
-                print(f"--- {part.name}\n{part.tail()}")
+            if not self.ground.failures:
+                self.ground.failures.append(error)
+                print("The history:", *self.told, sep="\n  ")
+                for part in self.rig.tiers if hasattr(self, "rig") else []:
+                    print(f"--- {part.name}\n{part.tail()}")
             raise
 
     async def _open(self) -> None:
@@ -240,15 +250,16 @@ def test_random_histories(
     class Bound(History):
         ground = Ground(server, blueprint, tmp_path)
 
-    run_state_machine_as_test(
-        seed(chaos_seed)(Bound),
-        settings=settings(
-            max_examples=chaos_histories,
-            stateful_step_count=STEPS,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        ),
+    drawn = settings(
+        max_examples=chaos_histories,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
     )
+    try:
+        run_state_machine_as_test(seed(chaos_seed)(Bound), settings=drawn)
+    except Exception as error:  # noqa: BLE001 — whatever Hypothesis made of it
+        raise (Bound.ground.failures or [error])[0] from None
