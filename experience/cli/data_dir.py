@@ -131,12 +131,19 @@ class DataDir:
             raise StackError(f"{missing} is not set", f"Set both {EMAIL_VARIABLE} and {PASSWORD_VARIABLE}, or none.")
         if email and password:
             admin = Admin(email, password)
+            if self.postgres.exists() and self._knows_admin():
+                return admin  # the first owner is there already, and stays who the file says
         elif self.admin_file.exists():
             return self._read_admin()
         else:
             admin = Admin(GENERATED_EMAIL, secrets.token_urlsafe(12), generated=True)
         _write_secret(self.admin_file, json.dumps({"email": admin.email, "password": admin.password}).encode())
         return admin
+
+    def _knows_admin(self) -> bool:
+        with contextlib.suppress(OSError, StackError):
+            return bool(self._read_admin().email)
+        return False
 
     def _read_admin(self) -> Admin:
         try:

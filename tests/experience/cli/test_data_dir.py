@@ -43,6 +43,16 @@ def test_owner_of_the_environment_is_kept_for_starts_without_it(data: DataDir) -
     assert (kept.email, kept.password, kept.generated) == ("me@example.com", "open sesame", False)
 
 
+def test_the_first_owner_stays_known_when_another_is_named_later(data: DataDir) -> None:
+    first = data.ensure_admin({})
+    data.postgres.mkdir()
+    assert data.ensure_admin(OWNER).email == "me@example.com"
+    assert data.ensure_admin({}).email == first.email
+    data.admin_file.write_text("nonsense")  # what can't be read is written anew
+    data.ensure_admin(OWNER)
+    assert data.ensure_admin({}).email == "me@example.com"
+
+
 @pytest.mark.parametrize("half", OWNER)
 def test_half_an_owner_is_refused(data: DataDir, half: str) -> None:
     with pytest.raises(StackError) as refused:
