@@ -1,11 +1,11 @@
 """Which trace an execution belongs to, so that its runs can say so, on whatever worker and however much later.
 
-Revision: 0005.
+Revision: 0004.
 """
 
 from alembic import op
 
-revision = "0005"
+revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
