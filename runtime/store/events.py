@@ -6,17 +6,16 @@ execution's row and holds that row until commit; readers never tail a global ord
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
 from contracts.errors import ApiError, Code
 from contracts.events import EVENT, Event, EventPage
 from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId, LogId, TenantId
 from runtime.store.db import Database, TenantSession
-from runtime.store.tables import SCHEMA, EventRow
+from runtime.store.tables import SCHEMA
 
 CHANNEL = "stagedoor_events"
 """NOTIFY here, with the execution's id, is a wake-up and nothing more: whoever hears it reads the log. Where NATS
@@ -103,6 +102,12 @@ _READ = text(f"""
     WHERE e.execution_id = :execution_id AND e.tenant_id = :tenant_id
     ORDER BY part.seq
 """)  # noqa: S608 — constants
+# One statement for any number of events, and one text for it: PostgreSQL and SQLAlchemy both know it after the first.
+_APPEND = text(f"""
+    INSERT INTO {SCHEMA}.events (execution_id, seq, tenant_id, type, body)
+    SELECT cast(:execution_id AS uuid), cast(:first AS bigint) + place - 1, cast(:tenant_id AS uuid), type, body
+    FROM unnest(cast(:types AS text[]), cast(:bodies AS text[])) WITH ORDINALITY AS drafts (type, body, place)
+""")  # noqa: S608
 _NOTIFY = text("SELECT pg_notify(:channel, :execution_id)")
 
 
@@ -115,10 +120,15 @@ async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int)
     """
     if not drafts:
         return
-    first = head_seq - len(drafts) + 1
-    rows = [_row(session.tenant_id, draft, first + place) for place, draft in enumerate(drafts)]
-    await session.exec(insert(EventRow), params=rows)
-    session.events_appended += len(rows)
+    values = {
+        "execution_id": drafts[0].execution_id,
+        "tenant_id": session.tenant_id,
+        "first": head_seq - len(drafts) + 1,
+        "types": [draft.type for draft in drafts],
+        "bodies": [_render(draft, head_seq - len(drafts) + 1 + place) for place, draft in enumerate(drafts)],
+    }
+    await (await session.connection()).execute(_APPEND, values)
+    session.events_appended += len(drafts)
     await wake_readers(session, drafts[0].execution_id)
 
 
@@ -139,12 +149,5 @@ def unknown_execution() -> ApiError:
     return ApiError(Code.NOT_FOUND, "No such execution.")
 
 
-def _row(tenant_id: TenantId, draft: Event, seq: int) -> dict[str, Any]:
-    body = draft.model_copy(update={"seq": seq}).model_dump_json()
-    return {
-        "execution_id": draft.execution_id,
-        "seq": seq,
-        "tenant_id": tenant_id,
-        "type": draft.type,
-        "body": body,
-    }
+def _render(draft: Event, seq: int) -> str:
+    return draft.model_copy(update={"seq": seq}).model_dump_json()

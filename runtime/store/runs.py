@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, text, update
+from pydantic_core import to_json
+from sqlalchemy import text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -210,10 +211,10 @@ class Runs:
         """
         check_execution_move(ExecutionStatus.RUNNING, end.status)
         values = {
-            "status": end.status,
-            "result": end.result,
-            "error": end.failure.model_dump(mode="json") if end.failure else None,
-            "question": end.question.model_dump(mode="json") if end.question else None,
+            "status": end.status.value,
+            "result": _to_text(end.result),
+            "error": _to_text(end.failure),
+            "question": _to_text(end.question),
             "finished_at": datetime.now(UTC),
         }
 
@@ -391,46 +392,78 @@ async def _is_written(session: TenantSession, lease: Lease, write_id: UUID) -> b
 
 async def _advance(session: TenantSession, lease: Lease, change: Change, values: dict[str, Any]) -> int:
     """Take the event numbers, under the fence; returns the last of them."""
-    values["head_seq"] = col(ExecutionRow.head_seq) + len(change.events)
-    if spent := sum(step.credits for step in change.steps):
-        values["credits"] = col(ExecutionRow.credits) + spent
-    if change.progress is not None:
-        values["progress"] = change.progress
-        values["current_node"] = change.current_node
-        values["spent_s"] = change.spent_s or 0
-    moved = (
-        update(ExecutionRow)
-        .where(
-            col(ExecutionRow.execution_id) == lease.execution_id,
-            col(ExecutionRow.tenant_id) == session.tenant_id,
-            col(ExecutionRow.epoch) == lease.epoch,
-            col(ExecutionRow.status).in_(_HELD),
-        )
-        .values(**values)
-        .returning(col(ExecutionRow.head_seq))
-        .execution_options(synchronize_session=False)
-    )
-    head_seq = (await session.exec(moved)).scalar_one_or_none()
+    moved = {
+        "execution_id": lease.execution_id,
+        "tenant_id": session.tenant_id,
+        "epoch": lease.epoch,
+        "held": [status.value for status in _HELD],
+        "events": len(change.events),
+        "credits": sum(step.credits for step in change.steps),
+        "progress": change.progress,
+        "current_node": change.current_node,
+        "spent_s": None if change.progress is None else change.spent_s or 0,
+    }
+    statement = _END if "status" in values else _ADVANCE
+    head_seq = (await (await session.connection()).execute(statement, moved | values)).scalar_one_or_none()
     if head_seq is None:
         raise Fenced(f"run {lease.epoch} of {lease.execution_id} has lost its lease")
     return int(head_seq)
 
 
 async def _put_step(session: TenantSession, lease: Lease, step: StepRecord, head_seq: int) -> None:
-    values = _step_values(lease, step)
-    unfinished = [status for status in StepStatus if _may_follow(status, step.status)]
-    put = (
-        insert(StepRow)
-        .values(**values, ordinal=head_seq)
-        .on_conflict_do_update(
-            index_elements=["execution_id", "node_id", "path", "attempt"],
-            set_={name: value for name, value in values.items() if name != "step_id"},
-            where=and_(col(StepRow.tenant_id) == session.tenant_id, col(StepRow.status).in_(unfinished)),
-        )
-        .returning(col(StepRow.step_id))
-    )
-    if (await session.exec(put)).scalar_one_or_none() is None:
+    unfinished = [status.value for status in StepStatus if _may_follow(status, step.status)]
+    values = _step_values(lease, step) | {"ordinal": head_seq, "unfinished": unfinished}
+    if (await (await session.connection()).execute(_PUT_STEP, values)).scalar_one_or_none() is None:
         raise IllegalMove(f"attempt {step.attempt} at {step.node_id}", "its recorded end", step.status)
+
+
+# Every node passes here several times. As texts they are known to PostgreSQL and SQLAlchemy alike after the first time;
+# as expressions they were built and compared anew for each (see `make bench`, B3).
+_ADVANCE = text(f"""
+    UPDATE {SCHEMA}.executions SET
+        head_seq = head_seq + cast(:events AS bigint),
+        credits = credits + cast(:credits AS integer),
+        progress = coalesce(cast(:progress AS double precision), progress),
+        current_node = CASE WHEN cast(:progress AS double precision) IS NULL THEN current_node
+                            ELSE cast(:current_node AS text) END,
+        spent_s = coalesce(cast(:spent_s AS double precision), spent_s),
+        last_write = :last_write
+    WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND epoch = :epoch
+      AND status = ANY(cast(:held AS text[]))
+    RETURNING head_seq
+""")  # noqa: S608 — constants
+_END = text(f"""
+    UPDATE {SCHEMA}.executions SET
+        head_seq = head_seq + cast(:events AS bigint),
+        credits = credits + cast(:credits AS integer),
+        progress = coalesce(cast(:progress AS double precision), progress),
+        current_node = CASE WHEN cast(:progress AS double precision) IS NULL THEN current_node
+                            ELSE cast(:current_node AS text) END,
+        spent_s = coalesce(cast(:spent_s AS double precision), spent_s),
+        last_write = :last_write,
+        status = :status,
+        result = cast(:result AS json),
+        error = cast(:error AS json),
+        question = cast(:question AS json),
+        finished_at = :finished_at
+    WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND epoch = :epoch
+      AND status = ANY(cast(:held AS text[]))
+    RETURNING head_seq
+""")  # noqa: S608
+_PUT_STEP = text(f"""
+    INSERT INTO {SCHEMA}.steps AS s (step_id, execution_id, tenant_id, node_id, path, attempt, epoch, node_type, phase,
+        status, outputs, error, started_at, finished_at, duration_ms, credits, reused, ordinal)
+    VALUES (:step_id, :execution_id, :tenant_id, :node_id, :path, :attempt, :epoch, :node_type, :phase, :status,
+        cast(:outputs AS json), cast(:error AS json), :started_at, :finished_at, :duration_ms, :credits, :reused,
+        :ordinal)
+    ON CONFLICT (execution_id, node_id, path, attempt) DO UPDATE SET
+        epoch = excluded.epoch, node_type = excluded.node_type, phase = excluded.phase,
+        status = excluded.status, outputs = excluded.outputs, error = excluded.error,
+        started_at = excluded.started_at, finished_at = excluded.finished_at, duration_ms = excluded.duration_ms,
+        credits = excluded.credits, reused = excluded.reused
+    WHERE s.tenant_id = :tenant_id AND s.status = ANY(cast(:unfinished AS text[]))
+    RETURNING s.step_id
+""")  # noqa: S608
 
 
 def _may_follow(before: StepStatus, after: StepStatus) -> bool:
@@ -452,15 +485,20 @@ def _step_values(lease: Lease, step: StepRecord) -> dict[str, Any]:
         "epoch": step.epoch,
         "node_type": step.node_type,
         "phase": step.phase,
-        "status": step.status,
-        "outputs": step.outputs,
-        "error": step.error.model_dump(mode="json") if step.error else None,
+        "status": step.status.value,
+        "outputs": _to_text(step.outputs),
+        "error": _to_text(step.error),
         "started_at": step.started_at,
         "finished_at": step.finished_at,
         "duration_ms": step.duration_ms,
         "credits": step.credits,
         "reused": step.reused,
     }
+
+
+def _to_text(value: Any) -> str | None:
+    """As the columns of type json hold it, which keeps the text as it is."""
+    return None if value is None else to_json(value).decode()
 
 
 def _blob_values(lease: Lease, blob: StoredBlob) -> dict[str, Any]:
