@@ -146,6 +146,18 @@ def runs_agree_with_the_execution(snapshot: Snapshot, ledger: Ledger) -> Violati
             yield f"{execution_id} was tried again after {row['losses']} losses"
 
 
+def dead_letters_are_those_that_lost_too_many_workers(snapshot: Snapshot, ledger: Ledger) -> Violations:
+    """Each execution that took too many workers down has failed and is in the list, and no other is."""
+    for execution_id, row in snapshot.executions.items():
+        letters = len(snapshot.dead_letters.get(execution_id, []))
+        code = row["error"]["code"] if row["error"] else None
+        if letters and (row["status"], code) != (ExecutionStatus.FAILED, FailureCode.WORKER_LOST):
+            yield f"{execution_id} is {row['status']} ({code}) and a dead letter"
+        died = row["losses"] > MAX_LOSSES and code == FailureCode.WORKER_LOST
+        if letters != int(died):
+            yield f"{execution_id} lost {row['losses']} workers and has {letters} dead letters"
+
+
 def attempts_within_their_limit(snapshot: Snapshot, ledger: Ledger) -> Violations:
     """Numbered without gaps, and no more failures of its own than a node may have."""
     for execution_id, row in snapshot.executions.items():
@@ -216,7 +228,7 @@ def no_unsafe_step_ran_twice(snapshot: Snapshot, ledger: Ledger) -> Violations:
 def no_row_across_tenants(snapshot: Snapshot, ledger: Ledger) -> Violations:
     """Whatever belongs to an execution belongs to its tenant."""
     for execution_id, row in snapshot.executions.items():
-        for table in ("events", "steps", "runs", "artifacts"):
+        for table in ("events", "steps", "runs", "artifacts", "checkpoints", "dead_letters"):
             for child in getattr(snapshot, table).get(execution_id, []):
                 if child["tenant_id"] != row["tenant_id"]:
                     yield f"{table} of {execution_id} have a row of {child['tenant_id']}"
@@ -247,6 +259,7 @@ ALWAYS: tuple[Invariant, ...] = (
     one_terminal_event_and_it_is_last,
     every_client_saw_each_event_once_in_order,
     runs_agree_with_the_execution,
+    dead_letters_are_those_that_lost_too_many_workers,
     attempts_within_their_limit,
     no_write_by_a_stale_run,
     no_step_open_after_the_end,
@@ -284,6 +297,8 @@ def _failed_by_itself(step: Row) -> bool:
 
 
 def _may_have_acted(step: Row) -> bool:
+    if step["reused"]:  # it acted in the execution that this one is a retry of
+        return False
     if step["started_at"] is None or step["status"] in (StepStatus.QUEUED, StepStatus.SKIPPED):
         return False
     return _code(step) not in _NO_EFFECT

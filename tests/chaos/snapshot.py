@@ -23,6 +23,8 @@ _CHILDREN = {
     "steps": "SELECT * FROM runtime.steps ORDER BY execution_id, ordinal, node_id, attempt",
     "runs": "SELECT * FROM runtime.runs ORDER BY execution_id, epoch",
     "artifacts": "SELECT * FROM runtime.artifacts",
+    "checkpoints": "SELECT execution_id, tenant_id, node_id, page FROM runtime.checkpoints",
+    "dead_letters": "SELECT * FROM runtime.dead_letters",
 }
 _INTENTS = "SELECT intent_id, execution_id, tenant_id, status, next_attempt_at FROM experience.intents"
 _QUEUE = "SELECT id, status, payload, dedupe_key FROM runtime.pgqueuer"
@@ -41,6 +43,8 @@ class Snapshot:
     steps: Mapping[str, Rows] = field(default_factory=dict)
     runs: Mapping[str, Rows] = field(default_factory=dict)
     artifacts: Mapping[str, Rows] = field(default_factory=dict)
+    checkpoints: Mapping[str, Rows] = field(default_factory=dict)
+    dead_letters: Mapping[str, Rows] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> list[str]:

@@ -28,7 +28,7 @@ def make_step_event(seq: int, node_id: str, epoch: int, status: str) -> dict[str
 def make_step(node_id: str, attempt: int, status: str, code: str | None = None, paid: int = 1) -> dict[str, Any]:
     error = {"code": code} if code else None
     facts = {"node_id": node_id, "attempt": attempt, "status": status, "error": error, "credits": paid}
-    return facts | {"tenant_id": T, "epoch": 2, "started_at": AT}
+    return facts | {"tenant_id": T, "epoch": 2, "started_at": AT, "reused": False}
 
 
 def make_run(epoch: int, outcome: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def world() -> World:
     nodes = [{"id": "look", "safe": True, "attempts": 1}, {"id": "buy", "safe": False, "attempts": 1}]
     row = {"execution_id": E, "tenant_id": T, "status": "completed", "epoch": 2, "losses": 1, "head_seq": 7}
     snapshot = Snapshot(
-        executions={E: row | {"credits": 2, "admitted_at": AT, "whole_plan": {"nodes": nodes}}},
+        executions={E: row | {"error": None, "credits": 2, "admitted_at": AT, "whole_plan": {"nodes": nodes}}},
         intents=[{"intent_id": "i", "execution_id": E, "tenant_id": T, "next_attempt_at": None}],
         queue=[],
         events={E: events},
@@ -107,6 +107,9 @@ BREAKS: dict[str, list[Callable[[World], object]]] = {
         lambda world: first(world, "runs", 1).update(ended_at=None),
         lambda world: row(world).update(losses=0),
         lambda world: world[0].runs[E].pop(),  # type: ignore[attr-defined]
+    ],
+    "dead_letters_are_those_that_lost_too_many_workers": [
+        lambda world: world[0].dead_letters.update({E: [{"tenant_id": T}]}),  # type: ignore[attr-defined]
     ],
     "attempts_within_their_limit": [
         lambda world: first(world, "steps").update(attempt=3),
