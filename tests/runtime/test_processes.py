@@ -145,7 +145,7 @@ async def test_a_worker_without_its_nats_is_worse_off_and_ready(environment: dic
             nats.start()
             assert await until_ready(http, "ok") == {"database": "ok", "wake-ups": "ok"}
         process.send_signal(signal.SIGTERM)
-        said, _ = await asyncio.to_thread(process.communicate, timeout=10)
+        said, _ = await asyncio.to_thread(process.communicate, timeout=60)
     assert b"wake-ups don't come; readers look by themselves" in said
     assert b"secret" not in said
 
