@@ -10,16 +10,18 @@ from contracts.errors import ApiError, Code
 from contracts.execution import Failure, SubmitExecution
 from contracts.model import ExecutionId, TenantId, WorkflowId
 from contracts.recovery import Retry, RetryStart
+from contracts.wiring.tracing import current_parent
 from contracts.workflow import WorkflowDocument
 from runtime.engine.commands import Recorded
 from runtime.engine.plan import Plan
-from runtime.engine.reuse import find_asked, find_failed, find_unanswered
+from runtime.engine.reuse import find_asked, find_failed, find_repeated, find_unanswered, keep_word
 from runtime.store.executions import NewExecution
 from runtime.store.records import Records, Source
 from runtime.store.tables import StepRow
 from runtime.store.workflows import Workflows
 
 _FIELDS: Final = frozenset(Retry.model_fields)
+_HOW_TO_ANSWER: Final = 'Answer for each: answers: {"<node>": "happened" or "run_again"}.'
 
 
 class Retries:
@@ -53,6 +55,8 @@ class Retries:
         if retry.version == "latest" and row.workflow_id is not None:
             version, now = await self._read_latest(tenant_id, WorkflowId(row.workflow_id))
         _check(source, before, now, retry)
+        earlier = Retry.model_validate(row.retry or {}).answers
+        retry = keep_word(before, now, [_read(step) for step in source.steps], retry, earlier)
         return NewExecution(
             execution_id=asked.execution_id,
             intent_id=asked.intent_id,
@@ -71,6 +75,7 @@ class Retries:
             workflow_concurrency=row.workflow_concurrency,
             timeout_s=now.timeout_s,
             priority=asked.priority,
+            trace_parent=current_parent(),
             retry_of=ExecutionId(row.execution_id),
             retry=retry.model_dump(mode="json"),
         )
@@ -106,7 +111,13 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
         raise ApiError(
             Code.CONFLICT,
             f"Only a person knows whether {', '.join(missing)} happened.",
-            'Answer for each: answers: {"<node>": "happened" or "run_again"}.',
+            _HOW_TO_ANSWER,
+        )
+    if repeated := find_repeated(before, now, recorded, retry):
+        raise ApiError(
+            Code.CONFLICT,
+            f"{', '.join(repeated)} ended well and must not run twice unasked, but would run again behind what does.",
+            _HOW_TO_ANSWER,
         )
 
 

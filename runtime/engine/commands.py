@@ -98,3 +98,5 @@ class Recorded:
     """Live outputs of a success; None where only a person knows that it happened."""
     failure: Failure | None = None
     """Of a failed or retrying attempt."""
+    reused: bool = False
+    """Taken over from the execution that this one is a retry of: nothing of it has run here."""

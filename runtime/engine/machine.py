@@ -168,6 +168,8 @@ class Machine:
         inputs = resolve_inputs(node, self._at) or {}
         one.attempt = last.attempt
         one.failures = sum(_failed_by_itself(row) for row in rows)
+        if any(not row.reused and row.status is not StepStatus.SKIPPED for row in rows):
+            self._pages.spend_word(node.id)
         if last.status in (StepStatus.RUNNING, StepStatus.QUEUED):
             self._restore_in_flight(one, last)
         success = next((row for row in rows if row.status is StepStatus.SUCCESS), None)
@@ -285,6 +287,7 @@ class Machine:
     def _begin(self, one: Progress, inputs: JsonObject, pages: frozenset[str]) -> StartNode:
         delay_s = one.delay_s
         one.begin(inputs, pages)
+        self._pages.spend_word(one.node.id)
         restore = self._pages.take_restores(pages)
         return StartNode(one.node.id, one.attempt, one.node.phase, inputs, delay_s, one.replaying, restore)
 

@@ -42,7 +42,7 @@ class Pages:
         self._order = order
         self._at = at
         self._checkpoints = {page: set(nodes) for page, nodes in checkpoints.items()}
-        self._answers = answers
+        self._answers = dict(answers)
         self._live: set[str] = set()
         self._restoring: set[str] = set()
         """Pages whose next node has to begin by opening them from their checkpoint."""
@@ -52,6 +52,11 @@ class Pages:
         self._live.update(pages)
         for page in checkpoints:
             self._checkpoints.setdefault(page, set()).add(node_id)
+
+    def spend_word(self, node_id: str) -> None:
+        """A node begins: a person's word to run it again counts for this once."""
+        if self._answers.get(node_id) is Answer.RUN_AGAIN:
+            del self._answers[node_id]
 
     def lose(self, pages: Iterable[str]) -> None:
         """The browser has gone with them, or they could not be brought back."""

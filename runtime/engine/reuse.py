@@ -28,8 +28,7 @@ def choose_reused(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: 
     """
     if retry.start_at is RetryStart.BEGINNING:
         return []
-    ended = _find_ended(recorded, retry.answers)
-    again = _find_again(before, now, ended, retry)
+    ended, again = _divide(before, now, recorded, retry)
     return [ended[node.id] for node in now.nodes if node.id in ended and node.id not in again]
 
 
@@ -47,6 +46,27 @@ def find_unanswered(before: Plan, now: Plan, recorded: Sequence[Recorded], retry
         for node in before.nodes
         if not node.safe and node.id in known and node.id not in retry.answers and _is_unsure(last.get(node.id))
     ]
+
+
+def find_repeated(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[str]:
+    """Nodes that ended well, must not run twice, and would run again behind what does or because they have changed.
+
+    In canonical order; as `find_unanswered`, none where a person has given the word already.
+    """
+    if retry.start_at is not RetryStart.FAILED:
+        return []
+    ended, again = _divide(before, now, recorded, retry)
+    repeated = again & ended.keys() - retry.answers.keys()
+    return [node.id for node in now.nodes if not node.safe and node.id in repeated]
+
+
+def keep_word(
+    before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry, earlier: Mapping[str, Answer]
+) -> Retry:
+    """The retry with what a person said of nodes before, where it takes them over: they have still happened."""
+    kept = {row.node_id for row in choose_reused(before, now, recorded, retry)} - retry.answers.keys()
+    happened = {name: said for name, said in earlier.items() if name in kept and said is Answer.HAPPENED}
+    return retry.model_copy(update={"answers": {**happened, **retry.answers}})
 
 
 def find_asked(recorded: Iterable[Recorded]) -> set[str]:
@@ -70,27 +90,42 @@ def _find_last(recorded: Iterable[Recorded]) -> dict[str, Recorded]:
 def _find_ended(recorded: Sequence[Recorded], answers: Mapping[str, Answer]) -> dict[str, Recorded]:
     """A success of each node that had one, and of each that a person says has happened."""
     ended = {
-        row.node_id: Recorded(row.node_id, 1, StepStatus.SUCCESS, outputs=row.outputs)
+        row.node_id: Recorded(row.node_id, 1, StepStatus.SUCCESS, outputs=row.outputs, reused=True)
         for row in recorded
         if row.status is StepStatus.SUCCESS
     }
     for node_id, answer in answers.items():
         if answer is Answer.HAPPENED and node_id not in ended:
-            ended[node_id] = Recorded(node_id, 1, StepStatus.SUCCESS, outputs=None)
+            ended[node_id] = Recorded(node_id, 1, StepStatus.SUCCESS, outputs=None, reused=True)
     return ended
 
 
-def _find_again(before: Plan, now: Plan, ended: Mapping[str, Recorded], retry: Retry) -> set[str]:
-    changed = _find_changed(before, now)
+def _divide(
+    before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry
+) -> tuple[dict[str, Recorded], set[str]]:
+    """A success of each node that had one, and the nodes that run again, with or without one."""
+    ended = _find_ended(recorded, retry.answers)
+    first = _find_changed(before, now)
     if retry.start_at is RetryStart.NODE:
-        first = {str(retry.node_id)} | changed
+        first.add(str(retry.node_id))
     else:
-        first = {str(node.id) for node in now.nodes if node.id not in ended} | changed
+        first |= {node.id for node in now.nodes} - ended.keys() - _find_skipped(recorded)
+    happened = {name for name, said in retry.answers.items() if said is Answer.HAPPENED} - {retry.node_id}
     again: set[str] = set()
     for node in now.nodes:  # in canonical order, so predecessors come first
+        if node.id in happened:
+            continue  # whatever comes before it: a person has said so
         if node.id in first or any(edge.source in again for edge in node.incoming):
             again.add(node.id)
-    return again
+    return ended, again
+
+
+def _find_skipped(recorded: Sequence[Recorded]) -> set[str]:
+    """Nodes that did not run. What ended well behind one had no need of it, and stands unless something else changes.
+
+    The machine decides anew whether they are reached.
+    """
+    return {node_id for node_id, row in _find_last(recorded).items() if row.status is StepStatus.SKIPPED}
 
 
 def _find_changed(before: Plan, now: Plan) -> set[str]:

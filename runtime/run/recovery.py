@@ -98,6 +98,7 @@ async def _read_step(lease: Lease, owner: ExecutionId, row: StepRow, archive: Ar
         status=row.status,
         outputs=await expand(row.outputs, load) if row.outputs is not None else None,
         failure=Failure.model_validate(row.error) if row.error is not None else None,
+        reused=row.reused,
     )
 
 

@@ -1,5 +1,6 @@
 """Pages that were lost come back from their checkpoints; only what happened since then runs again."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from contracts.execution import Answer, ExecutionStatus, Failure, FailureCode, StepStatus
@@ -52,9 +53,35 @@ def test_an_unsafe_node_since_the_checkpoint_asks_a_person() -> None:
 
 
 def test_a_person_may_let_it_run_again_or_leave_it_out() -> None:
-    again = recover(done("open", "press"), ["open"], press=Answer.RUN_AGAIN)
+    taken_over = [replace(one, reused=True) for one in done("open", "press")]
+    again = recover(taken_over, ["open"], press=Answer.RUN_AGAIN)
     assert starts([*again.start()]) == [("press", True, {"open": "open"})]
-    happened = recover(done("open", "press"), ["open"], press=Answer.HAPPENED)
+    happened = recover(taken_over, ["open"], press=Answer.HAPPENED)
+    assert starts([*happened.start()]) == [("fill", False, {"open": "open"})]
+
+
+def asked_about(commands: list[object]) -> str | None:
+    (finish,) = [one for one in commands if isinstance(one, Finish)]
+    assert finish.failure is not None
+    return finish.failure.asks_about
+
+
+def test_a_word_to_run_it_again_counts_once_in_a_run() -> None:
+    taken_over = [replace(one, reused=True) for one in done("open", "press")]
+    machine = recover(taken_over, ["open"], press=Answer.RUN_AGAIN)
+    machine.start()
+    assert starts([*machine.on_succeeded("press", {PAGE: "open"})]) == [("fill", False, {})]
+    assert not can_leave(machine)
+    assert asked_about([*machine.on_failed("fill", CRASH, retryable=True)]) is None  # the crash is why it ended
+    assert not [one for one in machine.running if one == "press"]
+
+
+def test_a_word_to_run_it_again_counts_once_over_all_runs() -> None:
+    rows = [*(replace(one, reused=True) for one in done("open", "press")), Recorded("press", 2, OK, {PAGE: "open"})]
+    assert asked_about([*recover(rows, ["open"], press=Answer.RUN_AGAIN).start()]) == "press"
+    own = [replace(done("open")[0], reused=True), *done("press")]  # it had been cut short, and ran here
+    assert asked_about([*recover(own, ["open"], press=Answer.RUN_AGAIN).start()]) == "press"
+    happened = recover(own, ["open"], press=Answer.HAPPENED)
     assert starts([*happened.start()]) == [("fill", False, {"open": "open"})]
 
 

@@ -5,7 +5,14 @@ import pytest
 from contracts.execution import Answer, Failure, FailureCode, StepStatus
 from contracts.recovery import Retry, RetryStart
 from runtime.engine.commands import Recorded
-from runtime.engine.reuse import choose_reused, find_asked, find_failed, find_unanswered
+from runtime.engine.reuse import (
+    choose_reused,
+    find_asked,
+    find_failed,
+    find_repeated,
+    find_unanswered,
+    keep_word,
+)
 from tests.runtime.engine.drawn import PAGE, edge, node, plan
 
 OK = StepStatus.SUCCESS
@@ -90,3 +97,37 @@ def test_what_is_asked_and_what_failed() -> None:
     assert find_asked([*HALF, row("read", StepStatus.FAILED, LOST)]) == {"press"}
     assert find_failed(HALF) == ["press", "read"]
     assert find_failed(DONE) == []
+
+
+FORK = plan(
+    [node("open", "open"), node("aside", "work"), node("press", "press"), node("last", "touch")],
+    [
+        edge(f"open.{PAGE}", f"press.{PAGE}"),
+        edge("aside.Out", "press.In"),
+        edge(f"press.{PAGE}", f"last.{PAGE}"),
+    ],
+)
+
+
+def test_what_ended_well_behind_a_side_that_was_not_taken_stands() -> None:
+    rows = [row("open"), row("aside", StepStatus.SKIPPED), row("press"), row("last", StepStatus.FAILED, BROKE)]
+    assert [one.node_id for one in choose_reused(FORK, FORK, rows, Retry())] == ["open", "press"]
+    assert find_repeated(FORK, FORK, rows, Retry()) == []
+
+
+def test_an_unsafe_node_behind_what_runs_again_needs_a_word_and_keeps_to_it() -> None:
+    rows = [row("open"), row("aside", StepStatus.FAILED, BROKE), row("press"), row("last", StepStatus.FAILED, BROKE)]
+    assert find_repeated(FORK, FORK, rows, Retry()) == ["press"]
+    happened, again = Retry(answers={"press": Answer.HAPPENED}), Retry(answers={"press": Answer.RUN_AGAIN})
+    assert find_repeated(FORK, FORK, rows, happened) == find_repeated(FORK, FORK, rows, again) == []
+    assert [one.node_id for one in choose_reused(FORK, FORK, rows, happened)] == ["open", "press"]
+    assert [one.node_id for one in choose_reused(FORK, FORK, rows, again)] == ["open"]
+    assert find_repeated(FORK, FORK, rows, Retry(start_at=RetryStart.NODE, node_id="aside")) == []
+
+
+def test_what_a_person_said_before_still_holds_of_what_is_taken_over() -> None:
+    rows = [row("open"), row("aside"), row("press"), row("last", StepStatus.FAILED, LOST)]
+    earlier = {"press": Answer.HAPPENED, "open": Answer.RUN_AGAIN, "last": Answer.HAPPENED}
+    assert keep_word(FORK, FORK, rows, Retry(), earlier).answers == {"press": Answer.HAPPENED}
+    from_before = Retry(start_at=RetryStart.NODE, node_id="open")
+    assert keep_word(FORK, FORK, rows, from_before, earlier).answers == {}
