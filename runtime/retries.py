@@ -6,7 +6,7 @@ What it takes over is read by the worker at its first claim; here nothing is cop
 from typing import Final
 from uuid import UUID
 
-from contracts.errors import ApiError, Code
+from contracts.errors import ApiError, Code, Fault
 from contracts.execution import Failure, SubmitExecution
 from contracts.model import ExecutionId, TenantId, WorkflowId
 from contracts.recovery import Retry, RetryStart
@@ -112,13 +112,14 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
             Code.CONFLICT,
             f"Only a person knows whether {', '.join(missing)} happened.",
             _HOW_TO_ANSWER,
+            faults=[_ask(node_id) for node_id in missing],
         )
-    if repeated := find_repeated(before, now, recorded, retry):
-        raise ApiError(
-            Code.CONFLICT,
-            f"{', '.join(repeated)} ended well and must not run twice unasked, but would run again behind what does.",
-            _HOW_TO_ANSWER,
-        )
+
+
+def _ask(node_id: str) -> Fault:
+    """Names a node that needs an answer, for those who ask a person about it."""
+    where, detail = f"body.answers.{node_id}", "Whether this node happened."
+    return Fault(where=where, rule="answer_needed", detail=detail, node_id=node_id)
 
 
 def _read(step: StepRow) -> Recorded:

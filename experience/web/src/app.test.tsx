@@ -115,6 +115,34 @@ it("shows what runs, what waits and what has ended", async () => {
   expect(screen.getByRole("link", { name: "Ended one" })).toBeTruthy();
 });
 
+it("puts what a person must answer first, and says kindly that it is answered", async () => {
+  const question = {
+    node_id: "b",
+    node_name: "Pay",
+    message: "It was cut off.",
+    hint: "",
+    answers: ["happened", "run_again"],
+  };
+  const intent = {
+    intent_id: "i",
+    execution_id: EXECUTION,
+    realm: "r",
+    intent: "i",
+    created_at: "2026-01-01T00:00:00Z",
+    question,
+  };
+  const house = openPage("/", { "GET /api/intent/pending": { items: [intent], next_cursor: null } });
+  const card = within(await screen.findByRole("region", { name: /Did “Pay” happen/ }));
+  expect(card.getByRole("link", { name: /See the execution/ }).getAttribute("href")).toBe(`/executions/${EXECUTION}`);
+  house.answers[`POST /api/execution/${EXECUTION}/answer`] = () => {
+    house.answers["GET /api/intent/pending"] = { items: [], next_cursor: null };
+    return new Refusal(409, "conflict");
+  };
+  await userEvent.click(card.getByRole("button", { name: "It happened" }));
+  await waitFor(() => expect(screen.queryByRole("region", { name: /Did “Pay” happen/ })).toBeNull());
+  expect(screen.getByText(/Somebody has answered this already/)).toBeTruthy();
+});
+
 it("pages through executions by cursor, and filters in the address", async () => {
   const house = openPage("/executions", {
     "GET /api/execution": (_body: unknown, query: URLSearchParams) =>

@@ -1,6 +1,7 @@
 import { Route, Switch } from "wouter";
 import { EnterPage } from "./account/enter";
 import { SignInPage } from "./account/sign-in";
+import { DeadLettersPage } from "./dead-letters/page";
 import { ExecutionPage } from "./execution/page";
 import { ExecutionsPage } from "./executions/page";
 import { HomePage } from "./home/page";
@@ -19,6 +20,7 @@ export function App() {
             <Route path="/" component={HomePage} />
             <Route path="/executions" component={ExecutionsPage} />
             <Route path="/executions/:id">{({ id }) => <ExecutionPage key={id} id={id} />}</Route>
+            <Route path="/dead-letters" component={DeadLettersPage} />
             <Route component={LostPage} />
           </Switch>
         </Shell>

@@ -73,7 +73,7 @@ SECRETS = [mint(prefix) for prefix in (REFRESH, GUEST, INVITATION, LINK, TICKET)
 SECRETS += [write_key(UUID(int=5), mint()), "eyJhbGciOiJFZERTQSJ9.eyJzaWQiOiIxIn0.c2lnbmF0dXJl"]
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=[one[:3] for one in SECRETS])  # alike in every process
 def test_a_credential_is_known_by_its_shape(secret: str) -> None:
     def fail(log: Any) -> None:
         try:

@@ -22,10 +22,21 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from contracts.errors import ApiError, Code
-from contracts.execution import Accepted, ExecutionStatus, Intent, IntentStatus, Links
+from contracts.events import StepUpdated
+from contracts.execution import (
+    Accepted,
+    ExecutionStatus,
+    Failure,
+    FailureCode,
+    Intent,
+    IntentStatus,
+    Links,
+    StepStatus,
+)
 from contracts.frames import Hello, Ping, Reset
 from contracts.identity import ROLE_SCOPES, Grant, Me, Role, Tenant, TenantLimits, User
 from contracts.model import ArtifactId, IntentId, TenantId, UserId
+from contracts.recovery import DeadLetterDetail, RunRecord
 from contracts.wiring.server import build_app, problem_response
 from contracts.workflow import DataType, NodeType, Port, Workflow, WorkflowStatus, WorkflowSummary
 from experience.pages import page_routes
@@ -46,6 +57,9 @@ class Playhouse:
     stories: list[Story] = field(default_factory=list)
     workflows: list[WorkflowSummary] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
+    letters: list[DeadLetterDetail] = field(default_factory=list)
+    wishes: list[dict[str, Any]] = field(default_factory=list)
+    """Bodies of the retries and answers that were asked for, in order."""
     insecure: bool = False
     role: Role = Role.OWNER
     ping_interval: float = 30
@@ -102,7 +116,15 @@ class Playhouse:
             ("POST", "/api/intent/{id}/cancel", self._cancel_intent),
             ("GET", "/api/execution", self._executions),
             ("GET", "/api/execution/{id}/status", self._status),
+            ("GET", "/api/execution/{id}/steps", self._steps),
             ("POST", "/api/execution/{id}/cancel", self._cancel),
+            ("POST", "/api/execution/{id}/pause", self._pause),
+            ("POST", "/api/execution/{id}/resume", self._resume),
+            ("POST", "/api/execution/{id}/retry", self._retry),
+            ("POST", "/api/execution/{id}/answer", self._retry),
+            ("GET", "/api/admin/dead-letters", self._letters),
+            ("GET", "/api/admin/dead-letters/{id}", self._letter),
+            ("POST", "/api/admin/dead-letters/{id}/discard", self._discard),
             ("GET", "/api/artifact/{id}", self._artifact),
             ("GET", "/api/node-types", self._node_types),
             ("GET", "/api/workflow", self._workflows),
@@ -193,6 +215,55 @@ class Playhouse:
         story.cancel_requested = True
         return _show(story.snapshot(), 202)
 
+    async def _pause(self, request: Request) -> Response:
+        story = self._find(request.path_params["id"])
+        story.pause_requested = True
+        return _show(story.snapshot(), 202)
+
+    async def _resume(self, request: Request) -> Response:
+        story = self._find(request.path_params["id"])
+        story.pause_requested = False
+        return _show(story.snapshot(), 202)
+
+    async def _retry(self, request: Request) -> Response:
+        """A new story that has taken over what ended well."""
+        self.wishes.append(await request.json())
+        before = self._find(request.path_params["id"])
+        if request.url.path.endswith("/answer") and before.question is None:
+            raise ApiError(Code.CONFLICT, "The question was answered already.")
+        before.question = None
+        self.intents = [one for one in self.intents if one.execution_id != before.execution_id]
+        story = Story(before.document, is_stored=before.is_stored)
+        story.retry_of = before.execution_id
+        story.start()
+        for node_id, state in before.states.items():
+            if state is StepStatus.SUCCESS:
+                story.take_over(node_id)
+        self.stories.insert(0, story)
+        return _show(_accept(story), 202)
+
+    async def _steps(self, request: Request) -> Response:
+        story = self._find(request.path_params["id"])
+        steps = [
+            {"node_id": event.step.node_id, "reused": event.step.node_id in story.reused}
+            for event in story.events
+            if isinstance(event, StepUpdated)
+        ]
+        return JSONResponse({"items": steps})
+
+    async def _letters(self, request: Request) -> Response:
+        decided = request.query_params.get("resolved") == "true"
+        return _page([letter for letter in self.letters if (letter.resolution is not None) is decided])
+
+    async def _letter(self, request: Request) -> Response:
+        return _show(next(one for one in self.letters if str(one.execution_id) == request.path_params["id"]))
+
+    async def _discard(self, request: Request) -> Response:
+        letter = next(one for one in self.letters if str(one.execution_id) == request.path_params["id"])
+        decided = letter.model_copy(update={"resolution": "discarded", "resolved_at": datetime.now(UTC)})
+        self.letters = [decided if one is letter else one for one in self.letters]
+        return _show(decided)
+
     async def _artifact(self, request: Request) -> Response:
         wanted = ArtifactId(UUID(request.path_params["id"]))
         for story in self.stories:
@@ -247,15 +318,7 @@ class Playhouse:
         name = next(one.name for one in self.workflows if str(one.workflow_id) == request.path_params["id"])
         story = Story(chain(name, ["Open the shop", "Read the list"]))
         self.stories.insert(0, story)
-        return _show(
-            Accepted(
-                intent_id=IntentId(uuid4()),
-                execution_id=story.execution_id,
-                status=ExecutionStatus.PENDING,
-                links=Links(status="", events="", cancel="", stream="", page=""),
-            ),
-            202,
-        )
+        return _show(_accept(story), 202)
 
     def _find(self, execution_id: str) -> Story:
         for story in self.stories:
@@ -356,11 +419,62 @@ def wish(minutes_old: float) -> Intent:
     )
 
 
+def ask(story: Story) -> Intent:
+    """The intent of an execution that asks a person."""
+    return wish(3).model_copy(
+        update={"execution_id": story.execution_id, "status": IntentStatus.DELIVERED, "question": story.question}
+    )
+
+
+def bury(story: Story) -> DeadLetterDetail:
+    """An execution that three workers were lost in."""
+    now = datetime.now(UTC)
+    runs = [
+        RunRecord(
+            epoch=epoch,
+            worker=f"worker-{epoch}@stage-7f9c",
+            started_at=now - timedelta(minutes=10 - epoch),
+            ended_at=now - timedelta(minutes=9 - epoch),
+            outcome="lost",
+        )
+        for epoch in (1, 2, 3)
+    ]
+    failure = Failure(
+        code=FailureCode.WORKER_LOST,
+        message="Three workers were lost while they ran this.",
+        hint="Look at its last lines and at the nodes that were at work before you retry it.",
+    )
+    return DeadLetterDetail(
+        execution_id=story.execution_id,
+        name=story.document.name,
+        workflow_id=story.workflow_id,
+        workflow_version=3,
+        failure=failure,
+        losses=len(runs),
+        died_at=now - timedelta(minutes=6),
+        resolution=None,
+        resolved_at=None,
+        resolved_by=None,
+        retried_as=None,
+        runs=runs,
+        in_flight=["place_order"],
+    )
+
+
 @asynccontextmanager
 async def open_playhouse(house: Playhouse, port: int = 0) -> AsyncIterator[Served]:
     """The page on a port while the block runs; 0 finds a free one."""
     async with serve(house.app(), port) as served:
         yield served
+
+
+def _accept(story: Story) -> Accepted:
+    return Accepted(
+        intent_id=IntentId(uuid4()),
+        execution_id=story.execution_id,
+        status=ExecutionStatus.PENDING,
+        links=Links(status="", events="", cancel="", stream="", page=""),
+    )
 
 
 def _show(model: BaseModel, status: int = 200) -> Response:

@@ -36,6 +36,7 @@ from contracts.execution import (
     FailureCode,
     NodeState,
     PhaseState,
+    Question,
     StepStatus,
 )
 from contracts.model import ArtifactId, ExecutionId, LogId, StepId, WorkflowId
@@ -104,6 +105,10 @@ class Story:
         self.started: datetime | None = None
         self.finished: datetime | None = None
         self.cancel_requested = False
+        self.pause_requested = False
+        self.retry_of: ExecutionId | None = None
+        self.question: Question | None = None
+        self.reused: set[str] = set()
         workflow = {"workflow_id": self.workflow_id, "workflow_version": 3} if self.is_stored else {}
         self._tell(
             ExecutionAccepted,
@@ -151,6 +156,33 @@ class Story:
         self.times[node_id] = (self.times[node_id][0], self.now)
         self.failures[node_id] = failure
         self._step(node_id, 2, code=failure.code)
+
+    def take_over(self, node_id: str) -> None:
+        """It ended well in the execution that this one is a retry of."""
+        self.states[node_id] = StepStatus.SUCCESS
+        self.times[node_id] = (None, self.now)
+        self.reused.add(node_id)
+        self._step(node_id, 1, {"Web Page": {"page": "p1"}})
+
+    def pause(self) -> None:
+        """Nothing of it runs any more."""
+        self.pause_requested = True
+        self._status(ExecutionStatus.PAUSED)
+
+    def resume(self) -> None:
+        """A worker goes on with it."""
+        self.pause_requested = False
+        self._status(ExecutionStatus.RUNNING)
+
+    def ask(self, node_id: str, message: str, hint: str) -> None:
+        """Ends because only a person knows whether a node happened."""
+        failure = Failure(
+            code=FailureCode.INTERRUPTED_UNSAFE, message=message, hint=hint, node_id=node_id, asks_about=node_id
+        )
+        name = next(node.name for node in self.document.nodes if node.id == node_id)
+        self.fail(node_id, failure)
+        self.question = Question(node_id=node_id, node_name=name or node_id, message=message, hint=hint)
+        self.break_off(failure)
 
     def skip(self, node_id: str) -> None:
         """It is not reached."""
@@ -225,6 +257,7 @@ class Story:
             result=self.result,
             cost=Cost(credits=4, usd="0"),
             cancel_requested=self.cancel_requested,
+            pause_requested=self.pause_requested,
             artifacts=self.artifacts,
         )
 
@@ -241,6 +274,8 @@ class Story:
             progress=self._progress(),
             current_node=self._current(),
             error=self.error,
+            retry_of=self.retry_of,
+            question=self.question,
             created_at=self.began,
             started_at=self.started,
             finished_at=self.finished,

@@ -6,11 +6,12 @@ from itertools import repeat
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
+from contracts.execution import FailureCode
 from contracts.workflow import WorkflowDocument
 from tests.experience.web.conftest import OpenContext
-from tests.experience.web.playhouse import Playhouse, summarise, wish
+from tests.experience.web.playhouse import Playhouse, ask, bury, summarise, wish
 from tests.experience.web.story import LOST, PRODUCTS, PURCHASE, Story, chain, paint, purchase
 
 PICTURE = paint(1280, 720, (245, 240, 230))
@@ -43,7 +44,31 @@ def tell_failed() -> Story:
 
 def tell_cancelled() -> Story:
     story = purchase(repeat(PICTURE), until=3)
+    stopped = "Stopped before it was done, because the execution was cancelled."
+    story.fail("node-3", LOST.model_copy(update={"code": FailureCode.STOPPED, "message": stopped}))
     story.cancel("Wrong shop.")
+    return story
+
+
+def tell_asking() -> Story:
+    story = purchase(repeat(PICTURE), until=12)
+    story.ask(
+        "node-12",
+        "The worker was lost while “Place the order” ran, and it must not run twice by itself.",
+        "Look into the shop's orders: is there one from this morning?",
+    )
+    return story
+
+
+def tell_retried() -> Story:
+    story = Story(chain("Demo: buy a ghost light", PURCHASE))
+    story.retry_of = tell_asking().execution_id
+    story.start()
+    for index in range(11):
+        story.take_over(f"node-{index}")
+    story.begin("node-11")
+    story.succeed("node-11")
+    story.pause()
     return story
 
 
@@ -56,7 +81,7 @@ def tell_visit() -> Story:
     return story
 
 
-STORIES = (tell_running, tell_completed, tell_failed, tell_cancelled, tell_visit)
+STORIES = (tell_running, tell_completed, tell_failed, tell_cancelled, tell_visit, tell_asking, tell_retried)
 
 
 async def examine(page: Page, path: str, heading: str) -> list[str]:
@@ -67,10 +92,13 @@ async def examine(page: Page, path: str, heading: str) -> list[str]:
     await page.goto(path)
     await page.get_by_role("heading", name=heading, level=1).wait_for()
     await page.wait_for_load_state("networkidle")
+    return [*wrong, *await judge(page)]
+
+
+async def judge(page: Page) -> list[str]:
+    """What axe objects to as the page stands, and whether it is too wide."""
     found = await Axe().run(page)
-    wrong += [
-        f"axe: {one['id']} at {[node['target'] for node in one['nodes']]}" for one in found.response["violations"]
-    ]
+    wrong = [f"axe: {one['id']} at {[node['target'] for node in one['nodes']]}" for one in found.response["violations"]]
     excess = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
     if excess > 0:
         wrong.append(f"{excess} px wider than the screen")
@@ -83,14 +111,36 @@ async def test_pages_are_sound(
 ) -> None:
     house.stories = [tell() for tell in STORIES]
     house.workflows = [summarise("Demo: buy a ghost light", 18), summarise("Half-drawn idea", 2, valid=False)]
-    house.intents = [wish(2)]
+    house.intents = [wish(2), ask(house.stories[STORIES.index(tell_asking)])]
+    house.letters = [bury(tell_failed())]
     context = await open_context(color_scheme=scheme, viewport=screen)
     pages = {"/": "Home", "/executions": "Executions", "/nowhere": "There is no page at this address."}
+    pages["/dead-letters"] = "Dead letters"
     pages |= {f"/executions/{story.execution_id}": story.document.name for story in house.stories}
     for path, heading in pages.items():
         page = await context.new_page()
         assert await examine(page, path, heading) == [], path
         await page.close()
+
+
+@pytest.mark.parametrize(("scheme", "screen"), [("light", WIDE), ("dark", NARROW)], ids=["light", "dark and narrow"])
+async def test_what_opens_is_sound(
+    house: Playhouse, open_context: OpenContext, scheme: str, screen: dict[str, int]
+) -> None:
+    house.stories = [tell_failed()]
+    house.letters = [bury(tell_failed())]
+    context = await open_context(color_scheme=scheme, viewport=screen)
+    page = await context.new_page()
+    await page.goto(f"/executions/{house.stories[0].execution_id}")
+    await page.get_by_role("button", name="Retry", exact=True).click()
+    await page.get_by_role("radio", name="From a node").check()
+    await expect(page.get_by_role("form", name="Retry")).to_be_in_viewport(ratio=1)
+    assert await judge(page) == []
+    await page.goto("/dead-letters")
+    await page.get_by_role("button", name="Runs and suspects").click()
+    await page.get_by_text("place order").wait_for()
+    await page.get_by_role("button", name="Discard…").click()
+    assert await judge(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

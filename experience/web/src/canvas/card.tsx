@@ -1,5 +1,6 @@
 import { Handle, type NodeProps, Position } from "@xyflow/react";
 import { memo } from "react";
+import { standing } from "../stream/view";
 import { Icon, type IconName } from "../ui/icon";
 import { stepLook } from "../ui/status";
 import { Elapsed } from "../ui/time";
@@ -10,8 +11,9 @@ import { type Lights, useLight } from "./lights";
 /** One node on the canvas; lit by the execution that the canvas shows, if it shows one. */
 export const Card = memo(function Card({ id, data, selected }: NodeProps<CardNode>) {
   const light = useLight(id);
+  const state = light && standing(light);
   return (
-    <div className={`node-card ${light ? `is-${light.status}` : ""} ${selected ? "is-selected" : ""}`}>
+    <div className={`node-card ${state ? `is-${state}` : ""} ${selected ? "is-selected" : ""}`}>
       <Ports names={data.inputs} side="target" />
       <span className="node-icon">
         <Icon name={drawing(data.icon)} size={20} />
@@ -20,12 +22,12 @@ export const Card = memo(function Card({ id, data, selected }: NodeProps<CardNod
         <span className="node-name" title={data.name}>
           {data.name}
         </span>
-        <span className="node-kind">{light ? <Told light={light} kind={data.kind} /> : data.kind}</span>
+        <span className="node-kind">{data.note ?? (light ? <Told light={light} kind={data.kind} /> : data.kind)}</span>
       </span>
-      {light && (
+      {state && (
         <span className="node-mark">
-          <Icon name={stepLook(light.status).icon} size={16} />
-          <span className="hidden-text">{stepLook(light.status).word}</span>
+          <Icon name={stepLook(state).icon} size={16} />
+          <span className="hidden-text">{stepLook(state).word}</span>
         </span>
       )}
       <Ports names={data.outputs} side="source" />

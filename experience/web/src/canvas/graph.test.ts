@@ -75,7 +75,7 @@ it("moves cards apart where the author left less room than they need", () => {
   expect(nodes[2]?.position.x).toBeGreaterThan(nodes[1]?.position.x ?? 0);
 });
 
-it("puts a document without places in a row", () => {
+it("puts a short document without places in a row", () => {
   const { nodes } = drawDocument(
     document([
       [0, 0],

@@ -1,6 +1,7 @@
 // From a document, or from a plan where there is none, to what the canvas draws. Pure.
 import type { Edge, Node } from "@xyflow/react";
 import type { NodeType, PhaseState, WorkflowDocument } from "../api/nouns";
+import { layersOf, placeLayers } from "./layers";
 
 export interface CardData extends Record<string, unknown> {
   name: string;
@@ -8,6 +9,8 @@ export interface CardData extends Record<string, unknown> {
   kind: string;
   /** Lucide name from the catalogue. */
   icon: string;
+  /** Said in place of the time it took. */
+  note?: string;
   inputs: readonly string[];
   outputs: readonly string[];
 }
@@ -55,7 +58,7 @@ export function drawDocument(document: WorkflowDocument, types: ReadonlyMap<stri
       outputs: used?.outputs ?? [],
     });
   });
-  return { nodes: spread(nodes), wires };
+  return { nodes: spread(nodes, wires), wires };
 }
 
 /** A graph from the plan alone: a column per phase, and wires that only say "then". */
@@ -63,15 +66,12 @@ export function drawPlan(cast: Cast, types: ReadonlyMap<string, NodeType> | unde
   const phases = cast.phases.length ? cast.phases.map((phase) => phase.nodes) : cast.order.map((id) => [id]);
   const nodes: CardNode[] = [];
   const wires: Wire[] = [];
+  const places = placeLayers(phases, { ...CARD, gap: GAP });
   phases.forEach((ids, column) => {
-    ids.forEach((id, row) => {
+    for (const id of ids) {
       const known = cast.nodes[id];
       const type = known && types?.get(known.type);
       const kind = type?.title ?? known?.type ?? "";
-      const position = {
-        x: column * (CARD.width + 2 * GAP),
-        y: (row - (ids.length - 1) / 2) * (CARD.height + GAP),
-      };
       const data = {
         name: known?.name || kind || id,
         kind,
@@ -79,7 +79,7 @@ export function drawPlan(cast: Cast, types: ReadonlyMap<string, NodeType> | unde
         inputs: ["then"],
         outputs: ["then"],
       };
-      nodes.push(card(id, position, data));
+      nodes.push(card(id, places.get(id) ?? { x: 0, y: 0 }, data));
       for (const source of phases[column - 1] ?? [])
         wires.push({
           id: `${source} → ${id}`,
@@ -89,7 +89,7 @@ export function drawPlan(cast: Cast, types: ReadonlyMap<string, NodeType> | unde
           sourceHandle: "then",
           targetHandle: "then",
         });
-    });
+    }
   });
   return { nodes, wires };
 }
@@ -115,8 +115,8 @@ function usedPorts(wires: readonly Wire[]): Map<string, { inputs: string[]; outp
   return ports;
 }
 
-/** Stretches the drawing until no two cards overlap; a drawing without positions becomes a row. */
-function spread(nodes: CardNode[]): CardNode[] {
+/** Stretches the drawing until no two cards overlap; one without positions is laid out by what follows what. */
+function spread(nodes: CardNode[], wires: readonly Wire[]): CardNode[] {
   let stretchX = 1;
   let stretchY = 1;
   for (const [index, one] of nodes.entries())
@@ -126,17 +126,22 @@ function spread(nodes: CardNode[]): CardNode[] {
       const needX = (CARD.width + GAP) / dx;
       const needY = (CARD.height + GAP / 2) / dy;
       if (needX <= stretchX || needY <= stretchY) continue;
-      if (!Number.isFinite(Math.min(needX, needY))) return inRow(nodes);
+      if (!Number.isFinite(Math.min(needX, needY))) return inLayers(nodes, wires);
       if (needX <= needY) stretchX = needX;
       else stretchY = needY;
     }
-  if (stretchX > MOST_STRETCH || stretchY > MOST_STRETCH) return inRow(nodes);
+  if (stretchX > MOST_STRETCH || stretchY > MOST_STRETCH) return inLayers(nodes, wires);
   return nodes.map((node) => ({
     ...node,
     position: { x: node.position.x * stretchX, y: node.position.y * stretchY },
   }));
 }
 
-function inRow(nodes: CardNode[]): CardNode[] {
-  return nodes.map((node, place) => ({ ...node, position: { x: place * (CARD.width + 2 * GAP), y: 0 } }));
+function inLayers(nodes: CardNode[], wires: readonly Wire[]): CardNode[] {
+  const layers = layersOf(
+    nodes.map((node) => node.id),
+    wires,
+  );
+  const places = placeLayers(layers, { ...CARD, gap: GAP });
+  return nodes.map((node) => ({ ...node, position: places.get(node.id) ?? node.position }));
 }

@@ -1,13 +1,20 @@
 import { createContext, useContext } from "react";
 import { createStore, type StoreApi, useStore } from "zustand";
-import type { StepStatus } from "../api/nouns";
+import type { Failure, StepStatus } from "../api/nouns";
+import type { Attempt } from "../stream/view";
 
 /** What the canvas needs to know of an execution to light its cards. */
 export interface Lights {
   nodes: Readonly<
     Record<
       string,
-      { status: StepStatus; startedAt: number | null; endedAt: number | null; attempts: readonly unknown[] }
+      {
+        status: StepStatus;
+        startedAt: number | null;
+        endedAt: number | null;
+        failure: Failure | null;
+        attempts: readonly Attempt[];
+      }
     >
   >;
 }

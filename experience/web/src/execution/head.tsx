@@ -1,15 +1,19 @@
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
-import { isFinal, type PhaseState, type StepStatus } from "../api/nouns";
+import { isFinal, type PhaseState } from "../api/nouns";
 import { useCancelExecution } from "../api/queries";
+import { useHold } from "../api/recovery";
 import { RunButton } from "../home/run-button";
-import { useMayCancel } from "../shell/me";
+import { useMayCancel, useMayWrite } from "../shell/me";
+import { type ExecutionView, type Standing, standing } from "../stream/view";
 import { announce } from "../ui/announce";
 import { Icon } from "../ui/icon";
 import { executionWord, Status } from "../ui/status";
 import { Elapsed } from "../ui/time";
 import { Trouble } from "../ui/trouble";
 import { Connection } from "./connection";
+import { QuestionCard } from "./question";
+import { RetryMenu } from "./retry";
 import { useView } from "./show";
 
 /** Name, state, time and what can be done; below it the phases as they light up. */
@@ -20,10 +24,14 @@ export function Head({ id, retry }: { id: string; retry: () => void }) {
   const workflowId = useView((view) => view.workflowId);
   const version = useView((view) => view.workflowVersion);
   const isCancelling = useView((view) => view.cancelRequested) && !isFinal(status);
+  const holding = useView(holdWord);
+  const retryOf = useView((view) => view.retryOf);
+  const question = useView((view) => view.question);
+  const word = isCancelling ? "Cancelling" : holding;
 
   useEffect(() => {
-    if (name) announce(`${name}: ${executionWord(status)}`);
-  }, [name, status]);
+    if (name) announce(`${name}: ${word ?? executionWord(status)}`);
+  }, [name, status, word]);
 
   return (
     <header className="head">
@@ -34,17 +42,33 @@ export function Head({ id, retry }: { id: string; retry: () => void }) {
         <h1 tabIndex={-1}>{name || "Execution"}</h1>
       </div>
       <div className="head-facts">
-        <Status status={status} {...(isCancelling && { word: "Cancelling" })} />
+        <Status status={status} {...(word && { word })} />
         <Took />
         {version !== null && <span className="soft">Version {version}</span>}
+        {retryOf && (
+          <Link href={`/executions/${retryOf}`} className="head-retry-of">
+            Retry of an earlier execution
+          </Link>
+        )}
         <Connection retry={retry} />
       </div>
       <div className="head-acts">
-        {isFinal(status)
-          ? workflowId && <RunButton workflowId={workflowId} name={name} label="Run again" />
-          : !isCancelling && <CancelButton id={id} />}
+        {isFinal(status) ? (
+          <>
+            {workflowId && <RunButton workflowId={workflowId} name={name} label="Run again" />}
+            <RetryMenu id={id} />
+          </>
+        ) : (
+          !isCancelling && (
+            <>
+              <HoldButton id={id} />
+              <CancelButton id={id} />
+            </>
+          )
+        )}
       </div>
       {reason && !isFinal(status) && <p className="head-reason soft">{reason}</p>}
+      {question && <QuestionCard executionId={id} question={question} />}
       <Outcome />
       <Phases />
     </header>
@@ -60,6 +84,35 @@ function Took() {
       <Icon name="clock" size={15} />
       <Elapsed from={startedAt} to={endedAt} />
     </span>
+  );
+}
+
+/** What is under way between pressing and being paused or running again. */
+function holdWord(view: ExecutionView): string | null {
+  if (isFinal(view.status)) return null;
+  if (view.pauseRequested) return view.status === "paused" ? null : "Pausing…";
+  return view.status === "paused" ? "Resuming…" : null;
+}
+
+/** Nodes at work come to their end first, so a pause may take a while; it can be taken back until then. */
+function HoldButton({ id }: { id: string }) {
+  const hold = useHold(id);
+  const isHeld = useView((view) => view.pauseRequested);
+  const status = useView((view) => view.status);
+  if (!useMayWrite() || (status === "paused" && !isHeld)) return null;
+  return (
+    <>
+      <button
+        type="button"
+        className="button small"
+        disabled={hold.isPending}
+        onClick={() => hold.mutate(isHeld ? "resume" : "pause")}
+      >
+        <Icon name={isHeld ? "play" : "pause"} size={15} />
+        {isHeld ? (status === "paused" ? "Resume" : "Go on after all") : "Pause"}
+      </button>
+      {hold.error && <Trouble error={hold.error} />}
+    </>
   );
 }
 
@@ -139,15 +192,19 @@ function Phases() {
 }
 
 function Phase({ phase }: { phase: PhaseState }) {
-  const state = useView((view) => phaseState(phase.nodes.map((id) => view.nodes[id]?.status ?? "queued")));
+  const state = useView((view) => phaseState(phase.nodes.map((id) => standingOf(view.nodes[id]))));
   return <span className={`phase is-${state}`} style={{ flexGrow: Math.sqrt(phase.nodes.length) }} />;
 }
 
-/** A phase runs while one of its nodes does, and has failed when one of them has. */
-export function phaseState(states: readonly StepStatus[]): "queued" | "running" | "failed" | "success" | "skipped" {
+function standingOf(node: ExecutionView["nodes"][string] | undefined): Standing {
+  return node ? standing(node) : "queued";
+}
+
+/** A phase runs while one of its nodes does, and has failed when one of them has; stopped ones did not get to an end. */
+export function phaseState(states: readonly Standing[]): "queued" | "running" | "failed" | "success" | "skipped" {
   if (states.some((state) => state === "running" || state === "retrying")) return "running";
   if (states.includes("failed")) return "failed";
-  if (states.every((state) => state === "skipped")) return "skipped";
+  if (states.includes("stopped") || states.every((state) => state === "skipped")) return "skipped";
   if (states.includes("queued")) return states.includes("success") ? "running" : "queued";
   return "success";
 }

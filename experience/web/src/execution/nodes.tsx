@@ -1,18 +1,21 @@
-import { useEffect, useRef } from "react";
+import { useContext, useEffect, useRef } from "react";
+import { isFinal } from "../api/nouns";
 import { useNodeTypes } from "../api/queries";
-import type { Attempt, NodeView } from "../stream/view";
+import { type Attempt, attemptStanding, type NodeView, standing } from "../stream/view";
 import { Icon } from "../ui/icon";
 import { StepStatusChip, stepLook } from "../ui/status";
 import { clock, Elapsed } from "../ui/time";
 import { CopyButton, Value } from "../ui/value";
 import { duration } from "../ui/words";
-import { useView } from "./show";
+import { RetryFromHere } from "./retry";
+import { IdContext, useReused, useView } from "./show";
 import "./nodes.css";
 
 /** Every node in the order of the plan: the graph for those who can't or don't want to look at one. */
 export function NodeList({ onSelect }: { onSelect: (id: string) => void }) {
   const order = useView((view) => view.order);
   const phases = useView((view) => view.phases);
+  const reused = useReused();
   const groups = phases.length ? phases.map((phase) => phase.nodes) : [order];
   return (
     <ol className="nodes">
@@ -20,7 +23,7 @@ export function NodeList({ onSelect }: { onSelect: (id: string) => void }) {
         // biome-ignore lint/suspicious/noArrayIndexKey: a phase is its place
         <li key={index} className={ids.length > 1 ? "nodes-together" : undefined}>
           {ids.map((id) => (
-            <NodeRow key={id} id={id} onSelect={onSelect} />
+            <NodeRow key={id} id={id} isReused={reused.has(id)} onSelect={onSelect} />
           ))}
         </li>
       ))}
@@ -31,7 +34,13 @@ export function NodeList({ onSelect }: { onSelect: (id: string) => void }) {
 /** A node that is over sooner is not worth scrolling to. */
 const SETTLED_MS = 300;
 
-function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void }) {
+interface NodeRowProps {
+  id: string;
+  isReused: boolean;
+  onSelect: (id: string) => void;
+}
+
+function NodeRow({ id, isReused, onSelect }: NodeRowProps) {
   const node = useView((view) => view.nodes[id]);
   const row = useRef<HTMLButtonElement>(null);
   const isOnStage = useView((view) => view.currentNode === id);
@@ -41,7 +50,7 @@ function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void 
     return () => window.clearTimeout(timer);
   }, [isOnStage]);
   if (!node) return null;
-  const look = stepLook(node.status);
+  const look = stepLook(standing(node));
   return (
     <button ref={row} type="button" className={`node-row ${look.tone}`} onClick={() => onSelect(id)}>
       <span className="node-row-mark">
@@ -51,6 +60,7 @@ function NodeRow({ id, onSelect }: { id: string; onSelect: (id: string) => void 
         {node.name}
         <span className="hidden-text">, {look.word}</span>
       </span>
+      {isReused && <span className="soft">taken over</span>}
       {node.attempts.length > 1 && <span className="soft">{node.attempts.length} tries</span>}
       <span className="node-row-time soft">
         <Took node={node} />
@@ -79,6 +89,9 @@ function Took({ node }: { node: NodeView }) {
 export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) {
   const node = useView((view) => view.nodes[id]);
   const types = useNodeTypes();
+  const executionId = useContext(IdContext);
+  const isReused = useReused().has(id);
+  const isOver = useView((view) => isFinal(view.status));
   if (!node) return null;
   const type = types.data?.get(node.type);
   return (
@@ -88,7 +101,7 @@ export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) 
       </button>
       <header>
         <h2>{node.name}</h2>
-        <StepStatusChip status={node.status} />
+        <StepStatusChip status={standing(node)} />
       </header>
       <p className="soft">
         {type?.title ?? node.type}
@@ -96,6 +109,7 @@ export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) 
         {node.startedAt !== null && <> · </>}
         <Took node={node} />
       </p>
+      {isReused && <p>Taken over from the execution that this is a retry of; it did not run here.</p>}
       {node.error && <NodeFailure node={node} />}
       {node.attempts.length > 0 && <Attempts attempts={node.attempts} />}
       {node.output && Object.keys(node.output).length > 0 && (
@@ -106,14 +120,16 @@ export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) 
         </section>
       )}
       <LastWords id={id} />
+      {isOver && <RetryFromHere id={executionId} nodeId={id} name={node.name} />}
     </article>
   );
 }
 
 function NodeFailure({ node }: { node: NodeView }) {
+  const look = stepLook(standing(node));
   return (
-    <div className="head-outcome bad">
-      <Icon name="cross" />
+    <div className={`head-outcome ${look.tone}`}>
+      <Icon name={look.icon} />
       <div>
         <p className="head-outcome-what">{node.error}</p>
         {node.failure?.hint && <p>{node.failure.hint}</p>}
@@ -132,7 +148,7 @@ function Attempts({ attempts }: { attempts: readonly Attempt[] }) {
         {attempts.map((attempt) => (
           <li key={attempt.number}>
             <span className="numbers">{attempt.number}</span>
-            <StepStatusChip status={attempt.status} />
+            <StepStatusChip status={attemptStanding(attempt)} />
             <span className="mono">{attempt.code}</span>
             <span className="soft numbers">{attempt.durationMs === null ? "" : duration(attempt.durationMs)}</span>
           </li>

@@ -11,7 +11,7 @@ import { Trouble } from "../ui/trouble";
 import { Head } from "./head";
 import { LogPane } from "./log";
 import { Plan } from "./plan";
-import { ShowContext } from "./show";
+import { IdContext, ShowContext } from "./show";
 import { SidePane } from "./side";
 import { StagePane } from "./stage";
 import { useWatched } from "./use-show";
@@ -32,23 +32,25 @@ export function ExecutionPage({ id }: { id: string }) {
   if (phase === "missing" || isMissing(watched.error))
     return <Lost what="There is no such execution.">It may have been deleted, or it belongs to somebody else.</Lost>;
   return (
-    <ShowContext value={show}>
-      <div className="execution">
-        <Head id={id} retry={watched.retry} />
-        {watched.error != null && !name && (
-          <Trouble error={watched.error}>
-            <button type="button" className="button small" onClick={watched.retry}>
-              Try again
-            </button>
-          </Trouble>
-        )}
-        <div className="panes">
-          <StagePane onSelect={select} />
-          <Plan selected={selected} onSelect={select} />
-          <SidePane selected={selected} onSelect={select} />
-          <LogPane selected={selected} onSelect={select} />
+    <IdContext value={id}>
+      <ShowContext value={show}>
+        <div className="execution">
+          <Head id={id} retry={watched.retry} />
+          {watched.error != null && !name && (
+            <Trouble error={watched.error}>
+              <button type="button" className="button small" onClick={watched.retry}>
+                Try again
+              </button>
+            </Trouble>
+          )}
+          <div className="panes">
+            <StagePane onSelect={select} />
+            <Plan selected={selected} onSelect={select} />
+            <SidePane selected={selected} onSelect={select} />
+            <LogPane selected={selected} onSelect={select} />
+          </div>
         </div>
-      </div>
-    </ShowContext>
+      </ShowContext>
+    </IdContext>
   );
 }

@@ -4,9 +4,9 @@ import { useNodeTypes, useWorkflowVersion } from "../api/queries";
 import { Canvas } from "../canvas/canvas";
 import { type CardNode, drawDocument, drawPlan } from "../canvas/graph";
 import { LightsContext } from "../canvas/lights";
-import type { ExecutionView } from "../stream/view";
+import { type ExecutionView, standing } from "../stream/view";
 import { Empty } from "../ui/empty";
-import { ShowContext, useView } from "./show";
+import { ShowContext, useReused, useView } from "./show";
 
 interface PlanProps {
   selected: string | null;
@@ -21,7 +21,12 @@ export function Plan({ selected, onSelect }: PlanProps) {
   const current = useView((view) => view.currentNode ?? (view.endedAt === null ? null : firstFailed(view)));
   const [nodes, setNodes, applyChanges] = useNodesState<CardNode>([]);
 
-  useEffect(() => setNodes(graph.nodes), [graph, setNodes]);
+  const reused = useReused();
+
+  useEffect(
+    () => setNodes(graph.nodes.map((node) => (reused.has(node.id) ? taken(node) : node))),
+    [graph, reused, setNodes],
+  );
   useEffect(() => {
     setNodes((before) =>
       before.map((node) =>
@@ -48,8 +53,12 @@ export function Plan({ selected, onSelect }: PlanProps) {
   );
 }
 
+function taken(node: CardNode): CardNode {
+  return { ...node, data: { ...node.data, note: "Taken over" } };
+}
+
 function firstFailed(view: ExecutionView): string | null {
-  return view.order.find((id) => view.nodes[id]?.status === "failed") ?? null;
+  return view.order.find((id) => view.nodes[id] && standing(view.nodes[id]) === "failed") ?? null;
 }
 
 /** The drawing of the version that runs; the plan alone where there is no document, or no longer. */

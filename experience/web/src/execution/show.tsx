@@ -1,8 +1,12 @@
 import { createContext, useContext } from "react";
 import { useStore } from "zustand";
+import { useTakenOver } from "../api/recovery";
 import type { Link } from "../stream/link";
 import type { Show } from "../stream/store";
 import type { ExecutionView } from "../stream/view";
+
+/** Which execution it is. */
+export const IdContext = createContext("");
 
 export const ShowContext = createContext<Show | null>(null);
 
@@ -15,6 +19,13 @@ function useShow(): Show {
 /** A part of the execution that this page shows; renders again only when that part changes. */
 export function useView<T>(select: (view: ExecutionView) => T): T {
   return useStore(useShow().view, select);
+}
+
+/** Nodes that this retry has taken over; empty where it is none. */
+export function useReused(): ReadonlySet<string> {
+  const isRetry = useView((view) => view.retryOf !== null);
+  const hasBegun = useView((view) => view.startedAt !== null);
+  return useTakenOver(useContext(IdContext), isRetry, hasBegun);
 }
 
 /** A part of the connection's state. */

@@ -1,14 +1,15 @@
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { Link } from "wouter";
 import type { ExecutionSummary } from "../api/nouns";
 import { usePendingIntents, useStage, useWorkflows } from "../api/queries";
+import { TAKEN } from "../execution/question";
 import { ExecutionTable, readable } from "../executions/table";
 import { Empty, Loading } from "../ui/empty";
 import { Status } from "../ui/status";
 import { Elapsed } from "../ui/time";
 import { useTitle } from "../ui/title";
 import { Trouble } from "../ui/trouble";
-import { PendingIntents } from "./pending";
+import { PendingIntents, Questions } from "./pending";
 import { DemoCard, isDemo, WorkflowList } from "./workflows";
 import "./home.css";
 
@@ -16,6 +17,9 @@ import "./home.css";
 export function HomePage() {
   const stage = useStage();
   const pending = usePendingIntents();
+  const needsYou = pending.data?.items.filter((intent) => intent.question) ?? [];
+  const stored = pending.data?.items.filter((intent) => !intent.question) ?? [];
+  const [isTaken, setTaken] = useState(false);
   const workflows = useWorkflows();
   useTitle("");
   const demo = workflows.data?.items.find(isDemo);
@@ -26,6 +30,16 @@ export function HomePage() {
         Home
       </h1>
       <div className="home-main">
+        {(needsYou.length > 0 || isTaken) && (
+          <Section title="Needs you">
+            {isTaken && (
+              <p role="status" className="question-taken">
+                {TAKEN}
+              </p>
+            )}
+            <Questions intents={needsYou} onTaken={() => setTaken(true)} />
+          </Section>
+        )}
         {demo && <DemoCard workflow={demo} />}
         <Section title="On stage now">
           {stage.error && <Trouble error={stage.error} />}
@@ -41,9 +55,9 @@ export function HomePage() {
             ))}
           </ul>
         </Section>
-        {!!pending.data?.items.length && (
+        {stored.length > 0 && (
           <Section title="Waiting">
-            <PendingIntents intents={pending.data.items} />
+            <PendingIntents intents={stored} />
           </Section>
         )}
         <Section title="Recent" more={<Link href="/executions">All executions</Link>}>

@@ -15,6 +15,11 @@ export function useMayWrite(): boolean {
   return useMe().scopes.includes("execution:write");
 }
 
+/** Whether this person decides about executions that are not tried again by themselves. */
+export function mayDecide(me: Me | null | undefined): boolean {
+  return me?.scopes.includes("dead-letters") ?? false;
+}
+
 /** Whether this person may stop what runs; so may who is suspended and starts nothing more. */
 export function useMayCancel(): boolean {
   return useMe().scopes.includes("execution:cancel");

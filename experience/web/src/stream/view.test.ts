@@ -10,8 +10,9 @@ import {
   picture,
   snapshot,
   status,
+  stopped,
 } from "../testing/log";
-import { blank, fold, PAGE, settle } from "./view";
+import { blank, fold, PAGE, settle, standing } from "./view";
 
 describe("a log", () => {
   it("tells the whole present by itself", () => {
@@ -37,6 +38,32 @@ describe("a log", () => {
       { number: 1, status: "retrying", code: "timeout", durationMs: 12 },
       { number: 2, status: "success", code: null, durationMs: 12 },
     ]);
+  });
+
+  it("does not call a node failed that somebody else's end has stopped", () => {
+    const view = fold(blank(), [node(1, "a", "failed"), ...stopped(2, "b")]);
+    const { a, b } = view.nodes;
+    expect([a && standing(a), b && standing(b)]).toEqual(["failed", "stopped"]);
+    expect(view.log.flat().map((told) => told.level)).toEqual(["error", "info"]);
+    const why = {
+      code: "stopped" as const,
+      message: "Stopped.",
+      hint: "",
+      node_id: "a",
+      page_url: null,
+      asks_about: null,
+    };
+    const state = snapshot().nodes.map((one) => ({ ...one, status: "failed" as const, error: why }));
+    const opened = settle(blank(), snapshot({ status: "cancelled", nodes: state })).nodes.a;
+    expect(opened && standing(opened)).toBe("stopped");
+  });
+
+  it("knows that a pause has come, and that it is over", () => {
+    const paused = fold(blank(), [status(1, "running"), status(2, "paused")]);
+    expect(paused.pauseRequested).toBe(true);
+    expect(fold(paused, [status(3, "running")]).pauseRequested).toBe(false);
+    const asked = settle(blank(), snapshot({ pause_requested: true }));
+    expect(fold(asked, [status(2, "running", 0.5)]).pauseRequested).toBe(true);
   });
 
   it("keeps lines in pages, and never touches a page that is on the screen", () => {
@@ -122,7 +149,14 @@ describe("a snapshot", () => {
   });
 
   it("explains a failure with its hint", () => {
-    const why = { code: "timeout" as const, message: "Too slow.", hint: "Wait longer.", node_id: "a", page_url: null };
+    const why = {
+      code: "timeout" as const,
+      message: "Too slow.",
+      hint: "Wait longer.",
+      node_id: "a",
+      page_url: null,
+      asks_about: null,
+    };
     const view = settle(
       fold(blank(), [accepted(1), failure(2)]),
       snapshot({ status: "failed", head_seq: 2, error: why }),

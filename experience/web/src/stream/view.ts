@@ -14,6 +14,7 @@ import {
   isFinal,
   millis,
   type PhaseState,
+  type Question,
   type StepStatus,
 } from "../api/nouns";
 import { type LogLine, tell } from "./tell";
@@ -39,6 +40,21 @@ export interface NodeView {
   failure: Failure | null;
   output: Record<string, unknown> | null;
   attempts: readonly Attempt[];
+}
+
+/** A node's state as a person sees it: being stopped by somebody else's end is not a failure of its own. */
+export type Standing = StepStatus | "stopped";
+
+/** How a node stands; the code of why it ended comes with its last attempt, or with the snapshot. */
+export function standing(node: Pick<NodeView, "status" | "failure" | "attempts">): Standing {
+  if (node.status !== "failed") return node.status;
+  const code = node.attempts.at(-1)?.code ?? node.failure?.code;
+  return code === "stopped" ? "stopped" : "failed";
+}
+
+/** As `standing`, for one attempt. */
+export function attemptStanding(attempt: Attempt): Standing {
+  return attempt.status === "failed" && attempt.code === "stopped" ? "stopped" : attempt.status;
 }
 
 export interface Shot {
@@ -82,6 +98,12 @@ export interface ExecutionView {
   artifacts: readonly Artifact[];
   credits: number;
   cancelRequested: boolean;
+  /** Somebody has paused it; `status` says so once nothing of it runs any more. */
+  pauseRequested: boolean;
+  /** The execution that this one is a retry of. */
+  retryOf: string | null;
+  /** What it asks a person, and nobody has answered. */
+  question: Question | null;
   outcome: Outcome | null;
 }
 
@@ -113,6 +135,9 @@ export function blank(): ExecutionView {
     artifacts: [],
     credits: 0,
     cancelRequested: false,
+    pauseRequested: false,
+    retryOf: null,
+    question: null,
     outcome: null,
   };
 }
@@ -165,6 +190,10 @@ function withPlan(view: ExecutionView, snapshot: Execution): ExecutionView {
     workflowId: snapshot.workflow_id,
     workflowVersion: snapshot.workflow_version,
     createdAt: instant(snapshot.created_at),
+    // no event tells these: the snapshot that was read last knows best
+    pauseRequested: snapshot.pause_requested,
+    retryOf: snapshot.retry_of,
+    question: snapshot.question,
     phases: snapshot.phases,
     order: snapshot.nodes.length ? snapshot.nodes.map((state) => state.node_id) : view.order,
   };
@@ -194,6 +223,7 @@ export function fold(view: ExecutionView, events: readonly Event[]): ExecutionVi
     apply(next, event, event.seq > view.known);
     const line = tell(event);
     if (line) addLine(next, line, pages);
+    if (event.type === "step_update" && event.step.code === "stopped") calm(next, event.step.node_id, pages);
   }
   return next;
 }
@@ -242,6 +272,8 @@ function apply(next: Draft, event: Event, isNews: boolean): void {
 }
 
 function applyStatus(next: Draft, event: Extract<Event, { type: "status" }>): void {
+  if (event.status === "paused") next.pauseRequested = true;
+  else if (next.status === "paused") next.pauseRequested = false;
   next.status = event.status;
   next.progress = event.data.progress;
   next.currentNode = event.data.current_node;
@@ -286,6 +318,14 @@ function addLine(next: Draft, line: LogLine, pages: Set<LogLine[]>): void {
   else if (pages.has(last)) last.push(line);
   else next.log[next.log.length - 1] = ours(pages, [...last, line]);
   next.lines += 1;
+}
+
+/** The line just told says that a node failed; it was only stopped, and that is no error of its own. */
+function calm(next: Draft, nodeId: string, pages: Set<LogLine[]>): void {
+  const page = next.log.at(-1);
+  const line = page?.at(-1);
+  if (!page || line?.level !== "error" || line.nodeId !== nodeId) return;
+  next.log[next.log.length - 1] = ours(pages, [...page.slice(0, -1), { ...line, level: "info" }]);
 }
 
 /** A page made in this batch may be changed in place; one that is on the screen already may not. */

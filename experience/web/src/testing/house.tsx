@@ -16,6 +16,7 @@ export class Refusal {
     readonly status: number,
     readonly code: string,
     readonly detail = "It was refused.",
+    readonly faults: readonly object[] = [],
   ) {}
 }
 
@@ -44,6 +45,8 @@ export interface House {
   answers: Record<string, Answer>;
   /** What was asked, as "METHOD /path?query", in order. */
   asked: string[];
+  /** The Idempotency-Keys that came with them. */
+  keys: string[];
   sockets: ScriptedSocket[];
 }
 
@@ -51,6 +54,7 @@ export interface House {
 export function openPage(path: string, answers: Record<string, Answer> = {}): House {
   const house: House = {
     asked: [],
+    keys: [],
     sockets: scriptSockets(),
     answers: {
       "GET /api/auth/me": ME,
@@ -75,11 +79,14 @@ export function openPage(path: string, answers: Record<string, Answer> = {}): Ho
 async function answer(house: House, address: string, init: RequestInit): Promise<Response> {
   const url = new URL(address, "http://localhost");
   house.asked.push(`${init.method} ${url.pathname}${url.search}`);
+  const key = (init.headers as Record<string, string> | undefined)?.["Idempotency-Key"];
+  if (key) house.keys.push(key);
   const known = house.answers[`${init.method} ${url.pathname}`] ?? new Refusal(404, "not_found");
   const body: unknown = init.body ? JSON.parse(String(init.body)) : null;
   const said = typeof known === "function" ? known(body, url.searchParams) : known;
   if (!(said instanceof Refusal)) return new Response(JSON.stringify(said), { status: 200 });
-  const problem = { code: said.code, detail: said.detail, hint: "Try something else.", faults: [], request_id: "r-1" };
+  const { code, detail, faults } = said;
+  const problem = { code, detail, hint: "Try something else.", faults, request_id: "r-1" };
   return new Response(JSON.stringify(problem), { status: said.status });
 }
 
@@ -96,6 +103,8 @@ export function summary(facts: Partial<ExecutionSummary>): ExecutionSummary {
     progress: 1,
     current_node: null,
     error: null,
+    retry_of: null,
+    question: null,
     created_at: "2026-01-01T00:00:00Z",
     started_at: "2026-01-01T00:00:00Z",
     finished_at: "2026-01-01T00:00:12Z",

@@ -107,6 +107,13 @@ export function failure(seq: number): Event {
   return { ...base(seq), type: "error", error: "It broke." };
 }
 
+/** A node that somebody else's end has stopped, as the server tells it: its state, then its attempt. */
+export function stopped(seq: number, id: string): Event[] {
+  const told = attempt(seq + 1, id, 1, "failed") as Extract<Event, { type: "step_update" }>;
+  told.step.code = "stopped";
+  return [node(seq, id, "failed"), told];
+}
+
 export function cancelled(seq: number): Event {
   return { ...base(seq), type: "cancelled", reason: "Enough." };
 }
@@ -146,6 +153,9 @@ export function snapshot(facts: Partial<Execution> = {}): Execution {
     error: null,
     cost: { credits: 0, usd: "0" },
     cancel_requested: false,
+    pause_requested: false,
+    retry_of: null,
+    question: null,
     artifacts: null,
     visuals: null,
     ...facts,

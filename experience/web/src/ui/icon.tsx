@@ -14,6 +14,8 @@ const DRAWINGS = {
   ),
   pause: <path d="M9 7v10m6-10v10" />,
   retry: <path d="M19 12a7 7 0 1 1-2-4.9M19 4v4h-4" />,
+  chevron: <path d="m7 10 5 5 5-5" />,
+  question: <path d="M9 9.2a3 3 0 1 1 4.6 2.5c-1 .7-1.6 1.2-1.6 2.5m0 2.8v.1M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18Z" />,
   warning: <path d="M12 4.5 3.8 19h16.4zM12 10v4.2m0 2.3v.1" />,
   globe: (
     <>

@@ -1,4 +1,5 @@
-import type { ExecutionStatus, StepStatus } from "../api/nouns";
+import type { ExecutionStatus } from "../api/nouns";
+import type { Standing } from "../stream/view";
 import { Icon, type IconName } from "./icon";
 import "./status.css";
 
@@ -22,20 +23,21 @@ const EXECUTION: Record<ExecutionStatus, Look> = {
   budget_exceeded: { word: "Over budget", tone: "bad", icon: "warning" },
 };
 
-const STEP: Record<StepStatus, Look> = {
+const STEP: Record<Standing, Look> = {
   queued: { word: "Queued", tone: "calm", icon: "clock" },
   running: { word: "Running", tone: "lamp", icon: "play" },
   retrying: { word: "Retrying", tone: "wait", icon: "retry" },
   success: { word: "Done", tone: "good", icon: "check" },
   failed: { word: "Failed", tone: "bad", icon: "cross" },
   skipped: { word: "Skipped", tone: "calm", icon: "skip" },
+  stopped: { word: "Stopped", tone: "calm", icon: "stop" },
 };
 
 export function executionWord(status: ExecutionStatus): string {
   return EXECUTION[status].word;
 }
 
-export function stepLook(status: StepStatus): Look {
+export function stepLook(status: Standing): Look {
   return STEP[status];
 }
 
@@ -43,7 +45,7 @@ export function Status({ status, word }: { status: ExecutionStatus; word?: strin
   return <Chip look={EXECUTION[status]} word={word} />;
 }
 
-export function StepStatusChip({ status }: { status: StepStatus }) {
+export function StepStatusChip({ status }: { status: Standing }) {
   return <Chip look={STEP[status]} />;
 }
 
