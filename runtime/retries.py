@@ -114,6 +114,13 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
             _HOW_TO_ANSWER,
             faults=[_ask(node_id) for node_id in missing],
         )
+    if repeated := find_repeated(before, now, recorded, retry):
+        raise ApiError(
+            Code.CONFLICT,
+            f"{', '.join(repeated)} ended well and must not run twice unasked, but would run again behind what does.",
+            _HOW_TO_ANSWER,
+            faults=[_ask(node_id) for node_id in repeated],
+        )
 
 
 def _ask(node_id: str) -> Fault:
