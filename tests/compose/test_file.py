@@ -141,6 +141,18 @@ def test_each_secret_is_read_by_those_who_need_it(volume: str, readers: set[str]
 
 
 @every_service
+def test_folders_of_new_volumes_belong_to_who_writes_there(service: dict[str, Any]) -> None:
+    """A new volume takes its owner from the folder that it covers; where there is none it is root's."""
+    if not service["image"].startswith("stagedoor-"):
+        return
+    made = re.search(r"install -d.*?WORKDIR", DOCKERFILE, re.DOTALL)
+    assert made
+    for mount in service.get("volumes", []):
+        _, target, *options = mount.split(":")
+        assert options == ["ro"] or re.search(rf"\s{target}\s", made[0]), target
+
+
+@every_service
 def test_no_secret_is_in_an_environment(service: dict[str, Any]) -> None:
     for name, value in service.get("environment", {}).items():
         assert not re.search(r"://[^/@]*:[^/@]*@", str(value)), name
