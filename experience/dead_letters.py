@@ -5,7 +5,7 @@ Runtime keeps them. Retrying one is an intent like any other, so it is stored be
 
 from dataclasses import dataclass
 
-from contracts.api.account import AdminApi
+from contracts.api.work import DeadLetterApi
 from contracts.errors import ApiError, Code
 from contracts.execution import Accepted, ExecutionRef
 from contracts.identity import AuditAct
@@ -39,10 +39,10 @@ class DeadLetters:
 
     def serve(self, server: Server[Caller]) -> None:
         """Bind the handlers."""
-        server.on(AdminApi.list_dead_letters, self.list_dead_letters)
-        server.on(AdminApi.get_dead_letter, self.get_dead_letter)
-        server.on(AdminApi.retry_dead_letter, self.retry_dead_letter)
-        server.on(AdminApi.discard_dead_letter, self.discard_dead_letter)
+        server.on(DeadLetterApi.list_dead_letters, self.list_dead_letters)
+        server.on(DeadLetterApi.get_dead_letter, self.get_dead_letter)
+        server.on(DeadLetterApi.retry_dead_letter, self.retry_dead_letter)
+        server.on(DeadLetterApi.discard_dead_letter, self.discard_dead_letter)
 
     async def list_dead_letters(self, call: Call[Caller], request: ListDeadLetters) -> Page[DeadLetter]:
         """`GET /api/admin/dead-letters`."""

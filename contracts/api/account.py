@@ -2,7 +2,6 @@
 
 from contracts.declare import Endpoint
 from contracts.errors import Code
-from contracts.execution import Accepted, ExecutionRef
 from contracts.identity import (
     ApiKey,
     AuditEntry,
@@ -40,7 +39,6 @@ from contracts.identity import (
     UpgradeSession,
 )
 from contracts.model import Contract, Cursor, Limit, Nothing, Page
-from contracts.recovery import DeadLetter, DeadLetterDetail, DiscardDeadLetter, ListDeadLetters, RetryDeadLetter
 
 
 class ListPage(Contract):
@@ -277,47 +275,6 @@ class AdminApi:
         summary="What was done in your tenant, newest first.",
         scope=Scope.AUDIT,
         tag="admin",
-    )
-    list_dead_letters = Endpoint(
-        method="GET",
-        path="/api/admin/dead-letters",
-        request=ListDeadLetters,
-        result=Page[DeadLetter],
-        summary="Executions that took their workers down and are not tried again by themselves, newest first.",
-        scope=Scope.DEAD_LETTERS,
-        tag="admin",
-    )
-    get_dead_letter = Endpoint(
-        method="GET",
-        path="/api/admin/dead-letters/{execution_id}",
-        request=ExecutionRef,
-        result=DeadLetterDetail,
-        summary="One of them, with the runs that were lost and the nodes that were at work.",
-        scope=Scope.DEAD_LETTERS,
-        tag="admin",
-        errors=(Code.NOT_FOUND,),
-    )
-    retry_dead_letter = Endpoint(
-        method="POST",
-        path="/api/admin/dead-letters/{execution_id}/retry",
-        request=RetryDeadLetter,
-        result=Accepted,
-        status=202,
-        summary="Go on from what did not finish, as a new execution.",
-        scope=Scope.DEAD_LETTERS,
-        tag="admin",
-        errors=(Code.NOT_FOUND, Code.CONFLICT, Code.IDEMPOTENCY_MISMATCH),
-        idempotent=True,
-    )
-    discard_dead_letter = Endpoint(
-        method="POST",
-        path="/api/admin/dead-letters/{execution_id}/discard",
-        request=DiscardDeadLetter,
-        result=DeadLetter,
-        summary="Take it off the list; the execution stays as it ended.",
-        scope=Scope.DEAD_LETTERS,
-        tag="admin",
-        errors=(Code.NOT_FOUND, Code.CONFLICT),
     )
     list_tenants = Endpoint(
         method="GET",

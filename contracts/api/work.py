@@ -29,7 +29,17 @@ from contracts.execution import (
 from contracts.frames import ClientFrame, GuideFrame, OpenGuideStream, OpenStream, ServerFrame
 from contracts.identity import Scope
 from contracts.model import Nothing, Page
-from contracts.recovery import AnswerExecution, AnswerIntent, PauseExecution, RetryExecution
+from contracts.recovery import (
+    AnswerExecution,
+    AnswerIntent,
+    DeadLetter,
+    DeadLetterDetail,
+    DiscardDeadLetter,
+    ListDeadLetters,
+    PauseExecution,
+    RetryDeadLetter,
+    RetryExecution,
+)
 from contracts.workflow import (
     CreateWorkflow,
     DeleteWorkflow,
@@ -48,7 +58,7 @@ from contracts.workflow import (
     WorkflowVersions,
 )
 
-__all__ = ["ArtifactApi", "ExecutionApi", "IntentApi", "ListPage", "WorkflowApi"]
+__all__ = ["ArtifactApi", "DeadLetterApi", "ExecutionApi", "IntentApi", "ListPage", "WorkflowApi"]
 
 WORKFLOW_LIMIT = 4 * 1_048_576
 
@@ -428,4 +438,50 @@ class WorkflowApi:
         tag="workflow",
         errors=(Code.NOT_FOUND, Code.WORKFLOW_INVALID, Code.IDEMPOTENCY_MISMATCH, Code.FORBIDDEN),
         idempotent=True,
+    )
+
+
+class DeadLetterApi:
+    """`/api/admin/dead-letters`: executions that are not tried again by themselves."""
+
+    list_dead_letters = Endpoint(
+        method="GET",
+        path="/api/admin/dead-letters",
+        request=ListDeadLetters,
+        result=Page[DeadLetter],
+        summary="Executions that took their workers down and are not tried again by themselves, newest first.",
+        scope=Scope.DEAD_LETTERS,
+        tag="admin",
+    )
+    get_dead_letter = Endpoint(
+        method="GET",
+        path="/api/admin/dead-letters/{execution_id}",
+        request=ExecutionRef,
+        result=DeadLetterDetail,
+        summary="One of them, with the runs that were lost and the nodes that were at work.",
+        scope=Scope.DEAD_LETTERS,
+        tag="admin",
+        errors=(Code.NOT_FOUND,),
+    )
+    retry_dead_letter = Endpoint(
+        method="POST",
+        path="/api/admin/dead-letters/{execution_id}/retry",
+        request=RetryDeadLetter,
+        result=Accepted,
+        status=202,
+        summary="Go on from what did not finish, as a new execution.",
+        scope=Scope.DEAD_LETTERS,
+        tag="admin",
+        errors=(Code.NOT_FOUND, Code.CONFLICT, Code.IDEMPOTENCY_MISMATCH),
+        idempotent=True,
+    )
+    discard_dead_letter = Endpoint(
+        method="POST",
+        path="/api/admin/dead-letters/{execution_id}/discard",
+        request=DiscardDeadLetter,
+        result=DeadLetter,
+        summary="Take it off the list; the execution stays as it ended.",
+        scope=Scope.DEAD_LETTERS,
+        tag="admin",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
     )

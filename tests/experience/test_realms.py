@@ -63,7 +63,7 @@ async def test_a_workflows_faults_point_into_its_own_request(ada: Visitor) -> No
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "known"), [("realm", "kitchen", "browser, workflow"), ("intent", "fly", "visit")]
+    ("field", "value", "known"), [("realm", "kitchen", "browser, execution, workflow"), ("intent", "fly", "visit")]
 )
 async def test_unknown_realms_and_intents_are_told_what_there_is(
     ada: Visitor, field: str, value: str, known: str
