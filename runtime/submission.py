@@ -65,8 +65,12 @@ class Submissions:
         except ApiError as error:
             if not asked.deferred or error.code not in _FAILURES:
                 raise
-            failure = Failure(code=_FAILURES[error.code], message=error.detail, hint=error.hint)
-            return _name(asked, f"{asked.realm}: {asked.intent}", failure=failure)
+            return self.refuse(asked, error)
+
+    def refuse(self, asked: SubmitExecution, error: ApiError) -> NewExecution:
+        """An execution that has failed already, for what its caller was told would run."""
+        failure = Failure(code=_FAILURES[error.code], message=error.detail, hint=error.hint)
+        return _name(asked, f"{asked.realm}: {asked.intent}", failure=failure)
 
     async def _prepare(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
         self._check(asked)

@@ -1,6 +1,7 @@
 """Executions: submit, list, status, events, steps, artifacts, cancel."""
 
 from contracts.api.runtime import RuntimeApi
+from contracts.errors import ApiError, Code
 from contracts.events import EventPage
 from contracts.execution import (
     Artifacts,
@@ -14,14 +15,15 @@ from contracts.execution import (
     Steps,
     SubmitExecution,
 )
-from contracts.model import Page
+from contracts.model import Page, TenantId
 from contracts.recovery import PauseExecution
 from contracts.wiring.internal import InternalCaller
 from contracts.wiring.server import Call, Server
 from runtime.api.execution_view import describe_execution, describe_step, summarize_execution
 from runtime.store.events import EventLog
-from runtime.store.executions import Executions
+from runtime.store.executions import Executions, NewExecution
 from runtime.store.records import Records
+from runtime.store.tables import ExecutionRow
 from runtime.submission import Submissions
 
 Caller = Call[InternalCaller]
@@ -54,8 +56,18 @@ class ExecutionHandlers:
         row = await self._executions.find(tenant_id, asked.execution_id)
         if row is None:
             new = await self._submissions.prepare(tenant_id, asked)
-            row = await self._executions.submit(tenant_id, new, deferred=asked.deferred)
+            row = await self._record(tenant_id, asked, new)
         return summarize_execution(row)
+
+    async def _record(self, tenant_id: TenantId, asked: SubmitExecution, new: NewExecution) -> ExecutionRow:
+        """Record it; what was answered long ago and is refused only now is recorded as failed."""
+        try:
+            return await self._executions.submit(tenant_id, new, deferred=asked.deferred)
+        except ApiError as error:
+            if not asked.deferred or error.code is not Code.CONFLICT:
+                raise
+            failed = self._submissions.refuse(asked, error)
+            return await self._executions.submit(tenant_id, failed, deferred=True)
 
     async def list_executions(self, call: Caller, wanted: ListExecutions) -> Page[ExecutionSummary]:
         """Newest first."""

@@ -14,6 +14,16 @@ def explain_lost_attempt(node: PlannedNode) -> Failure:
     )
 
 
+def explain_pause(node: PlannedNode) -> Failure:
+    """An attempt that only let time pass when the execution was paused."""
+    return Failure(
+        code=FailureCode.STOPPED,
+        message=f"The execution was paused while “{node.name}” waited.",
+        hint="Nothing to do: the node begins anew when the execution is resumed.",
+        node_id=node.id,
+    )
+
+
 def explain_interruption(node: PlannedNode) -> Failure:
     """An attempt that was in flight when its worker was lost, and that must not run twice."""
     return Failure(

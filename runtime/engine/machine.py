@@ -38,6 +38,7 @@ from runtime.engine.resolve import collect_results, find_pages, foresee_pages, p
 from runtime.engine.retry import MAX_ATTEMPTS, delay_before
 
 _PAGE_LOST = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
+_CUT_SHORT = frozenset({FailureCode.WORKER_LOST, FailureCode.STOPPED})
 
 
 class Machine:
@@ -329,6 +330,6 @@ def _read_outputs(one: Progress, success: Recorded, inputs: JsonObject) -> JsonO
 
 
 def _failed_by_itself(row: Recorded) -> bool:
-    """Whether an attempt counts against those a node has; one that was lost with its worker doesn't."""
-    lost = row.failure is not None and row.failure.code is FailureCode.WORKER_LOST
-    return row.status is StepStatus.RETRYING and not lost
+    """Whether an attempt counts against those a node has; one that a lost worker or a pause cut short doesn't."""
+    cut_short = row.failure is not None and row.failure.code in _CUT_SHORT
+    return row.status is StepStatus.RETRYING and not cut_short

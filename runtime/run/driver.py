@@ -210,7 +210,9 @@ class RunDriver:
     # --- outcomes
 
     def _on_due(self, start: StartNode, draft: Draft) -> list[Command]:
-        self._turns.pop(start.node_id, None)
+        if self._turns.get(start.node_id) is not start:
+            return []  # it was held back while this was on its way
+        del self._turns[start.node_id]
         if self._stopped_why is not None:  # the order to stop came a moment before
             return self._on_failed(Failed(start, self._explain_stop(start)), draft)
         del self._attempts[start.node_id]
@@ -261,6 +263,8 @@ class RunDriver:
         departure = self._departure
         if departure.over:
             return await self._hand_back()
+        if self._stopped_why is not None:
+            return None  # it is ending: what runs is going to report
         can_be_left = self._machine.can_be_left
         if any(not (node in self._stages and self._stages[node].waits) for node in self._attempts):
             return None
@@ -272,8 +276,12 @@ class RunDriver:
         return None
 
     async def _pause(self, *, can_be_left: bool) -> Verdict | None:
-        if can_be_left and await self._recorder.park(self._clock.spent_s):
-            return Verdict.PARKED
+        if can_be_left:
+            draft = Draft(self._lease)
+            self._steps.cut_short(draft)
+            change = draft.close(self._machine.progress, None, self._clock.spent_s)
+            if await self._recorder.park(self._clock.spent_s, change):
+                return Verdict.PARKED
         if not can_be_left and not self._attempts and not self._departure.paused:
             await self._recorder.set_paused(paused=True)
             self._departure.paused = True

@@ -40,11 +40,11 @@ class Recorder:
             await self._runs.finish(self._lease, self._with_lines(change), end)
             self._taken = MAX_LINES
 
-    async def park(self, spent_s: float) -> bool:
-        """Pause with everything written; False when it was resumed meanwhile. Raises what Runs.park raises."""
+    async def park(self, spent_s: float, change: Change) -> bool:
+        """Pause with everything written; False when that is not wanted any more. Raises what Runs.park raises."""
         await self.flush()
         async with self._turn:
-            return await self._runs.park(self._lease, spent_s)
+            return await self._runs.park(self._lease, spent_s, change)
 
     async def set_paused(self, *, paused: bool) -> None:
         """Say that it stands still while this run keeps it, or goes on. Raises what Runs.set_paused raises."""

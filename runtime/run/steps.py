@@ -10,6 +10,7 @@ from contracts.model import StepId
 from contracts.workflow import JsonObject
 from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.engine.commands import StartNode
+from runtime.engine.explain import explain_pause
 from runtime.engine.plan import Plan
 from runtime.run.draft import Draft
 from runtime.run.events import begin_step, end_step, unbegun_step
@@ -72,6 +73,12 @@ class StepTracker:
             self._open[node_id] = unbegun_step(StepId(uuid7()), self._nodes[node_id], attempt, self._epoch)
             self._attempts[node_id] = attempt
         self._end(node_id, status, draft, failure=failure)
+
+    def cut_short(self, draft: Draft) -> None:
+        """The execution is paused while nodes wait: they begin anew with the next run, and are not open meanwhile."""
+        for node_id, step in self._open.items():
+            failure = explain_pause(self._nodes[node_id])
+            draft.note_step(end_step(step, StepStatus.RETRYING, draft.now, failure=failure))
 
     def skip(self, node_id: str, draft: Draft) -> None:
         """A node ends without running."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from asyncio import Queue
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -52,7 +53,8 @@ async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, lease_s: float
         lease_s: silence after which a lease goes to another worker (spec E10).
         inbox: where the signals go.
     """
-    cancelled, paused = False, False
+    cancelled = False
+    pause_asked_at: datetime | None = None
     looked = time.monotonic()
     with wakeups.subscribe(lease.execution_id) as bell:
         while True:
@@ -72,9 +74,12 @@ async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, lease_s: float
                 if asked.cancel_reason is not None and not cancelled:
                     cancelled = True
                     inbox.put_nowait(CancelAsked(asked.cancel_reason))
-                if (asked.pause_reason is not None) is not paused:
-                    paused = not paused
-                    inbox.put_nowait(PauseAsked() if paused else ResumeAsked())
+                if asked.pause_asked_at != pause_asked_at:
+                    if pause_asked_at is not None:  # also between two looks: else the next wish would go unheard
+                        inbox.put_nowait(ResumeAsked())
+                    if asked.pause_asked_at is not None:
+                        inbox.put_nowait(PauseAsked())
+                    pause_asked_at = asked.pause_asked_at
             asked_at = time.monotonic()
             await bell.wait(LOOK_S)
             await asyncio.sleep(max(0.0, asked_at + PAUSE_S - time.monotonic()))

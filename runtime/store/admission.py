@@ -130,7 +130,8 @@ _TURNS = f"{SCHEMA}.turns"
 UNFINISHED = "status IN ('pending', 'running', 'paused', 'waiting')"
 """As the index executions_unfinished says it."""
 # A place is held from admission to the end or to a pause. One that wants a worker and holds no place waits for one.
-# The next turn is bounded: what was cancelled before its turn must not push back what comes after it.
+# The next turn is bounded: what was cancelled before its turn must not push back what comes after it. One that comes
+# back after a pause never has a turn again that it had: an entry of before the pause may still be in a worker's hands.
 _ADMIT = text(f"""
     WITH busy AS (
         SELECT workflow_id, count(*) AS number FROM {SCHEMA}.executions
@@ -155,7 +156,7 @@ _ADMIT = text(f"""
         SELECT greatest(reached.turn, least(t.next_turn, reached.turn + cast(:limit AS bigint))) AS turn
         FROM reached, {SCHEMA}.tenants AS t WHERE t.tenant_id = :tenant_id
     )
-    UPDATE {SCHEMA}.executions AS e SET admitted_at = now(), turn = base.turn + chosen.place - 1
+    UPDATE {SCHEMA}.executions AS e SET admitted_at = now(), turn = greatest(base.turn + chosen.place - 1, e.turn + 1)
     FROM chosen, base WHERE e.tenant_id = :tenant_id AND e.execution_id = chosen.execution_id
     RETURNING e.execution_id, e.priority, e.turn
 """)  # noqa: S608

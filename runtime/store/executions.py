@@ -126,7 +126,7 @@ class Executions:
                 raise ApiError(Code.CONFLICT, f"This execution is {row.status.value} already.")
             row.cancel_requested_at = row.cancel_requested_at or datetime.now(UTC)
             row.cancel_reason = row.cancel_reason or reason
-            if row.epoch == 0 or not row.ready:  # nobody holds it, and the row is locked
+            if _is_unclaimed(row):
                 await cancel_unclaimed(session, row)
                 await admit_waiting(session, self._queue, tenant)
             else:
@@ -146,7 +146,7 @@ class Executions:
             if row.pause_requested_at is not None:
                 return
             row.pause_requested_at, row.pause_reason = datetime.now(UTC), reason
-            if row.epoch == 0:
+            if _is_unclaimed(row):
                 await pause_unclaimed(session, row, self._queue)
                 await admit_waiting(session, self._queue, tenant)
             else:
@@ -220,6 +220,11 @@ async def _note_retry(session: TenantSession, retried: ExecutionId, new: NewExec
     row.question = None
     await session.flush()
     await resolve_as_retried(session, retried, new.execution_id, new.user_id)
+
+
+def _is_unclaimed(row: ExecutionRow) -> bool:
+    """Whether no worker has it. The row is locked, so that none can take it meanwhile."""
+    return row.epoch == 0 or row.admitted_at is None
 
 
 def _refuse_ended(row: ExecutionRow) -> None:

@@ -236,7 +236,11 @@ _MOVE = text(f"""
     FROM unnest(cast(:keys AS text[]), cast(:priorities AS bigint[])) AS moved (key, priority)
     WHERE dedupe_key = moved.key AND status = 'queued'
 """)  # noqa: S608
-_LET_GO = text(f"UPDATE {SCHEMA}.pgqueuer SET dedupe_key = NULL WHERE dedupe_key = :key")  # noqa: S608
+_NO_TURN = -1
+"""Less than any: what has it comes first, and whoever performs it finds that it is nobody's turn."""
+_LET_GO = text(f"""
+    UPDATE {SCHEMA}.pgqueuer SET dedupe_key = NULL, priority = {-_NO_TURN} WHERE dedupe_key = :key
+""")  # noqa: S608
 _PRUNE = text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < :before")  # noqa: S608
 
 

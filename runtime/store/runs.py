@@ -143,8 +143,8 @@ class Signal:
     held: bool
     """False: another run has taken over."""
     cancel_reason: str | None
-    pause_reason: str | None
-    """Set while somebody wants it paused."""
+    pause_asked_at: datetime | None
+    """Set while somebody wants it paused; another instant is another wish."""
 
 
 class Runs:
@@ -170,12 +170,12 @@ class Runs:
         """
         async with self._db.write(tenant_id) as session:
             row = await find_execution(session, execution_id, lock=True)
-            if row is None or row.status.final or not row.ready or turn not in (None, row.turn):
+            if row is None or row.status.final or row.admitted_at is None or turn not in (None, row.turn):
                 return None
             await pass_turn(session, row.turn)
             newly_lost = await _close_lost(session, row)
             row.losses += newly_lost
-            if row.pause_requested_at is not None:
+            if row.pause_requested_at is not None and row.cancel_requested_at is None:
                 await pause_unclaimed(session, row, self._queue)
                 return None
             row.epoch += 1
@@ -228,18 +228,22 @@ class Runs:
 
         await self._persist(lease, write)
 
-    async def park(self, lease: Lease, spent_s: float) -> bool:
-        """Pause the execution and let its worker go; False when it was resumed a moment before. Raises: as `record`."""
+    async def park(self, lease: Lease, spent_s: float, change: Change) -> bool:
+        """Pause the execution and let its worker go, with the last change.
+
+        False, and nothing is written, when it was resumed or is to end by now. Raises: as `record`.
+        """
         parked = True
 
         async def write(session: TenantSession, write_id: UUID) -> None:
             nonlocal parked
             tenant = await lock_tenant(session, lease.tenant_id)
             row = await _hold(session, lease)
-            parked = row.pause_requested_at is not None
+            parked = row.pause_requested_at is not None and row.cancel_requested_at is None
             if not parked:
                 return
-            row.last_write, row.spent_s = write_id, spent_s
+            await self._apply(session, lease, change, {"last_write": write_id, "spent_s": spent_s})
+            await session.refresh(row)
             await pause_unclaimed(session, row, self._queue)
             await _close(session, lease, "paused")
             await admit_waiting(session, self._queue, tenant)
@@ -281,11 +285,11 @@ class Runs:
         async with self._db.read(lease.tenant_id) as session:
             row = (await (await session.connection()).execute(_CHECK, values)).one_or_none()
         if row is None or row.epoch != lease.epoch or row.status not in _HELD:
-            return Signal(held=False, cancel_reason=None, pause_reason=None)
+            return Signal(held=False, cancel_reason=None, pause_asked_at=None)
         return Signal(
             held=True,
             cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
-            pause_reason=(row.pause_reason or "") if row.pause_requested_at is not None else None,
+            pause_asked_at=row.pause_requested_at,
         )
 
     async def _persist(self, lease: Lease, write: Callable[[TenantSession, UUID], Awaitable[None]]) -> None:
@@ -319,7 +323,7 @@ class Runs:
 
 
 _CHECK = text(f"""
-    SELECT epoch, status, cancel_requested_at, cancel_reason, pause_requested_at, pause_reason
+    SELECT epoch, status, cancel_requested_at, cancel_reason, pause_requested_at
     FROM {SCHEMA}.executions WHERE execution_id = :id AND tenant_id = :tenant_id
 """)  # noqa: S608 — constants
 _HELD = (ExecutionStatus.RUNNING, ExecutionStatus.PAUSED)

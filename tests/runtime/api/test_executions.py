@@ -12,8 +12,10 @@ from contracts.execution import (
     CancelExecution,
     ExecutionRef,
     ExecutionStatus,
+    Failure,
     FailureCode,
     ListExecutions,
+    Question,
     ReadEvents,
     ReadExecution,
     StepStatus,
@@ -24,7 +26,7 @@ from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId
 from contracts.wiring.client import RuntimeClient
 from runtime.app import Ground
 from runtime.artifacts import ArtifactWriter
-from runtime.store.runs import Change, Runs
+from runtime.store.runs import Change, End, Runs
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.made import make_step
 
@@ -171,3 +173,23 @@ async def test_realms_say_what_can_be_asked_for(client: RuntimeClient) -> None:
         ("browser", "visit"),
         ("workflow", "run"),
     }
+
+
+async def test_an_answer_that_was_accepted_and_comes_second_is_an_execution_that_failed(
+    client: RuntimeClient, ground: Ground, tenant_id: TenantId
+) -> None:
+    asked = ask()
+    await client.submit_execution(asked)
+    runs = Runs(ground.db, ground.queue)
+    claimed = await runs.claim(tenant_id, asked.execution_id, "worker")
+    assert claimed is not None
+    failure = Failure(code=FailureCode.INTERRUPTED_UNSAFE, message="?", hint="", asks_about="open")
+    question = Question(node_id="open", node_name="open", message="?", hint="")
+    await runs.finish(claimed.lease, Change(), End(status=ExecutionStatus.FAILED, failure=failure, question=question))
+    answer = {"execution_id": str(asked.execution_id), "answers": {"open": "happened"}}
+    first, second = [ask(realm="execution", intent="retry", parameters=answer, deferred=True) for _ in range(2)]
+    assert (await client.submit_execution(first)).status is ExecutionStatus.PENDING
+    assert (await client.submit_execution(second)).status is ExecutionStatus.FAILED
+    ended = await client.get_execution(ReadExecution(execution_id=second.execution_id))
+    assert ended.error is not None
+    assert "answered already" in ended.error.message

@@ -1,16 +1,21 @@
 """Pausing: nothing starts, the worker goes free where it can, and resuming goes on where it stood."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus, StepStatus
 from contracts.model import ExecutionId
-from runtime.store.runs import Runs
+from runtime.engine.commands import StartNode
+from runtime.run import driver
+from runtime.run.signals import DrainBegun, Due, Signal
+from runtime.store.runs import Change, Runs
 from tests.runtime.staging import Staging, edge, node
-from tests.runtime.troupe import TROUPE, Echo, Hang
+from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
 from tests.support.postgres import Database
 
 
@@ -18,6 +23,7 @@ from tests.support.postgres import Database
 async def staging(own_database: Database, tmp_path: Path) -> AsyncIterator[Staging]:
     Echo.asked.clear()
     Hang.left.clear()
+    Stumble.falls.clear()
     made = Staging(own_database, tmp_path, TROUPE, grace_s=1)
     yield made
     await made.close()
@@ -116,3 +122,118 @@ async def test_a_lost_worker_of_one_that_was_to_pause_leaves_it_paused(staging: 
     assert await runs.claim(staging.tenant_id, execution_id, "next") is None
     row = await staging.executions.get(staging.tenant_id, execution_id)
     assert (row.status, row.losses, row.ready) == (ExecutionStatus.PAUSED, 1, False)
+
+
+async def test_a_cancel_is_not_lost_to_a_pause(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "echo")])
+    runs = Runs(staging.db, staging.make_queue())
+    claimed = await runs.claim(staging.tenant_id, execution_id, "here")
+    assert claimed is not None
+    await pause(staging, execution_id)
+    await staging.executions.request_cancel(staging.tenant_id, execution_id, "enough")
+    assert not await runs.park(claimed.lease, 0, Change())
+    after_a_loss = await runs.claim(staging.tenant_id, execution_id, "next")
+    assert after_a_loss is not None
+    assert after_a_loss.cancel_reason == "enough"
+
+
+async def test_cancelling_a_paused_wait_leaves_no_step_open(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "echo"), node("long", "delay", {"Duration": 300})])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.progress > 0)
+        await pause(staging, execution_id)
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+    await staging.executions.request_cancel(staging.tenant_id, execution_id, "enough")
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert {step.node_id: step.status for step in steps} == {"a": StepStatus.SUCCESS, "long": StepStatus.RETRYING}
+    told = [event for event in await staging.read(execution_id) if event.type == "node_update"]
+    assert (told[-1].node_id, told[-1].node_state.status) == ("long", StepStatus.RETRYING)
+
+
+async def test_what_was_resumed_and_has_no_place_yet_is_cancelled_and_paused_at_once(staging: Staging) -> None:
+    first, second = [await staging.submit([node("wait", "delay", {"Duration": 300})]) for _ in range(2)]
+    async with staging.perform():
+        for execution_id in (first, second):
+            await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.RUNNING)
+            await pause(staging, execution_id)
+            await staging.wait_until(execution_id, lambda row: not row.ready)
+    for _ in range(4):  # all that a tenant gets at once
+        await staging.submit([node("a", "echo")])
+    await resume(staging, first)
+    await resume(staging, second)
+    assert (await staging.executions.get(staging.tenant_id, first)).admitted_at is None
+    await staging.executions.request_cancel(staging.tenant_id, first, "enough")
+    assert (await staging.executions.get(staging.tenant_id, first)).status is ExecutionStatus.CANCELLED
+    await pause(staging, second)
+    assert not (await staging.executions.get(staging.tenant_id, second)).ready
+
+
+async def test_an_entry_of_before_a_pause_never_begins_anything(staging: Staging) -> None:
+    execution_id = await staging.submit([node("a", "echo")])
+    runs = Runs(staging.db, staging.make_queue())
+    turns = []
+    for _ in range(8):
+        row = await staging.executions.get(staging.tenant_id, execution_id)
+        turns.append(row.turn)
+        await pause(staging, execution_id)
+        await resume(staging, execution_id)
+    assert len(set(turns)) == len(turns)
+    for _ in range(4):  # and while it waits for a place again, the last one begins nothing either
+        await staging.submit([node("a", "echo")])
+    turn = (await staging.executions.get(staging.tenant_id, execution_id)).turn
+    await pause(staging, execution_id)
+    await resume(staging, execution_id)
+    for old in (*turns, turn):
+        assert await runs.claim(staging.tenant_id, execution_id, "late", old) is None
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (row.epoch, row.losses, Echo.asked.count("a")) == (1, 0, 5)
+
+
+async def test_a_turn_that_comes_while_it_is_held_back_is_taken_once(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = driver.RunDriver._report
+    drained: list[driver.RunDriver] = []
+
+    async def report(self: driver.RunDriver, start: StartNode, work: Coroutine[Any, Any, Signal]) -> None:
+        if start.delay_s > 0 and not drained:
+            drained.append(self)
+            work.close()
+            self._inbox.put_nowait(DrainBegun())
+            self._inbox.put_nowait(Due(start))
+            return
+        await whole(self, start, work)
+
+    monkeypatch.setattr(driver.RunDriver, "_report", report)
+    execution_id = await staging.submit([node("falls", "stumble", {"Text": "x"}), node("b", "stroll")])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (drained != [], row.losses, row.epoch, Stumble.falls["x"]) == (True, 0, 2, 2)
+
+
+async def test_a_pause_right_after_a_resume_is_heard(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [node("a", "stroll"), node("b", "stroll"), node("c", "echo")]
+    execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text"), edge("b", "c", "Text", "Text")])
+    park = Runs.park
+    asked: list[Any] = []
+
+    async def resumed_meanwhile(self: Runs, *args: Any) -> bool:
+        if asked:
+            return await park(self, *args)
+        asked.append(args)
+        async with staging.system.write() as session:  # both between two looks of the run
+            again = text("UPDATE runtime.executions SET pause_requested_at = clock_timestamp()")
+            await (await session.connection()).execute(again)
+        return False
+
+    monkeypatch.setattr(Runs, "park", resumed_meanwhile)
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        await pause(staging, execution_id)
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+        await resume(staging, execution_id)
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    assert Echo.asked == ["c"]
