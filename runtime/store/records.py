@@ -115,13 +115,13 @@ async def find_execution(session: TenantSession, execution_id: UUID, *, lock: bo
     """The execution, or None when the tenant has no such one.
 
     Args:
-        lock: hold the row until commit; rows that refer to it may be written meanwhile.
+        lock: hold the row until commit, as it is by now; rows that refer to it may be written meanwhile.
     """
     query = select(ExecutionRow).where(
         col(ExecutionRow.execution_id) == execution_id, col(ExecutionRow.tenant_id) == session.tenant_id
     )
     if lock:
-        query = query.with_for_update(key_share=True)
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
     return (await session.exec(query)).one_or_none()
 
 

@@ -243,7 +243,7 @@ class Runs:
             if not parked:
                 return
             await self._apply(session, lease, change, {"last_write": write_id, "spent_s": spent_s})
-            await session.refresh(row)
+            row = await _hold(session, lease)  # again: what was just applied is not in the row that was read before
             await pause_unclaimed(session, row, self._queue)
             await _close(session, lease, "paused")
             await admit_waiting(session, self._queue, tenant)
