@@ -145,8 +145,9 @@ def create_app(ground: Ground) -> Starlette:
     """The public tier. Refuses to be built while a declared endpoint has nobody to serve it."""
     server: Server[Caller] = Server(PublicApi, ground.guard)
     channels: Channels[Principal] = Channels(PublicApi, ground.guard.admit)
-    work = serve_identity(server, ground) | serve_work(server, channels, ground)
-    routes = [*server.routes(), *channels.routes(), *health(ground), *page_routes(ground.settings.web_dir)]
+    catalogue = Catalogue(ground.runtime, ground.system, ground.clock)
+    work = serve_identity(server, ground) | serve_work(server, channels, ground, catalogue)
+    routes = [*server.routes(), *channels.routes(), *health(ground, catalogue), *page_routes(ground.settings.web_dir)]
     if ground.settings.metrics_port:
         work["metrics"] = partial(ground.telemetry.serve, ground.settings)
     return build_app(routes, lifespan=live(ground, work), meter=ground.telemetry)
@@ -190,12 +191,11 @@ def serve_identity(server: Server[Caller], ground: Ground) -> Work:
     return {"tenant states": installation.keep_runtime_told, "pruning": Pruning(g.system, g.clock).run}
 
 
-def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Ground) -> Work:
+def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Ground, catalogue: Catalogue) -> Work:
     """Sessions, intents and what Runtime makes of them, asked for or watched."""
     g = ground
     outbox = Outbox(g.tenants, g.system, g.runtime, g.clock)
     g.telemetry.tell_outbox(outbox)
-    catalogue = Catalogue(g.runtime, g.system, g.clock)
     sessions = Sessions(
         guests_welcome=g.settings.guests,
         tenants=g.tenants,
@@ -271,7 +271,7 @@ def live(ground: Ground, work: Work) -> Callable[[Starlette], AbstractAsyncConte
     return lifespan
 
 
-def health(ground: Ground) -> list[BaseRoute]:
+def health(ground: Ground, catalogue: Catalogue) -> list[BaseRoute]:
     """`/health` and `/ready`."""
 
     async def database() -> str:
@@ -285,7 +285,10 @@ def health(ground: Ground) -> list[BaseRoute]:
             answer = await ground.http.get("/health", timeout=2.0)
         except httpx.TransportError as error:
             return f"Runtime does not answer ({type(error).__name__})"
-        return "ok" if answer.is_success else f"Runtime answers {answer.status_code}"
+        if not answer.is_success:
+            return f"Runtime answers {answer.status_code}"
+        await catalogue.read()  # once known, intents are taken without Runtime, too
+        return "ok"
 
     async def page() -> str:
         return "ok" if (ground.settings.web_dir / "index.html").is_file() else "the page has not been built"

@@ -64,6 +64,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if asked is not None:
             self.ping_interval, self.ping_timeout = asked.interval_s, asked.timeout_s
         super().start_keepalive()
+        # the handshake is over: its headers, parsed once more into the scope, would be a tenth of what a socket weighs
+        self.request.headers.clear()
+        self.response.headers.clear()
 
     def keepalive_timeout(self) -> None:
         """Close with 4408 and let go, whether the peer can still read that or not."""

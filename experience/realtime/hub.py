@@ -8,7 +8,7 @@ are served in rounds with a budget, so that a burst on one execution holds up ne
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import structlog
@@ -80,6 +80,63 @@ class Watching(Protocol):
         """End it."""
 
 
+class Audience:
+    """Watchers that are served together, and which of them are due.
+
+    An event concerns all of them. One who has just come, or takes frames again, is nobody else's business: serving the
+    whole house for each would make a crowd that comes back at once cost its square.
+    """
+
+    __slots__ = ("_all_due", "_due", "_members")
+
+    def __init__(self) -> None:
+        self._members: dict[Watching, None] = {}
+        self._due: dict[Watching, None] = {}
+        self._all_due = False
+
+    def __iter__(self) -> Iterator[Watching]:
+        return iter(self._members)
+
+    @property
+    def due(self) -> bool:
+        """Whether anybody is to be served."""
+        return bool(self._due) or (self._all_due and bool(self._members))
+
+    def add(self, watcher: Watching) -> None:
+        """One more, who is due."""
+        self._members[watcher] = None
+        self._due[watcher] = None
+
+    def remove(self, watcher: Watching) -> None:
+        """One less, if it was one."""
+        self._members.pop(watcher, None)
+        self._due.pop(watcher, None)
+
+    def call(self, watcher: Watching) -> None:
+        """That one is due."""
+        if watcher in self._members:
+            self._due[watcher] = None
+
+    def call_all(self) -> None:
+        """Everybody is due."""
+        self._all_due = True
+
+    def serve(self, execution_id: ExecutionId) -> None:
+        """Serve those who are due, within a budget; those who could take more are due again."""
+        due = self._members if self._all_due else self._due
+        self._all_due, self._due = False, {}
+        if not due:
+            return
+        budget = max(1, _ROUND // len(due))
+        for watcher in due:
+            try:
+                if watcher.advance(budget):
+                    self._due[watcher] = None
+            except Exception:  # the socket loop's shell: one client's failure is not the others'
+                log.exception("a watcher failed", execution_id=str(execution_id))
+                watcher.fail(Close.INTERNAL)
+
+
 class Hub:
     """The feeds of this process."""
 
@@ -140,8 +197,8 @@ class Feed:
         self._upstream = upstream
         self._loop = asyncio.get_running_loop()
         self._settled = asyncio.Event()
-        self._watchers: dict[Watching, None] = {}
-        self._batched: dict[Watching, None] = {}
+        self._watchers = Audience()
+        self._batched = Audience()
         self._round: asyncio.Handle | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
@@ -170,13 +227,17 @@ class Feed:
 
     def add(self, watcher: Watching) -> None:
         """Serve `watcher` from now on."""
-        (self._batched if watcher.batch else self._watchers)[watcher] = None
-        self.wake()
+        self._audience(watcher).add(watcher)
+        self._begin_round()
 
     def remove(self, watcher: Watching) -> None:
         """Serve it no more."""
-        self._watchers.pop(watcher, None)
-        self._batched.pop(watcher, None)
+        self._audience(watcher).remove(watcher)
+
+    def serve_again(self, watcher: Watching) -> None:
+        """Serve `watcher` in the loop's next turn: it takes frames again, and there are more."""
+        self._audience(watcher).call(watcher)
+        self._begin_round()
 
     def close(self) -> None:
         """Hear nothing more."""
@@ -266,33 +327,32 @@ class Feed:
 
     def wake(self) -> None:
         """Serve everybody in the loop's next turn."""
+        self._watchers.call_all()
+        self._batched.call_all()
+        self._begin_round()
+
+    def _audience(self, watcher: Watching) -> Audience:
+        return self._batched if watcher.batch else self._watchers
+
+    def _begin_round(self) -> None:
         if self._round is None:
             self._round = self._loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         self._round = None
-        if self._watchers and self._advance(self._watchers):
-            self.wake()
-        if self._batched and self._flush is None:
+        self._watchers.serve(self.execution_id)
+        if self._watchers.due:
+            self._begin_round()
+        if self._batched.due and self._flush is None:
             # the first goes out at once, what follows within the window goes together
             self._flush = self._loop.call_at(self._flushed_at + COALESCE_S, self._serve_batched)
 
     def _serve_batched(self) -> None:
         self._flush = None
         self._flushed_at = self._loop.time()
-        if self._advance(self._batched):
-            self.wake()
-
-    def _advance(self, watchers: dict[Watching, None]) -> bool:
-        budget = max(1, _ROUND // len(watchers))
-        more = False
-        for watcher in watchers:
-            try:
-                more |= watcher.advance(budget)
-            except Exception:  # the socket loop's shell: one client's failure is not the others'
-                log.exception("a watcher failed", execution_id=str(self.execution_id))
-                watcher.fail(Close.INTERNAL)
-        return more
+        self._batched.serve(self.execution_id)
+        if self._batched.due:
+            self._begin_round()
 
 
 def join_texts(items: Sequence[Item]) -> str:

@@ -38,7 +38,7 @@ class Watcher:
     """Serves one client.
 
     Args:
-        feed: where events come from; it calls `advance` whenever there is something new.
+        feed: where events come from; it calls `advance` when there is something new.
         outlet: where they go.
         tasks: of the socket; for reading the log, which may take its time.
         place: where the client stands.
@@ -134,7 +134,7 @@ class Watcher:
         while self._owed and not self._outlet.busy and not self._outlet.closed:
             self._outlet.write(self._owed.pop(next(iter(self._owed))))
         if self.advance(BATCH_FRAMES):
-            self._feed.wake()
+            self._feed.serve_again(self)
 
     def _leave_the_tail(self, stands: Place) -> None:
         match stands:

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
 import structlog
@@ -23,16 +24,24 @@ _FILES = 20_000
 """Sockets that one process may hold, ours and its children."""
 
 
-async def measure(names: Sequence[str], effort: Effort) -> list[Figure]:
-    """The figures of some benches, one bench after the other."""
+async def measure(names: Sequence[str], effort: Effort) -> tuple[list[Figure], list[str]]:
+    """The figures of some benches, one bench after the other, and the names of those that broke off."""
     figures: list[Figure] = []
+    broken: list[str] = []
     async with Ground() as ground:
         for name in names:
             began = time.monotonic()
             print(f"{name} …", end=" ", flush=True)
-            figures += await BENCHES[name](ground, effort)
+            try:
+                found = await BENCHES[name](ground, effort)
+            except Exception:  # noqa: BLE001 — one bench less is no reason to lose the others' figures
+                traceback.print_exc()
+                broken.append(name)
+                continue
             print(f"{time.monotonic() - began:.0f} s", flush=True)
-    return figures
+            print_table(found)
+            figures += found
+    return figures, broken
 
 
 def main() -> int:
@@ -47,15 +56,17 @@ def main() -> int:
     machine = describe_machine()
     effort = Effort(float(os.environ.get(SHARE, "1")))
     with asyncio.Runner(loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()) as runner:
-        figures = runner.run(measure(names, effort))
+        figures, broken = runner.run(measure(names, effort))
     print_table(figures)
-    if len(names) == len(BENCHES) and effort.share >= 1:
+    if broken:
+        print(f"broke off, see above: {', '.join(broken)}", file=sys.stderr)
+    elif len(names) == len(BENCHES) and effort.share >= 1:
         explained = {figure.bench: "" for figure in figures}
         for name, bench in BENCHES.items():
             explained[name.upper() if name.startswith("b") else name] = unfold(bench.__doc__)
         write_documents(figures, machine, explained, REMARKS)
     missed = [figure for figure in figures if figure.met is False]
-    return 1 if missed else 0
+    return 1 if missed or broken else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""No room left for artifacts: a small file system where this user may mount one, else a limit on the size of files.
-
-The limit stands for the full disk in that a write of more than it holds fails; it does so with another error number.
-"""
+"""No room left for artifacts: a small file system of its own, where this user may mount one."""
 
 import os
 import subprocess

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -28,6 +28,8 @@ from tests.chaos.visitors import Visitor
 from tests.support.postgres import Database
 
 STEPS = 12
+HISTORY_S = 600.0
+"""A whole history: what waits for the end of another may have to wait until everything is mended."""
 WORKERS = RUNTIMES = EXPERIENCES = 2
 ROLES = ("runtime_app", "runtime_system", "experience_app", "experience_system")
 ENDS = {("completed", None), ("cancelled", None), ("failed", "interrupted_unsafe"), ("failed", "worker_lost")}
@@ -42,6 +44,9 @@ class Asked:
 
     visitor: Visitor
     task: "asyncio.Task[str]"
+    """Its execution."""
+    customer: str
+    """Who orders in it, if anybody does."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,19 @@ class History(RuleBasedStateMachine):
     @rule(one=asked)
     def cancel(self, one: Asked) -> None:
         self.run(self._later(self._cancel(one)), "cancel")
+
+    @rule(one=asked)
+    def pause(self, one: Asked) -> None:
+        self.run(self._later(self._turn_execution(one, "pause")), "pause")
+
+    @rule(one=asked)
+    def resume(self, one: Asked) -> None:
+        self.run(self._later(self._turn_execution(one, "resume")), "resume")
+
+    @rule(target=asked, one=asked)
+    def do_once_more(self, one: Asked) -> Asked:
+        """Once it has ended; an answer to its question, if it has one."""
+        return self.run(self._do_once_more(one), "do once more")
 
     @rule(seconds=st.sampled_from([0.2, 0.7, 1.5]))
     def wait(self, seconds: float) -> None:
@@ -187,9 +205,7 @@ class History(RuleBasedStateMachine):
             work = visitor.start(buy_once(self.rig.shop, f"customer-{self.customers}"))
         else:
             work = visitor.run(self.saved[visitor.tenant_id, kind])
-        one = Asked(visitor, asyncio.create_task(work))
-        self.everything.append(one)
-        self.tasks.append(one.task)
+        one = self._keep(Asked(visitor, asyncio.create_task(work), f"customer-{self.customers}"))
         if watched:
             await self._later(self._watch(one))
         await asyncio.sleep(0.1)
@@ -201,8 +217,29 @@ class History(RuleBasedStateMachine):
     async def _watch(self, one: Asked) -> None:
         one.visitor.watch(await asyncio.shield(one.task))
 
+    def _keep(self, one: Asked) -> Asked:
+        self.everything.append(one)
+        self.tasks.append(one.task)
+        return one
+
     async def _cancel(self, one: Asked) -> None:
         await one.visitor.cancel(await asyncio.shield(one.task))
+
+    async def _turn_execution(self, one: Asked, verb: Literal["pause", "resume"]) -> None:
+        await one.visitor.turn(await asyncio.shield(one.task), verb)
+
+    async def _do_once_more(self, one: Asked) -> Asked:
+        async def begin() -> str:
+            execution_id = await asyncio.shield(one.task)
+            ended = await one.visitor.ended(execution_id, patience_s=HISTORY_S)
+            if ended["status"] == "completed":
+                return await one.visitor.retry(execution_id, "beginning")
+            if ended["error"] and ended["error"]["code"] == "interrupted_unsafe":
+                self.rig.ledger.person_said_again.add(one.customer)
+                return await one.visitor.answer(execution_id, "run_again")
+            return await one.visitor.retry(execution_id, "failed")
+
+        return self._keep(Asked(one.visitor, asyncio.create_task(begin()), one.customer))
 
     async def _kill(self, part: Part) -> None:
         part.kill()
@@ -233,7 +270,12 @@ class History(RuleBasedStateMachine):
             part.thaw()
         await self.rig.up()
         async with asyncio.timeout(240):
-            await asyncio.gather(*self.tasks)
+            asked = asyncio.gather(*self.tasks)
+            while not asked.done():
+                await self._resume_all()
+                await asyncio.wait([asked], timeout=1)
+            await asked
+            await self._resume_all()
             for one in self.everything:
                 ended = await one.visitor.ended(one.task.result())
                 error = ended["error"]["code"] if ended["error"] else None
@@ -241,6 +283,11 @@ class History(RuleBasedStateMachine):
             for visitor in self.visitors:
                 await visitor.seen()
             await conclude(self.rig)
+
+    async def _resume_all(self) -> None:
+        for one in self.everything:
+            if one.task.done():
+                await one.visitor.turn(one.task.result(), "resume")
 
 
 @pytest.mark.timeout(3_600)

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -88,6 +88,26 @@ class Visitor:
         """Ask for the end; one that has ended meanwhile is fine."""
         answer = await self.ask("POST", f"/api/execution/{execution_id}/cancel", {"reason": "chaos"})
         assert answer.status_code in {202, 409}, answer.text
+
+    async def turn(self, execution_id: str, verb: Literal["pause", "resume"]) -> None:
+        """Pause or resume; one that can't be, by now, is fine."""
+        answer = await self.ask("POST", f"/api/execution/{execution_id}/{verb}", {})
+        assert answer.status_code in {202, 404, 409}, answer.text
+
+    async def retry(self, execution_id: str, start_at: Literal["failed", "beginning"]) -> str:
+        """Do it once more; returns the new execution's id."""
+        return await self._again(f"/api/execution/{execution_id}/retry", {"start_at": start_at})
+
+    async def answer(self, execution_id: str, answer: Literal["happened", "run_again"]) -> str:
+        """Answer its question; returns the id of the execution that goes on."""
+        return await self._again(f"/api/execution/{execution_id}/answer", {"answer": answer})
+
+    async def _again(self, path: str, body: Json) -> str:
+        answer = await self.ask("POST", path, body, key=uuid4().hex)
+        assert answer.status_code == 202, answer.text
+        execution_id = str(answer.json()["execution_id"])
+        self.ledger.accepted[execution_id] = self.tenant_id
+        return execution_id
 
     async def status(self, execution_id: str) -> Json:
         """How it stands."""

@@ -104,6 +104,25 @@ async def test_without_any_catalogue_there_is_a_clear_answer(
             runtime.down()
 
 
+async def test_ready_means_that_the_catalogue_is_known(make_database: Callable[[], Database], tmp_path: Path) -> None:
+    database = make_database()
+    await migrate(database.dsn("experience_owner"))
+    runtime = FakeRuntime(write_keys(tmp_path)["internal_key_file"].with_suffix(".pub").read_bytes())
+    runtime.realms = None  # type: ignore[assignment]  # it has just started, and fails
+    runtime.up()
+    (tmp_path / "index.html").touch()
+    try:
+        with run_house(database, tmp_path, runtime, web_dir=tmp_path) as newborn:
+            async with newborn.visit() as http:
+                unready = await http.get("/ready")
+                assert (unready.status_code, unready.json()["checks"]["page"]) == (503, "ok")
+                assert unready.json()["checks"]["runtime"] != "ok"
+                runtime.realms = REALMS
+                assert (await http.get("/ready")).json()["checks"]["runtime"] == "ok"
+    finally:
+        runtime.down()
+
+
 async def test_what_runtime_learns_is_known_here_soon(
     make_database: Callable[[], Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 from contracts.api.runtime import RuntimeApi
 from contracts.declare import NOTHING, Endpoint, endpoints
@@ -247,7 +249,7 @@ class FakeRuntime:
         server: Server[InternalCaller] = Server(RuntimeApi, guard)
         for name, endpoint in endpoints(RuntimeApi):
             server.on(endpoint, getattr(self, f"_{name}"))
-        return build_app(server.routes())
+        return build_app([*server.routes(), Route("/health", lambda _request: Response())])
 
     async def _get_realms(self, _call: Caller, _: Nothing) -> Realms:
         return self.realms

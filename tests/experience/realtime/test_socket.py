@@ -1,6 +1,7 @@
 """How streams begin, resume, are refused, keep alive and end, on real sockets with a real hub and channel."""
 
 import asyncio
+import gc
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId, TenantId
+from contracts.wiring.uvicorn_socket import SocketProtocol
 from experience.auth.principal import Principal
 from experience.realtime import socket as socket_module
 from tests.support.eventlog import Store, line, serve_runtime, status
@@ -330,3 +332,13 @@ async def test_a_revoked_credential_ends_its_sockets() -> None:
         front.rules.revoked.add("me")
         code, reason, _ = await read_close(client)
     assert (code, reason["code"]) == (4401, "unauthenticated")
+
+
+async def test_an_open_socket_keeps_its_handshake_once() -> None:
+    store = Store()
+    log = store.create(TENANT)
+    async with stage(store) as front, open_socket(front.stream(log.execution_id)) as client:
+        await read_frame(client)
+        held = [one for one in gc.get_objects() if isinstance(one, SocketProtocol) and one.scope["headers"]]
+        assert held
+        assert not any(len(one.request.headers) or len(one.response.headers) for one in held)
