@@ -1,0 +1,108 @@
+"""The checked door as httpcore's network, for clients that speak HTTP: whatever they connect to passes the door.
+
+    pool = httpcore.AsyncConnectionPool(network_backend=DoorBackend(door, permit))
+
+Redirects are new connections, so they are checked like any other.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final
+
+import httpcore
+
+from runtime.egress.door import CONNECT_S, Connection, Door, Unreachable
+from runtime.egress.permit import Permit
+
+_PAUSE_S: Final = 86_400.0
+
+
+class DoorBackend(httpcore.AsyncNetworkBackend):
+    """Connections of one run. Raises Refused unchanged: it is for whoever asked, not for httpcore to map."""
+
+    def __init__(self, door: Door, permit: Permit) -> None:
+        self._door = door
+        self._permit = permit
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 — the protocol's name
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Resolve, check, connect. Raises Refused, httpcore.ConnectError, httpcore.ConnectTimeout."""
+        try:
+            connection = await self._door.connect(
+                self._permit, host, port, timeout_s=CONNECT_S if timeout is None else timeout
+            )
+        except Unreachable as error:
+            kind = httpcore.ConnectTimeout if error.timed_out else httpcore.ConnectError
+            raise kind(f"{error.target}: {error.reason}") from error
+        return _Stream(connection)
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 — the protocol's name
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """There is no way out through the file system."""
+        raise httpcore.ConnectError("connections to sockets of this machine are not made")
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        try:
+            async with asyncio.timeout(_PAUSE_S if timeout is None else timeout):
+                return await self._connection.read(max_bytes)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        if not buffer:
+            return
+        try:
+            async with asyncio.timeout(_PAUSE_S if timeout is None else timeout):
+                await self._connection.write(buffer)
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await self._connection.close()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(CONNECT_S if timeout is None else timeout):
+                await self._connection.start_tls(ssl_context, server_hostname or str(self._connection.target.host))
+        except TimeoutError as error:
+            await self.aclose()
+            raise httpcore.ConnectTimeout from error
+        except OSError as error:
+            await self.aclose()
+            raise httpcore.ConnectError(str(error)) from error
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        names = {"server_addr": "peername", "client_addr": "sockname"}
+        if info == "is_readable":
+            return self._connection.at_end
+        return self._connection.get_extra_info(names.get(info, info))

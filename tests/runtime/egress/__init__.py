@@ -1,0 +1,1 @@
+"""Tests of the ways out, with real sockets and a real Chromium."""
