@@ -57,6 +57,7 @@ async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, lease_s: float
     pause_asked_at: datetime | None = None
     looked = time.monotonic()
     with wakeups.subscribe(lease.execution_id) as bell:
+        await asyncio.sleep(PAUSE_S)  # claiming it was a look, too
         while True:
             if time.monotonic() - looked > lease_s:
                 inbox.put_nowait(Stalled())

@@ -15,12 +15,11 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from contracts.execution import Priority
 from contracts.model import TenantId
+from runtime.store.db import AnySession
 from runtime.store.queue import Queue, entry_of
+from runtime.store.statement import Statement
 from runtime.store.tables import SCHEMA
 
 DEFAULT_CONCURRENCY = 4
@@ -49,80 +48,79 @@ class _Admitted:
     turn: int
 
 
-async def lock_tenant(session: AsyncSession, tenant_id: TenantId) -> LockedTenant:
+async def lock_tenant(session: AnySession, tenant_id: TenantId) -> LockedTenant:
     """Take the tenant's row until commit; a tenant that nobody has announced yet gets one with default limits."""
-    connection = await session.connection()
     values = {"tenant_id": tenant_id}
-    row = (await connection.execute(_LOCK, values)).one_or_none()
+    row = await _LOCK.fetch_one(session, values)
     if row is None:
-        await connection.execute(_KNOW, values)
-        row = (await connection.execute(_LOCK, values)).one()
-    limit = row.max_concurrent_executions
+        await _KNOW.fetch(session, values)
+        [row] = await _LOCK.fetch(session, values)
+    limit = row["max_concurrent_executions"]
     return LockedTenant(
         tenant_id=tenant_id,
-        suspended=row.suspended,
+        suspended=row["suspended"],
         max_concurrent_executions=DEFAULT_CONCURRENCY if limit is None else limit,
-        max_workflows=row.max_workflows,
+        max_workflows=row["max_workflows"],
     )
 
 
-async def admit_waiting(session: AsyncSession, queue: Queue, tenant: LockedTenant) -> None:
+async def admit_waiting(session: AnySession, queue: Queue, tenant: LockedTenant) -> None:
     """Queue as many waiting executions as the limits leave room for, in the caller's transaction."""
     if tenant.suspended:
         return
-    connection = await session.connection()
     values = {"tenant_id": tenant.tenant_id, "limit": tenant.max_concurrent_executions}
-    rows = (await connection.execute(_ADMIT, values)).all()
+    rows = await _ADMIT.fetch(session, values)
     if not rows:
         return
-    admitted = [_Admitted(row.execution_id, row.priority, row.turn) for row in rows]
+    admitted = [_Admitted(row["execution_id"], row["priority"], row["turn"]) for row in rows]
     next_turn = max(one.turn for one in admitted) + 1
-    await connection.execute(_MOVE_ON, {"tenant_id": tenant.tenant_id, "next_turn": next_turn})
+    await _MOVE_ON.fetch(session, {"tenant_id": tenant.tenant_id, "next_turn": next_turn})
     admitted = await _let_pass(session, queue, tenant, admitted)
     in_order = sorted(admitted, key=lambda one: one.turn)
     await queue.enqueue(session, [entry_of(tenant.tenant_id, one.execution_id, one.turn) for one in in_order])
 
 
-async def pass_turn(session: AsyncSession, turn: int) -> None:
+async def pass_turn(session: AnySession, turn: int) -> None:
     """The queue has come to a turn: whoever comes from now on is in that round at the earliest.
 
     It is not taken back when the transaction fails, and of two at the same moment the lower may stay: a round more or
     less, which nobody can see. What counts is that nobody waits here for anybody.
     """
-    await (await session.connection()).execute(_PASS, {"turn": turn})
+    await _PASS.fetch(session, {"turn": turn})
 
 
 async def _let_pass(
-    session: AsyncSession, queue: Queue, tenant: LockedTenant, admitted: Sequence[_Admitted]
+    session: AnySession, queue: Queue, tenant: LockedTenant, admitted: Sequence[_Admitted]
 ) -> list[_Admitted]:
     """Deal the tenant's turns anew where something admitted now comes before what lies in the queue already.
 
     The turns stay the tenant's, all of them and no more, so that its priorities change nothing for other tenants.
     """
     values = {"tenant_id": tenant.tenant_id, "ids": [one.execution_id for one in admitted]}
-    connection = await session.connection()
-    rows = (await connection.execute(_BEFORE, values | {"rank": max(one.rank for one in admitted)})).all()
-    held = await queue.hold(session, [row.execution_id for row in rows]) if rows else set()
+    rows = await _BEFORE.fetch(session, values | {"rank": max(one.rank for one in admitted)})
+    held = await queue.hold(session, [row["execution_id"] for row in rows]) if rows else set()
     if not held:
         return list(admitted)
-    before = [_Admitted(row.execution_id, row.priority, row.turn) for row in rows if row.execution_id in held]
+    before = [
+        _Admitted(row["execution_id"], row["priority"], row["turn"]) for row in rows if row["execution_id"] in held
+    ]
     mine = sorted([*before, *admitted], key=lambda one: (-one.rank, one.turn))
     turns = sorted(one.turn for one in mine)
     dealt = [_Admitted(one.execution_id, one.rank, turn) for one, turn in zip(mine, turns, strict=True)]
     moved = [one for one, was in zip(dealt, mine, strict=True) if one.turn != was.turn]
     ids, new = [one.execution_id for one in moved], [one.turn for one in moved]
-    await connection.execute(_DEAL, {"tenant_id": tenant.tenant_id, "ids": ids, "turns": new})
+    await _DEAL.fetch(session, {"tenant_id": tenant.tenant_id, "ids": ids, "turns": new})
     old = [entry_of(tenant.tenant_id, one.execution_id, one.turn) for one in moved if one.execution_id in held]
     await queue.move(session, old)
     return [one for one in dealt if one.execution_id not in held]
 
 
 # NO KEY UPDATE: rows that refer to the tenant may be written meanwhile
-_LOCK = text(f"""
+_LOCK = Statement(f"""
     SELECT suspended, max_concurrent_executions, max_workflows
     FROM {SCHEMA}.tenants WHERE tenant_id = :tenant_id FOR NO KEY UPDATE
 """)  # noqa: S608 — constants
-_KNOW = text(
+_KNOW = Statement(
     f"INSERT INTO {SCHEMA}.tenants (tenant_id) VALUES (:tenant_id) ON CONFLICT DO NOTHING"  # noqa: S608
 )
 _TURNS = f"{SCHEMA}.turns"
@@ -132,7 +130,7 @@ UNFINISHED = "status IN ('pending', 'running', 'paused', 'waiting')"
 # A place is held from admission to the end or to a pause. One that wants a worker and holds no place waits for one.
 # The next turn is bounded: what was cancelled before its turn must not push back what comes after it. One that comes
 # back after a pause never has a turn again that it had: an entry of before the pause may still be in a worker's hands.
-_ADMIT = text(f"""
+_ADMIT = Statement(f"""
     WITH busy AS (
         SELECT workflow_id, count(*) AS number FROM {SCHEMA}.executions
         WHERE tenant_id = :tenant_id AND admitted_at IS NOT NULL AND {UNFINISHED}
@@ -160,16 +158,18 @@ _ADMIT = text(f"""
     FROM chosen, base WHERE e.tenant_id = :tenant_id AND e.execution_id = chosen.execution_id
     RETURNING e.execution_id, e.priority, e.turn
 """)  # noqa: S608
-_MOVE_ON = text(f"""
+_MOVE_ON = Statement(f"""
     UPDATE {SCHEMA}.tenants SET next_turn = cast(:next_turn AS bigint) WHERE tenant_id = :tenant_id
 """)  # noqa: S608
-_PASS = text(f"SELECT setval('{_TURNS}', cast(:turn AS bigint)) FROM {_TURNS} WHERE last_value < cast(:turn AS bigint)")  # noqa: S608
-_BEFORE = text(f"""
+_PASS = Statement(f"""
+    SELECT setval('{_TURNS}', cast(:turn AS bigint)) FROM {_TURNS} WHERE last_value < cast(:turn AS bigint)
+""")  # noqa: S608
+_BEFORE = Statement(f"""
     SELECT execution_id, priority, turn FROM {SCHEMA}.executions
     WHERE tenant_id = :tenant_id AND admitted_at IS NOT NULL AND {UNFINISHED}
       AND priority < cast(:rank AS integer) AND execution_id <> ALL(cast(:ids AS uuid[]))
 """)  # noqa: S608
-_DEAL = text(f"""
+_DEAL = Statement(f"""
     UPDATE {SCHEMA}.executions AS e SET turn = dealt.turn
     FROM unnest(cast(:ids AS uuid[]), cast(:turns AS bigint[])) AS dealt (execution_id, turn)
     WHERE e.tenant_id = :tenant_id AND e.execution_id = dealt.execution_id

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 from pydantic_core import from_json, to_json
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -33,6 +33,7 @@ lease of a worker, so that whoever takes its execution over finds the row free."
 POOL_WAIT_S = 10.0
 
 # Set per transaction, so that nothing of one tenant is left on a pooled connection for the next.
+_ENTER = text("SELECT 1")
 _ENTER_TENANT = text("SELECT set_config('app.tenant_id', :tenant, true)")
 _ENTER_TENANT_READING = text(
     "SELECT set_config('app.tenant_id', :tenant, true), set_config('transaction_read_only', 'on', true)"
@@ -49,6 +50,7 @@ class DatabaseAway(ApiError):  # noqa: N818 — what it is called in the sentenc
 class TenantSession(AsyncSession):
     """A transaction that sees the rows of one tenant."""
 
+    raw: "asyncpg.Connection[asyncpg.Record]"
     tenant_id: TenantId
     events_appended: int = 0
     woken: set[UUID] | None = None
@@ -58,8 +60,11 @@ class TenantSession(AsyncSession):
 class SystemSession(AsyncSession):
     """A transaction that sees the rows of all tenants: for the modules named in tests/architecture/test_tenancy.py."""
 
+    raw: "asyncpg.Connection[asyncpg.Record]"
 
-_SessionT = TypeVar("_SessionT", bound=AsyncSession)
+
+AnySession = TenantSession | SystemSession
+_SessionT = TypeVar("_SessionT", TenantSession, SystemSession)
 
 Ring = Callable[[Collection[UUID]], None]
 """Told after a commit which logs may have grown; returns at once and never fails."""
@@ -85,9 +90,9 @@ class Database:
         Raises:
             DatabaseAway: the connection failed.
         """
-        async with _transaction(self._engine, TenantSession) as session:
+        entry = _ENTER_TENANT_READING, {"tenant": str(tenant_id)}
+        async with _transaction(self._engine, TenantSession, *entry) as session:
             session.tenant_id = tenant_id
-            await (await session.connection()).execute(_ENTER_TENANT_READING, {"tenant": str(tenant_id)})
             yield session
 
     @asynccontextmanager
@@ -99,10 +104,9 @@ class Database:
         """
         woken: set[UUID] = set()
         try:
-            async with _transaction(self._engine, TenantSession) as session:
+            async with _transaction(self._engine, TenantSession, _ENTER_TENANT, {"tenant": str(tenant_id)}) as session:
                 session.tenant_id = tenant_id
                 session.woken = None if self._ring is None else woken
-                await (await session.connection()).execute(_ENTER_TENANT, {"tenant": str(tenant_id)})
                 yield session
             self.events_appended += session.events_appended
         finally:
@@ -121,8 +125,8 @@ class Database:
         Raises:
             DatabaseAway: it does not.
         """
-        async with _transaction(self._engine, AsyncSession) as session:
-            await (await session.connection()).execute(text("SELECT 1"))
+        async with _transaction(self._engine, SystemSession, _ENTER):
+            pass
 
     async def close(self) -> None:
         """Close every connection."""
@@ -142,7 +146,7 @@ class SystemDatabase:
         Raises:
             DatabaseAway: the connection failed.
         """
-        async with _transaction(self._engine, SystemSession) as session:
+        async with _transaction(self._engine, SystemSession, _ENTER) as session:
             yield session
 
     @property
@@ -199,6 +203,7 @@ _AWAY = (
     EOFError,
     PoolTimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a backend that was terminated in the middle of an answer
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
@@ -218,21 +223,52 @@ def _make_engine(dsn: str, name: str, size: int) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         hide_parameters=True,  # an error's message goes into the log, and parameters are what people typed
-        pool_pre_ping=True,  # after a restart of PostgreSQL every pooled connection is dead
         json_serializer=lambda value: to_json(value).decode(),
         json_deserializer=from_json,
     )
 
 
 @asynccontextmanager
-async def _transaction(engine: AsyncEngine, kind: type[_SessionT]) -> AsyncIterator[_SessionT]:
-    session = kind(engine, expire_on_commit=False, autoflush=False)
+async def _transaction(
+    engine: AsyncEngine, kind: type[_SessionT], entry: TextClause, values: dict[str, str] | None = None
+) -> AsyncIterator[_SessionT]:
+    """A transaction, entered by a first statement."""
     try:
-        async with session, session.begin():
+        async with await _begin(engine, kind, entry, values) as session:
             yield session
+            await session.commit()
     except DatabaseAway:
         raise
     except Exception as error:
         if is_away(error):
             raise DatabaseAway(type(error).__name__) from error
         raise
+
+
+async def _begin(
+    engine: AsyncEngine, kind: type[_SessionT], entry: TextClause, values: dict[str, str] | None
+) -> _SessionT:
+    try:
+        return await _enter(engine, kind, entry, values)
+    except Exception as error:
+        if not is_away(error):
+            raise
+    # The first statement met a connection that died in the pool (a restarted server): the pool has thrown all of its
+    # kind away by now, and nothing of the caller's was sent yet, so once more is safe. Asking each connection before it
+    # is used would be three more round trips for every transaction.
+    return await _enter(engine, kind, entry, values)
+
+
+async def _enter(
+    engine: AsyncEngine, kind: type[_SessionT], entry: TextClause, values: dict[str, str] | None
+) -> _SessionT:
+    session = kind(engine, expire_on_commit=False, autoflush=False)
+    try:
+        connection = await session.connection()
+        await connection.execute(entry, values)
+        pooled: Any = await connection.get_raw_connection()
+        session.raw = pooled.driver_connection
+    except BaseException:
+        await session.close()
+        raise
+    return session

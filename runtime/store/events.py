@@ -15,6 +15,7 @@ from contracts.events import EVENT, Event, EventPage
 from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId, LogId, TenantId
 from runtime.store.db import Database, TenantSession
+from runtime.store.statement import Statement
 from runtime.store.tables import SCHEMA
 
 CHANNEL = "stagedoor_events"
@@ -102,13 +103,19 @@ _READ = text(f"""
     WHERE e.execution_id = :execution_id AND e.tenant_id = :tenant_id
     ORDER BY part.seq
 """)  # noqa: S608 — constants
-# One statement for any number of events, and one text for it: PostgreSQL and SQLAlchemy both know it after the first.
-_APPEND = text(f"""
+# One statement for any number of events, and one text for it: PostgreSQL knows it after the first.
+_APPEND = Statement(f"""
     INSERT INTO {SCHEMA}.events (execution_id, seq, tenant_id, type, body)
     SELECT cast(:execution_id AS uuid), cast(:first AS bigint) + place - 1, cast(:tenant_id AS uuid), type, body
     FROM unnest(cast(:types AS text[]), cast(:bodies AS text[])) WITH ORDINALITY AS drafts (type, body, place)
 """)  # noqa: S608
-_NOTIFY = text("SELECT pg_notify(:channel, :execution_id)")
+_APPEND_AND_NOTIFY = Statement(f"""
+    WITH told AS (SELECT pg_notify('{CHANNEL}', cast(cast(:execution_id AS uuid) AS text)))
+    INSERT INTO {SCHEMA}.events (execution_id, seq, tenant_id, type, body)
+    SELECT cast(:execution_id AS uuid), cast(:first AS bigint) + place - 1, cast(:tenant_id AS uuid), type, body
+    FROM told, unnest(cast(:types AS text[]), cast(:bodies AS text[])) WITH ORDINALITY AS drafts (type, body, place)
+""")  # noqa: S608
+_NOTIFY = Statement(f"SELECT pg_notify('{CHANNEL}', cast(cast(:execution_id AS uuid) AS text))")
 
 
 async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int) -> None:
@@ -127,9 +134,12 @@ async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int)
         "types": [draft.type for draft in drafts],
         "bodies": [_render(draft, head_seq - len(drafts) + 1 + place) for place, draft in enumerate(drafts)],
     }
-    await (await session.connection()).execute(_APPEND, values)
     session.events_appended += len(drafts)
-    await wake_readers(session, drafts[0].execution_id)
+    if session.woken is None:
+        await _APPEND_AND_NOTIFY.fetch(session, values)
+    else:
+        await _APPEND.fetch(session, values)
+        await wake_readers(session, drafts[0].execution_id)
 
 
 async def wake_readers(session: TenantSession, execution_id: UUID) -> None:
@@ -141,7 +151,7 @@ async def wake_readers(session: TenantSession, execution_id: UUID) -> None:
     if session.woken is not None:
         session.woken.add(execution_id)
         return
-    await (await session.connection()).execute(_NOTIFY, {"channel": CHANNEL, "execution_id": str(execution_id)})
+    await _NOTIFY.fetch(session, {"execution_id": execution_id})
 
 
 def unknown_execution() -> ApiError:
@@ -150,4 +160,6 @@ def unknown_execution() -> ApiError:
 
 
 def _render(draft: Event, seq: int) -> str:
-    return draft.model_copy(update={"seq": seq}).model_dump_json()
+    # An event's own fields come first, so this is its number and nothing that somebody wrote; a copy of the model with
+    # another number would take twice as long as all the rest of an event.
+    return draft.model_dump_json().replace(f'"seq":{draft.seq},', f'"seq":{seq},', 1)

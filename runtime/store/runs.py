@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_json
-from sqlalchemy import text, update
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -30,8 +30,9 @@ from runtime.store.events import append
 from runtime.store.moves import move_execution, pause_unclaimed
 from runtime.store.queue import Queue
 from runtime.store.records import StoredBlob, find_execution, read_plan, read_steps
+from runtime.store.statement import Statement
 from runtime.store.states import IllegalMove, check_execution_move, check_step_move
-from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, RunRow, StepRow
+from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, StepRow
 
 MAX_LOSSES = 3
 """Leases that may be lost to vanished workers; with the next one the execution fails (spec E10)."""
@@ -173,11 +174,13 @@ class Runs:
             if row is None or row.status.final or row.admitted_at is None or turn not in (None, row.turn):
                 return None
             await pass_turn(session, row.turn)
-            newly_lost = await _close_lost(session, row)
+            is_first = row.epoch == 0  # nothing can have been lost or done before
+            newly_lost = 0 if is_first else await _close_lost(session, execution_id)
             row.losses += newly_lost
             if row.pause_requested_at is not None and row.cancel_requested_at is None:
                 await pause_unclaimed(session, row, self._queue)
                 return None
+            session.expunge(row)  # what follows is written by hand
             row.epoch += 1
             events = _opening_events(row)
             if row.status is not ExecutionStatus.RUNNING:
@@ -185,10 +188,11 @@ class Runs:
                 row.status = ExecutionStatus.RUNNING
                 row.started_at = row.started_at or datetime.now(UTC)
             row.head_seq += len(events)
-            session.add(RunRow(execution_id=execution_id, epoch=row.epoch, tenant_id=tenant_id, worker=worker))
-            await session.flush()
+            moved = {name: getattr(row, name) for name in ("epoch", "losses", "head_seq", "started_at")}
+            run = {"execution_id": execution_id, "tenant_id": tenant_id, "worker": worker, "status": row.status.value}
+            await _OPEN.fetch(session, run | moved)
             await append(session, events, row.head_seq)
-            return await _claimed(session, row, newly_lost)
+            return await _claimed(session, row, newly_lost, [] if is_first else await read_steps(session, execution_id))
 
     async def record(self, lease: Lease, change: Change) -> None:
         """Write steps, events and artifacts together, once, however often the connection breaks.
@@ -283,13 +287,13 @@ class Runs:
         """Whether the lease still holds, and whether the end was asked for."""
         values = {"id": lease.execution_id, "tenant_id": lease.tenant_id}
         async with self._db.read(lease.tenant_id) as session:
-            row = (await (await session.connection()).execute(_CHECK, values)).one_or_none()
-        if row is None or row.epoch != lease.epoch or row.status not in _HELD:
+            row = await _CHECK.fetch_one(session, values)
+        if row is None or row["epoch"] != lease.epoch or row["status"] not in _HELD:
             return Signal(held=False, cancel_reason=None, pause_asked_at=None)
         return Signal(
             held=True,
-            cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
-            pause_asked_at=row.pause_requested_at,
+            cancel_reason=(row["cancel_reason"] or "") if row["cancel_requested_at"] is not None else None,
+            pause_asked_at=row["pause_requested_at"],
         )
 
     async def _persist(self, lease: Lease, write: Callable[[TenantSession, UUID], Awaitable[None]]) -> None:
@@ -299,6 +303,15 @@ class Runs:
         execution's row, and a repetition looks for it first.
         """
         write_id = uuid7()
+        try:
+            async with self._db.write(lease.tenant_id) as session:
+                await write(session, write_id)
+        except DatabaseAway:
+            await self._persist_again(lease, write, write_id)
+
+    async def _persist_again(
+        self, lease: Lease, write: Callable[[TenantSession, UUID], Awaitable[None]], write_id: UUID
+    ) -> None:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(DatabaseAway),
             wait=wait_random_exponential(multiplier=0.05, max=1.0),
@@ -307,10 +320,8 @@ class Runs:
         ):
             with attempt:
                 async with self._db.write(lease.tenant_id) as session:
-                    again = attempt.retry_state.attempt_number > 1
-                    if again and await _is_written(session, lease, write_id):
-                        return
-                    await write(session, write_id)
+                    if not await _is_written(session, lease, write_id):
+                        await write(session, write_id)
 
     async def _apply(self, session: TenantSession, lease: Lease, change: Change, values: dict[str, Any]) -> None:
         head_seq = await _advance(session, lease, change, values)
@@ -322,7 +333,7 @@ class Runs:
         await append(session, change.events, head_seq)
 
 
-_CHECK = text(f"""
+_CHECK = Statement(f"""
     SELECT epoch, status, cancel_requested_at, cancel_reason, pause_requested_at
     FROM {SCHEMA}.executions WHERE execution_id = :id AND tenant_id = :tenant_id
 """)  # noqa: S608 — constants
@@ -330,17 +341,10 @@ _HELD = (ExecutionStatus.RUNNING, ExecutionStatus.PAUSED)
 """A run may keep its execution while it is paused, and then writes as before."""
 
 
-async def _close_lost(session: TenantSession, row: ExecutionRow) -> int:
-    lost = (
-        update(RunRow)
-        .where(
-            col(RunRow.execution_id) == row.execution_id,
-            col(RunRow.tenant_id) == session.tenant_id,
-            col(RunRow.ended_at).is_(None),
-        )
-        .values(ended_at=datetime.now(UTC), outcome="lost")
-    )
-    return int((await session.exec(lost)).rowcount)
+async def _close_lost(session: TenantSession, execution_id: ExecutionId) -> int:
+    """Close runs that were never closed; how many."""
+    values = {"execution_id": execution_id, "tenant_id": session.tenant_id, "ended_at": datetime.now(UTC)}
+    return len(await _CLOSE_LOST.fetch(session, values))
 
 
 def _opening_events(row: ExecutionRow) -> list[Event]:
@@ -355,7 +359,7 @@ def _opening_events(row: ExecutionRow) -> list[Event]:
     return [Logged(execution_id=execution_id, seq=0, timestamp=now, log=entry)]
 
 
-async def _claimed(session: TenantSession, row: ExecutionRow, newly_lost: int) -> Claimed:
+async def _claimed(session: TenantSession, row: ExecutionRow, newly_lost: int, steps: Sequence[StepRow]) -> Claimed:
     return Claimed(
         lease=Lease(TenantId(row.tenant_id), ExecutionId(row.execution_id), row.epoch),
         name=row.name,
@@ -365,7 +369,7 @@ async def _claimed(session: TenantSession, row: ExecutionRow, newly_lost: int) -
         trace_parent=row.trace_parent,
         started_at=row.started_at or datetime.now(UTC),
         spent_s=row.spent_s,
-        steps=await read_steps(session, row.execution_id),
+        steps=steps,
         checkpoints=await read_checkpoints(session, row.execution_id) if row.epoch > 1 else [],
         retry_of=ExecutionId(row.retry_of) if row.retry_of is not None else None,
         retry=row.retry,
@@ -408,22 +412,21 @@ async def _advance(session: TenantSession, lease: Lease, change: Change, values:
         "spent_s": None if change.progress is None else change.spent_s or 0,
     }
     statement = _END if "status" in values else _ADVANCE
-    head_seq = (await (await session.connection()).execute(statement, moved | values)).scalar_one_or_none()
-    if head_seq is None:
+    row = await statement.fetch_one(session, moved | values)
+    if row is None:
         raise Fenced(f"run {lease.epoch} of {lease.execution_id} has lost its lease")
-    return int(head_seq)
+    return int(row["head_seq"])
 
 
 async def _put_step(session: TenantSession, lease: Lease, step: StepRecord, head_seq: int) -> None:
     unfinished = [status.value for status in StepStatus if _may_follow(status, step.status)]
     values = _step_values(lease, step) | {"ordinal": head_seq, "unfinished": unfinished}
-    if (await (await session.connection()).execute(_PUT_STEP, values)).scalar_one_or_none() is None:
+    if await _PUT_STEP.fetch_one(session, values) is None:
         raise IllegalMove(f"attempt {step.attempt} at {step.node_id}", "its recorded end", step.status)
 
 
-# Every node passes here several times. As texts they are known to PostgreSQL and SQLAlchemy alike after the first time;
-# as expressions they were built and compared anew for each (see `make bench`, B3).
-_ADVANCE = text(f"""
+# Every node passes here several times.
+_ADVANCE = Statement(f"""
     UPDATE {SCHEMA}.executions SET
         head_seq = head_seq + cast(:events AS bigint),
         credits = credits + cast(:credits AS integer),
@@ -436,7 +439,7 @@ _ADVANCE = text(f"""
       AND status = ANY(cast(:held AS text[]))
     RETURNING head_seq
 """)  # noqa: S608 — constants
-_END = text(f"""
+_END = Statement(f"""
     UPDATE {SCHEMA}.executions SET
         head_seq = head_seq + cast(:events AS bigint),
         credits = credits + cast(:credits AS integer),
@@ -454,7 +457,7 @@ _END = text(f"""
       AND status = ANY(cast(:held AS text[]))
     RETURNING head_seq
 """)  # noqa: S608
-_PUT_STEP = text(f"""
+_PUT_STEP = Statement(f"""
     INSERT INTO {SCHEMA}.steps AS s (step_id, execution_id, tenant_id, node_id, path, attempt, epoch, node_type, phase,
         status, outputs, error, started_at, finished_at, duration_ms, credits, reused, ordinal)
     VALUES (:step_id, :execution_id, :tenant_id, :node_id, :path, :attempt, :epoch, :node_type, :phase, :status,
@@ -467,6 +470,27 @@ _PUT_STEP = text(f"""
         credits = excluded.credits, reused = excluded.reused
     WHERE s.tenant_id = :tenant_id AND s.status = ANY(cast(:unfinished AS text[]))
     RETURNING s.step_id
+""")  # noqa: S608
+
+
+_OPEN = Statement(f"""
+    WITH claimed AS (
+        UPDATE {SCHEMA}.executions SET status = :status, epoch = cast(:epoch AS integer), losses = :losses,
+            head_seq = :head_seq, started_at = :started_at
+        WHERE execution_id = :execution_id AND tenant_id = :tenant_id
+        RETURNING execution_id, tenant_id
+    )
+    INSERT INTO {SCHEMA}.runs (execution_id, epoch, tenant_id, worker)
+    SELECT execution_id, cast(:epoch AS integer), tenant_id, :worker FROM claimed
+""")  # noqa: S608
+_CLOSE = Statement(f"""
+    UPDATE {SCHEMA}.runs SET ended_at = :ended_at, outcome = :outcome
+    WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND epoch = :epoch AND ended_at IS NULL
+""")  # noqa: S608
+_CLOSE_LOST = Statement(f"""
+    UPDATE {SCHEMA}.runs SET ended_at = :ended_at, outcome = 'lost'
+    WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND ended_at IS NULL
+    RETURNING epoch
 """)  # noqa: S608
 
 
@@ -510,14 +534,11 @@ def _blob_values(lease: Lease, blob: StoredBlob) -> dict[str, Any]:
 
 
 async def _close(session: TenantSession, lease: Lease, outcome: str) -> None:
-    close = (
-        update(RunRow)
-        .where(
-            col(RunRow.execution_id) == lease.execution_id,
-            col(RunRow.tenant_id) == session.tenant_id,
-            col(RunRow.epoch) == lease.epoch,
-            col(RunRow.ended_at).is_(None),
-        )
-        .values(ended_at=datetime.now(UTC), outcome=outcome)
-    )
-    await session.exec(close)
+    values = {
+        "execution_id": lease.execution_id,
+        "tenant_id": session.tenant_id,
+        "epoch": lease.epoch,
+        "ended_at": datetime.now(UTC),
+        "outcome": outcome,
+    }
+    await _CLOSE.fetch(session, values)

@@ -158,7 +158,9 @@ def find_unscoped_in_runtime(tree: ast.Module) -> list[str]:
             found.append(function.name)
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         said = ast.unparse(call)
-        if ast.unparse(call.func) == "text" and len(TENANT_IN_TEXT.findall(said)) < len(TABLE_IN_TEXT.findall(said)):
+        if ast.unparse(call.func) in {"text", "Statement"} and len(TENANT_IN_TEXT.findall(said)) < len(
+            TABLE_IN_TEXT.findall(said)
+        ):
             found.append(said)
     return found
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -136,8 +136,12 @@ class Scribe:
 
     async def write(self, count: int = 1, size: int = EVENT_BYTES) -> None:
         """Record `count` events of `size` bytes in one transaction; each says when it was made."""
-        await self._runs.record(self._lease, Change(events=[make_event(self.execution_id, size) for _ in range(count)]))
-        self.head += count
+        await self.record([make_event(self.execution_id, size) for _ in range(count)])
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Record events in one transaction."""
+        await self._runs.record(self._lease, Change(events=events))
+        self.head += len(events)
 
     async def write_at(self, rate: float, seconds: float) -> int:
         """Record events one by one, `rate` a second; returns how many."""
