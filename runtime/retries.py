@@ -105,7 +105,7 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
             "Retry it from a node (start_at: node), or whole (start_at: beginning).",
         )
     open_ones = find_unanswered(before, now, recorded, retry)
-    asked = find_asked([*recorded, *_read_end(source)]) & known - set(retry.answers)
+    asked = (find_asked(recorded) | find_asked(_read_end(source))) & known - set(retry.answers)
     missing = [node.id for node in now.nodes if node.id in asked or node.id in open_ones]
     if missing:
         raise ApiError(

@@ -1,7 +1,21 @@
 """The failures that the machine itself finds, in words for a person."""
 
+from typing import Final
+
 from contracts.execution import Failure, FailureCode
 from runtime.engine.plan import PlannedNode
+
+_LOOK: Final = "Look whether it happened, then answer: it happened, or run it again."
+
+
+def ask_about(node: PlannedNode, failure: Failure) -> Failure:
+    """The failure of an attempt that was ended from outside; where the node must not run twice, with the question.
+
+    Nobody knows then whether it had its effect, so doing the execution once more needs a person's answer.
+    """
+    if node.safe:
+        return failure
+    return failure.model_copy(update={"asks_about": node.id, "hint": _LOOK})
 
 
 def explain_lost_attempt(node: PlannedNode) -> Failure:
@@ -29,7 +43,7 @@ def explain_interruption(node: PlannedNode) -> Failure:
     return Failure(
         code=FailureCode.INTERRUPTED_UNSAFE,
         message=f"The worker was lost while “{node.name}” ran, and it is not known whether it happened.",
-        hint="Look whether it happened, then answer: it happened, or run it again.",
+        hint=_LOOK,
         node_id=node.id,
         asks_about=node.id,
     )

@@ -70,8 +70,9 @@ def keep_word(
 
 
 def find_asked(recorded: Iterable[Recorded]) -> set[str]:
-    """Nodes that failures of this execution ask about."""
-    return {row.failure.asks_about for row in recorded if row.failure is not None and row.failure.asks_about}
+    """Nodes that failures of this execution ask about; an attempt that was followed by another asks nothing more."""
+    last = _find_last(recorded).values()
+    return {row.failure.asks_about for row in last if row.failure is not None and row.failure.asks_about}
 
 
 def find_failed(recorded: Sequence[Recorded]) -> list[str]:

@@ -13,6 +13,7 @@ from runtime.browser.page import Evidence, Page
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.catalogue import Catalogue
 from runtime.engine.commands import StartNode
+from runtime.engine.explain import ask_about
 from runtime.engine.plan import PlannedNode
 from runtime.handles import PageRef
 from runtime.node import Level, NodeFailure
@@ -29,6 +30,8 @@ log = structlog.get_logger()
 
 EVIDENCE_S = 8.0
 """For everything that is kept of a failing attempt's pages."""
+_CUT_OFF = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
+"""The page was gone: what the node was doing there may have happened."""
 
 
 class AttemptStage:
@@ -183,9 +186,10 @@ async def attempt(
             outputs = await node.perform(start.inputs, stage)
         return Succeeded(start, outputs, () if node.edits else await stage.keep_checkpoints())
     except NodeFailure as failure:
-        failed = Failed(start, failure.describe(planned.id), failure.retryable)
+        told = failure.describe(planned.id)
+        failed = Failed(start, ask_about(planned, told) if told.code in _CUT_OFF else told, failure.retryable)
     except TimeoutError:
-        failed = Failed(start, _explain_timeout(planned), retryable=True)
+        failed = Failed(start, ask_about(planned, _explain_timeout(planned)), retryable=True)
     except Exception:  # the shell around node types: whatever they do, the run goes on
         log.exception("a node type failed in a way it should not", node_type=planned.type)
         failed = Failed(start, _explain_unexpected(planned))

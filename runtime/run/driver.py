@@ -21,6 +21,7 @@ from runtime.browser.pool import Lease as BrowserLease
 from runtime.browser.pool import Pool
 from runtime.catalogue import Catalogue
 from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
+from runtime.engine.explain import ask_about
 from runtime.engine.plan import Plan
 from runtime.run.attempt import AttemptStage, attempt
 from runtime.run.clock import Clock
@@ -421,7 +422,9 @@ class RunDriver:
         except asyncio.CancelledError:
             if self._stopped_why is None:
                 raise
-            signal = Failed(start, self._explain_stop(start))
+            failure = self._explain_stop(start)
+            begun = start.node_id in self._stages
+            signal = Failed(start, ask_about(self._nodes[start.node_id], failure) if begun else failure)
         self._inbox.put_nowait(signal)
 
     async def _stop_attempts(self, grace_s: float) -> None:

@@ -269,7 +269,11 @@ class Runs:
         await self._persist(lease, write)
 
     async def hand_back(self, lease: Lease, spent_s: float) -> None:
-        """Close the run without an end: the next one goes on from the last finished step, and nothing was lost."""
+        """Close the run without an end: the next one goes on from the last finished step, and nothing was lost.
+
+        Raises:
+            Fenced: another run has taken over; there is nothing to hand back.
+        """
         spent = (
             update(ExecutionRow)
             .where(
@@ -280,7 +284,8 @@ class Runs:
             .values(spent_s=spent_s)
         )
         async with self._db.write(lease.tenant_id) as session:
-            await session.exec(spent)
+            if (await session.exec(spent)).rowcount == 0:
+                raise Fenced(f"run {lease.epoch} of {lease.execution_id} has lost its lease")
             await _close(session, lease, "handed_back")
 
     async def check(self, lease: Lease) -> Signal:

@@ -95,6 +95,8 @@ def test_a_safe_node_or_one_that_failed_by_itself_needs_no_answer() -> None:
 
 def test_what_is_asked_and_what_failed() -> None:
     assert find_asked([*HALF, row("read", StepStatus.FAILED, LOST)]) == {"press"}
+    again = Recorded("press", 2, StepStatus.SUCCESS, outputs={})
+    assert find_asked([row("press", StepStatus.RETRYING, LOST), again]) == set()
     assert find_failed(HALF) == ["press", "read"]
     assert find_failed(DONE) == []
 

@@ -167,6 +167,37 @@ async def test_a_question_is_answered_once(staging: Staging) -> None:
     assert (await staging.executions.get(staging.tenant_id, interrupted)).question is None
 
 
+async def test_what_was_stopped_in_the_middle_and_must_not_run_twice_is_asked_about(staging: Staging) -> None:
+    nodes = [node("a", "echo", {"Text": "1"}), node("act", "hang_unsafe")]
+    stopped = await staging.submit(nodes, [edge("a", "act", "Text", "Text")])
+    async with staging.perform():
+        await staging.wait_until(stopped, lambda row: row.current_node == "act")
+        await staging.executions.request_cancel(staging.tenant_id, stopped, "")
+        assert await staging.wait_for_end(stopped) is ExecutionStatus.CANCELLED
+    with pytest.raises(ApiError, match="act happened") as refused:
+        await retry(staging, stopped)
+    assert [fault.rule for fault in refused.value.faults] == ["answer_needed"]
+    again = await retry(staging, stopped, answers={"act": "happened"})
+    async with staging.perform():
+        assert await staging.wait_for_end(again) is ExecutionStatus.COMPLETED
+    assert Hang.left == ["act"]  # once, and not again
+
+
+async def test_what_ran_out_of_time_and_must_not_run_twice_asks(staging: Staging) -> None:
+    late = await staging.submit([node("act", "hang_unsafe", timeout_s=0.2)])
+    async with staging.perform():
+        assert await staging.wait_for_end(late) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, late)
+    assert row.question is not None
+    assert row.question["node_id"] == "act"
+    with pytest.raises(ApiError, match="act happened"):
+        await retry(staging, late)
+    answered = await retry(staging, late, answers={"act": "run_again"})
+    async with staging.perform():
+        assert await staging.wait_for_end(answered) is ExecutionStatus.FAILED
+    assert Hang.left == ["act", "act"]
+
+
 async def test_a_dead_letter_is_listed_with_its_suspects_and_resolved_by_its_retry(staging: Staging) -> None:
     execution_id = await staging.submit([node("a", "echo"), node("act", "hang")])
     async with staging.perform():

@@ -90,7 +90,8 @@ async def test_a_fenced_run_writes_nothing(
     ):
         with pytest.raises(Fenced):
             await attempt
-    await runs.hand_back(old, 9)
+    with pytest.raises(Fenced):
+        await runs.hand_back(old, 9)
     assert await events.read_raw_after(tenant_id, old.execution_id, 0, 100) == before
     assert await Records(db).list_steps(tenant_id, old.execution_id) == []
     assert await Records(db).list_artifacts(tenant_id, old.execution_id) == []
