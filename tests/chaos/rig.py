@@ -39,6 +39,8 @@ class Cast:
     concurrency: int = 8
     own_line: bool = False
     """Whether each worker reaches PostgreSQL through a fault proxy of its own."""
+    checkpoints: bool = True
+    """Whether pages come back from checkpoints, as with `make run`; else only from the steps that led to them."""
     artifacts: Path | None = None
     """Where artifacts are kept, if not in the rig's folder."""
 
@@ -214,7 +216,7 @@ def _move(database: Database, sockets: Path) -> Database:
 
 
 def _runtime_settings(rig: Rig, port: int, database: Database) -> dict[str, object]:
-    settings = {
+    settings: dict[str, object] = {
         "HOST": "127.0.0.1",
         "PORT": port,
         "DATABASE_URL": database.dsn("runtime_app"),
@@ -226,7 +228,11 @@ def _runtime_settings(rig: Rig, port: int, database: Database) -> dict[str, obje
         "CONCURRENCY": rig.cast.concurrency,
         "DRAIN_S": DRAIN_S,
     }
-    return settings | ({} if rig.cast.heartbeat_s is None else {"HEARTBEAT_S": rig.cast.heartbeat_s})
+    if rig.cast.heartbeat_s is not None:
+        settings["HEARTBEAT_S"] = rig.cast.heartbeat_s
+    if rig.cast.checkpoints:
+        settings["SEAL_KEY_FILE"] = rig.keys.seal
+    return settings
 
 
 def _servers(experiences: Sequence[Part], runtimes: Sequence[Part]) -> dict[Tier, list[str]]:

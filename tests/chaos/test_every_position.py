@@ -24,7 +24,7 @@ from tests.chaos.fixtures import SetStage
 from tests.chaos.proxy import Moment, Trip, step_written
 from tests.chaos.rig import Rig
 from tests.chaos.snapshot import Snapshot, read_snapshot
-from tests.chaos.visitors import Visitor
+from tests.chaos.visitors import Questioned, Visitor
 
 SPRUNG_S = 90.0
 
@@ -40,16 +40,20 @@ def list_blows(nodes: tuple[str, ...], moment: Moment, share: float) -> list[Blo
 
 
 MOMENTS = [
-    pytest.param(Moment.BEFORE_COMMIT, 0.0, id="commit held back"),
-    pytest.param(Moment.AFTER_COMMIT, 0.0, id="answer held back"),
-    pytest.param(Moment.INSIDE, 0.0, id="as it begins"),
-    pytest.param(Moment.INSIDE, 0.5, id="half-way"),
+    pytest.param(Moment.BEFORE_COMMIT, 0.0, True, id="commit held back"),
+    pytest.param(Moment.BEFORE_COMMIT, 0.0, False, id="commit held back, no checkpoints"),
+    pytest.param(Moment.AFTER_COMMIT, 0.0, True, id="answer held back"),
+    pytest.param(Moment.INSIDE, 0.0, True, id="as it begins"),
+    pytest.param(Moment.INSIDE, 0.5, True, id="half-way"),
+    pytest.param(Moment.INSIDE, 0.5, False, id="half-way, no checkpoints"),
 ]
 
 
-@pytest.mark.parametrize(("moment", "share"), MOMENTS)
-async def test_safe_steps_end_alike_wherever_the_worker_dies(set_stage: SetStage, moment: Moment, share: float) -> None:
-    async with set_stage(own_line=True, heartbeat_s=1) as rig, rig.visit() as ada:
+@pytest.mark.parametrize(("moment", "share", "checkpoints"), MOMENTS)
+async def test_safe_steps_end_alike_wherever_the_worker_dies(
+    set_stage: SetStage, moment: Moment, share: float, *, checkpoints: bool
+) -> None:
+    async with set_stage(own_line=True, heartbeat_s=1, checkpoints=checkpoints) as rig, rig.visit() as ada:
         workflow_id = await ada.save(read_the_ticket(rig.shop))
         undisturbed = await ada.run(workflow_id)
         expected = comparable(await ada.ended(undisturbed))
@@ -62,9 +66,11 @@ async def test_safe_steps_end_alike_wherever_the_worker_dies(set_stage: SetStage
         await ada.seen()
 
 
-@pytest.mark.parametrize(("moment", "share"), MOMENTS)
-async def test_an_unsafe_click_lands_once_or_asks_a_person(set_stage: SetStage, moment: Moment, share: float) -> None:
-    async with set_stage(own_line=True, heartbeat_s=1) as rig, rig.visit() as ada:
+@pytest.mark.parametrize(("moment", "share", "checkpoints"), MOMENTS)
+async def test_an_unsafe_click_lands_once_or_asks_a_person(
+    set_stage: SetStage, moment: Moment, share: float, *, checkpoints: bool
+) -> None:
+    async with set_stage(own_line=True, heartbeat_s=1, checkpoints=checkpoints) as rig, rig.visit() as ada:
         undisturbed = await ada.start(buy_once(rig.shop, "undisturbed"))
         assert (await ada.ended(undisturbed))["status"] == "completed"
         durations = await measure_steps(rig, undisturbed)
@@ -73,6 +79,8 @@ async def test_an_unsafe_click_lands_once_or_asks_a_person(set_stage: SetStage, 
             workflow_id = await ada.save(buy_once(rig.shop, who))
             ended = await strike(rig, ada, workflow_id, blow, durations)
             assert_bought_once_or_asked(rig, ended, who, blow)
+            if checkpoints and blow[0] in BUYING_NODES[BUYING_NODES.index(UNSAFE_NODE) + 1 :]:
+                assert ended["status"] == "completed", f"the receipt had a checkpoint of its own: {blow}, {ended}"
             await check_now(rig)
         await ada.seen()
 
@@ -88,6 +96,27 @@ async def test_a_worker_killed_while_the_order_is_on_its_way(set_stage: SetStage
         rig.workers[0].start()
         ended = await ada.ended(bought)
         assert (ended["status"], ended["error"]["code"]) == ("failed", "interrupted_unsafe")
+        assert rig.shop.orders == {"ada": 1}
+        with pytest.raises(Questioned):
+            await ada.retry(bought, "failed")
+        goes_on = await ada.answer(bought, "happened")
+        ada.watch(goes_on)
+        await ada.ended(goes_on)
+        assert rig.shop.orders == {"ada": 1}
+        await ada.seen()
+
+
+async def test_an_order_that_was_cancelled_on_its_way_is_not_sent_again_unasked(set_stage: SetStage) -> None:
+    async with set_stage() as rig, rig.visit() as ada:
+        arrived = rig.shop.hold("POST /stage")
+        bought = await ada.start(buy_once(rig.shop, "ada"))
+        ada.watch(bought)
+        assert await asyncio.to_thread(arrived.wait, SPRUNG_S)
+        await ada.cancel(bought)
+        assert (await ada.ended(bought))["status"] == "cancelled"
+        rig.shop.release()
+        with pytest.raises(Questioned, match=UNSAFE_NODE):
+            await ada.retry(bought, "failed")
         assert rig.shop.orders == {"ada": 1}
         await ada.seen()
 

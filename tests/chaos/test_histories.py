@@ -24,7 +24,7 @@ from tests.chaos.postgres import Server
 from tests.chaos.proxy import Fault
 from tests.chaos.rig import Cast, Rig, run_rig
 from tests.chaos.shop import run_shop
-from tests.chaos.visitors import Visitor
+from tests.chaos.visitors import Questioned, Visitor
 from tests.support.postgres import Database
 
 STEPS = 12
@@ -47,6 +47,8 @@ class Asked:
     """Its execution."""
     customer: str
     """Who orders in it, if anybody does."""
+    repeated: bool = False
+    """Somebody has asked for it once more: whoever asks again wants it twice."""
 
 
 @dataclass(frozen=True)
@@ -232,12 +234,21 @@ class History(RuleBasedStateMachine):
         async def begin() -> str:
             execution_id = await asyncio.shield(one.task)
             ended = await one.visitor.ended(execution_id, patience_s=HISTORY_S)
+            said_again = self.rig.ledger.person_said_again
+            repeated, one.repeated = one.repeated, True
+            if repeated:
+                said_again.add(one.customer)
             if ended["status"] == "completed":
+                said_again.add(one.customer)
                 return await one.visitor.retry(execution_id, "beginning")
-            if ended["error"] and ended["error"]["code"] == "interrupted_unsafe":
-                self.rig.ledger.person_said_again.add(one.customer)
+            if ended["error"] and ended["error"]["code"] == "interrupted_unsafe" and not repeated:
+                said_again.add(one.customer)
                 return await one.visitor.answer(execution_id, "run_again")
-            return await one.visitor.retry(execution_id, "failed")
+            try:
+                return await one.visitor.retry(execution_id, "failed")
+            except Questioned as asked:
+                said_again.add(one.customer)
+                return await one.visitor.retry_all_the_same(execution_id, asked.node_ids)
 
         return self._keep(Asked(one.visitor, asyncio.create_task(begin()), one.customer))
 

@@ -35,6 +35,14 @@ _NO_ROUTES_YET = "404 page not found"
 Json = dict[str, Any]
 
 
+class Questioned(Exception):  # noqa: N818 — an answer like any other
+    """Nodes of which only a person knows whether they happened."""
+
+    def __init__(self, node_ids: list[str]) -> None:
+        super().__init__(", ".join(node_ids))
+        self.node_ids = node_ids
+
+
 @dataclass
 class Visitor:
     """Somebody with a tenant of their own."""
@@ -95,8 +103,20 @@ class Visitor:
         assert answer.status_code in {202, 404, 409}, answer.text
 
     async def retry(self, execution_id: str, start_at: Literal["failed", "beginning"]) -> str:
-        """Do it once more; returns the new execution's id."""
+        """Do it once more; returns the new execution's id. Raises Questioned when a person has to say more."""
         return await self._again(f"/api/execution/{execution_id}/retry", {"start_at": start_at})
+
+    async def retry_all_the_same(self, execution_id: str, questioned: list[str]) -> str:
+        """As `retry` from what failed; a person says of those nodes, and of others it is asked about, to run them."""
+        known = set(questioned)
+        while True:
+            try:
+                answers = dict.fromkeys(known, "run_again")
+                return await self._again(f"/api/execution/{execution_id}/retry", {"answers": answers})
+            except Questioned as more:
+                if known.issuperset(more.node_ids):
+                    raise
+                known |= set(more.node_ids)
 
     async def answer(self, execution_id: str, answer: Literal["happened", "run_again"]) -> str:
         """Answer its question; returns the id of the execution that goes on."""
@@ -104,6 +124,8 @@ class Visitor:
 
     async def _again(self, path: str, body: Json) -> str:
         answer = await self.ask("POST", path, body, key=uuid4().hex)
+        if answer.status_code == 409 and (faults := answer.json().get("faults")):
+            raise Questioned([fault["node_id"] for fault in faults if fault["rule"] == "answer_needed"])
         assert answer.status_code == 202, answer.text
         execution_id = str(answer.json()["execution_id"])
         self.ledger.accepted[execution_id] = self.tenant_id
