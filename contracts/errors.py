@@ -41,6 +41,8 @@ class Code(StrEnum):
     LIMIT_REACHED = "limit_reached"
     """A limit of the tenant (workflows, keys, members …) is used up."""
     RATE_LIMITED = "rate_limited"
+    NOT_CONFIGURED = "not_configured"
+    """This installation lacks a setting that this needs; the hint says which."""
     UNAVAILABLE = "unavailable"
     """Something behind this answer can't be reached now."""
     TIMEOUT = "timeout"
@@ -78,6 +80,7 @@ _STATUS = {
     Code.BUDGET_EXCEEDED: 402,
     Code.LIMIT_REACHED: 409,
     Code.RATE_LIMITED: 429,
+    Code.NOT_CONFIGURED: 501,
     Code.UNAVAILABLE: 503,
     Code.TIMEOUT: 504,
     Code.INTERNAL: 500,
@@ -154,6 +157,7 @@ _HINT = {
     Code.BUDGET_EXCEEDED: "Raise the budget or wait for the next period.",
     Code.LIMIT_REACHED: "Delete what is no longer needed, or ask the owner to raise the limit.",
     Code.RATE_LIMITED: "Wait for retry_after seconds and try again.",
+    Code.NOT_CONFIGURED: "Ask whoever runs this installation to set what is missing.",
     Code.UNAVAILABLE: "Nothing was lost; try again in a moment.",
     Code.TIMEOUT: "Try again in a moment; the work may have been done, so read before you repeat.",
     Code.INTERNAL: "This is a fault of the server; report it with the request id.",

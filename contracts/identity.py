@@ -38,6 +38,9 @@ class Scope(StrEnum):
     """Apart from starting: a suspended tenant may still stop what runs."""
     WORKFLOW_READ = "workflow:read"
     WORKFLOW_WRITE = "workflow:write"
+    CREDENTIAL_READ = "credential:read"
+    """Names, kinds and domains, for who draws workflows; values are shown to nobody."""
+    CREDENTIAL_WRITE = "credential:write"
     KEYS = "keys"
     MEMBERS = "members"
     AUDIT = "audit"
@@ -50,8 +53,9 @@ _GUEST = frozenset(
     {Scope.SESSION, Scope.EXECUTION_READ, Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_READ}
 )
 _VIEWER = frozenset({Scope.PROFILE, Scope.SESSION, Scope.EXECUTION_READ, Scope.WORKFLOW_READ, Scope.KEYS})
-_MEMBER = _VIEWER | {Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_WRITE}
-_ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT, Scope.DEAD_LETTERS}
+_MEMBER = _VIEWER | {Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_WRITE, Scope.CREDENTIAL_READ}
+# who may say where a credential goes could send it to themselves, so that is for admins
+_ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT, Scope.DEAD_LETTERS, Scope.CREDENTIAL_WRITE}
 ROLE_SCOPES: dict[Role, frozenset[Scope]] = {
     Role.GUEST: _GUEST,
     Role.VIEWER: _VIEWER,
@@ -304,6 +308,10 @@ class AuditAct(StrEnum):
     EXECUTION_ANSWERED = "execution_answered"
     DEAD_LETTER_RETRIED = "dead_letter_retried"
     DEAD_LETTER_DISCARDED = "dead_letter_discarded"
+    CREDENTIAL_CREATED = "credential_created"
+    CREDENTIAL_CHANGED = "credential_changed"
+    CREDENTIAL_REPLACED = "credential_replaced"
+    CREDENTIAL_DELETED = "credential_deleted"
     HOST_REFUSED = "host_refused"
     CROSS_SITE_REFUSED = "cross_site_refused"
 

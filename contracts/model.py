@@ -27,6 +27,7 @@ ExecutionId = NewType("ExecutionId", UUID)
 StepId = NewType("StepId", UUID)
 ArtifactId = NewType("ArtifactId", UUID)
 LogId = NewType("LogId", UUID)
+CredentialId = NewType("CredentialId", UUID)
 
 NodeId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """A node's id: chosen by whoever drew the workflow, unique within it."""

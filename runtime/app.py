@@ -24,6 +24,7 @@ from contracts.wiring.internal import InternalCaller, InternalVerifier
 from contracts.wiring.server import Server, build_app
 from contracts.wiring.uvicorn_socket import uvicorn_settings
 from runtime.api.artifacts import ArtifactHandlers
+from runtime.api.credentials import CredentialHandlers
 from runtime.api.dead_letters import DeadLetterHandlers
 from runtime.api.executions import ExecutionHandlers
 from runtime.api.gate import Gate, identify
@@ -54,11 +55,13 @@ from runtime.store.records import Records
 from runtime.store.runs import Runs
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
+from runtime.store.vault import Credentials
 from runtime.store.wakeups import Carrier, Wakeups
 from runtime.store.wakeups_notify import NotifyCarrier
 from runtime.store.workflows import Workflows
 from runtime.submission import Submissions
 from runtime.telemetry import Telemetry
+from runtime.vault import Vault
 from runtime.worker import Worker
 
 log = structlog.get_logger()
@@ -83,6 +86,8 @@ class Ground:
     folder: ArtifactFolder
     catalogue: Catalogue
     telemetry: Telemetry
+    seal: Seal | None
+    """What seals credentials and checkpoints; None where no keys are set."""
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -102,6 +107,7 @@ def lay_ground(settings: Settings) -> Ground:
         folder=ArtifactFolder(settings.artifact_dir),
         catalogue=Catalogue(NODES),
         telemetry=Telemetry(),
+        seal=_find_seal(settings),
     )
     made.telemetry.tell_pools(made.db, made.system)
     tell_ground(made.telemetry, made.db, made.wakeups)
@@ -132,6 +138,8 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     WorkflowHandlers(workflows, executions, ground.catalogue).serve(server)
     ArtifactHandlers(records, ground.folder).serve(server)
     TenantHandlers(Tenants(ground.db, ground.system, ground.queue), ground.folder).serve(server)
+    credentials = Credentials(ground.db)
+    CredentialHandlers(credentials, Vault(credentials, ground.seal)).serve(server)
     RealmHandlers(realms).serve(server)
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
     channels.on(RuntimeApi.events, EventStreams(events, ground.wakeups).serve)
@@ -157,14 +165,16 @@ def make_worker(ground: Ground, pool: Pool) -> Worker:
         telemetry=ground.telemetry,
         drain=Drain(max(0.0, settings.drain_s - MARGIN_S)),
         lease_s=settings.heartbeat_s,
-        seal=_find_seal(settings),
+        seal=ground.seal,
     )
     return Worker(ground.queue, resources)
 
 
 def _find_seal(settings: Settings) -> Seal | None:
     if settings.seal_key_file is None:
-        log.warning("no browser checkpoints are kept, because STAGEDOOR_RUNTIME_SEAL_KEY_FILE is not set")
+        log.warning(
+            "no credentials and no browser checkpoints are kept, because STAGEDOOR_RUNTIME_SEAL_KEY_FILE is not set"
+        )
         return None
     return read_keys(settings.seal_key_file)
 

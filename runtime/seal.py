@@ -1,6 +1,8 @@
 """Sealing what may lie in the database but must not be readable there: AES-256-GCM under keys that only Runtime has.
 
-A sealed text names its key, so that keys can be changed: the first one seals, all of them open (spec I4).
+A sealed text names its key, so that keys can be changed: the first one seals, all of them open (spec I4). Credentials
+lie in envelopes: each version under a data key of its own, which these keys wrap, so that changing a key touches none
+of the values.
 """
 
 import base64
@@ -8,6 +10,7 @@ import binascii
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,14 @@ _NONCE_BYTES: Final = 12
 
 class SealBroken(Exception):  # noqa: N818 — what is found
     """It was sealed for another place, with a key that is not here, or changed since."""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Content under a data key of its own, and that key, wrapped."""
+
+    data_key: bytes = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 class Seal:
@@ -54,6 +65,35 @@ class Seal:
             return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], place.encode())
         except (InvalidTag, ValueError) as error:
             raise SealBroken("it was changed, or sealed for another place") from error
+
+    def reseal(self, sealed: bytes, place: str) -> bytes | None:
+        """The same under the first key; None where it is so already. Raises SealBroken."""
+        if sealed[:_NAME_BYTES] == self._first:
+            return None
+        return self.close(self.open(sealed, place), place)
+
+    def fill(self, content: bytes, place: str) -> Envelope:
+        """Seal `content` for `place` under a new data key."""
+        key, nonce = AESGCM.generate_key(KEY_BYTES * 8), secrets.token_bytes(_NONCE_BYTES)
+        body = nonce + AESGCM(key).encrypt(nonce, content, place.encode())
+        return Envelope(self.close(key, _key_place(place)), body)
+
+    def empty(self, envelope: Envelope, place: str) -> bytes:
+        """What was put into the envelope for `place`. Raises SealBroken."""
+        cipher = AESGCM(self.open(envelope.data_key, _key_place(place)))
+        try:
+            nonce, body = envelope.content[:_NONCE_BYTES], envelope.content[_NONCE_BYTES:]
+            return cipher.decrypt(nonce, body, place.encode())
+        except (InvalidTag, ValueError) as error:
+            raise SealBroken("it was changed, or sealed for another place") from error
+
+    def rewrap(self, data_key: bytes, place: str) -> bytes | None:
+        """An envelope's data key under the first key; None where it is so already. Raises SealBroken."""
+        return self.reseal(data_key, _key_place(place))
+
+
+def _key_place(place: str) -> str:
+    return f"data key of {place}"
 
 
 def read_keys(path: Path) -> Seal:

@@ -32,8 +32,8 @@ class Settings(BaseSettings):
     internal_public_key_file: Path | None = None
     """Ed25519 public key (PEM) of the Experience tier."""
     seal_key_file: Path | None = None
-    """Keys under which browser checkpoints are sealed: base64 of 32 bytes a line, the first one seals. Without it none
-    are kept, and a page that was lost is walked to again."""
+    """Keys under which credentials and browser checkpoints are sealed: base64 of 32 bytes a line, the first one seals.
+    Without it no credentials can be kept, and a page that was lost is walked to again."""
     artifact_dir: Path = Path("data/artifacts")
     scratch_dir: Path = Path("data/scratch")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()

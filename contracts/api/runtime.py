@@ -1,5 +1,15 @@
 """RuntimeApi: what Runtime answers to Experience. The tenant is in the internal token, never in a parameter."""
 
+from contracts.credential import (
+    ChangeCredential,
+    CreateCredential,
+    Credential,
+    CredentialRef,
+    CredentialUse,
+    ListCredentials,
+    ListUses,
+    ReplaceValues,
+)
 from contracts.declare import Blob, Channel, Endpoint
 from contracts.errors import Code
 from contracts.events import EventPage
@@ -320,6 +330,81 @@ class RuntimeApi:
         summary="Check the latest version as stored.",
         scope=None,
         tag="workflows",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    create_credential = Endpoint(
+        method="POST",
+        path="/api/runtime/credentials",
+        request=CreateCredential,
+        result=Credential,
+        status=201,
+        summary="Keep a credential. Its values are sealed and never shown again.",
+        scope=None,
+        tag="credentials",
+        errors=(Code.CONFLICT, Code.LIMIT_REACHED, Code.NOT_CONFIGURED),
+    )
+    list_credentials = Endpoint(
+        method="GET",
+        path="/api/runtime/credentials",
+        request=ListCredentials,
+        result=Page[Credential],
+        summary="Credentials, newest first, without their values.",
+        scope=None,
+        tag="credentials",
+        idempotent=True,
+    )
+    get_credential = Endpoint(
+        method="GET",
+        path="/api/runtime/credentials/{credential_id}",
+        request=CredentialRef,
+        result=Credential,
+        summary="What may be known of a credential.",
+        scope=None,
+        tag="credentials",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    change_credential = Endpoint(
+        method="PATCH",
+        path="/api/runtime/credentials/{credential_id}",
+        request=ChangeCredential,
+        result=Credential,
+        summary="Rename it, or say where it may go.",
+        scope=None,
+        tag="credentials",
+        errors=(Code.NOT_FOUND, Code.CONFLICT),
+        idempotent=True,
+    )
+    replace_values = Endpoint(
+        method="PUT",
+        path="/api/runtime/credentials/{credential_id}/values",
+        request=ReplaceValues,
+        result=Credential,
+        summary="Replace its values; those before are gone.",
+        scope=None,
+        tag="credentials",
+        errors=(Code.NOT_FOUND, Code.INVALID, Code.NOT_CONFIGURED),
+    )
+    delete_credential = Endpoint(
+        method="DELETE",
+        path="/api/runtime/credentials/{credential_id}",
+        request=CredentialRef,
+        result=Nothing,
+        status=204,
+        summary="Delete it with its values; workflows that name it fail from then on.",
+        scope=None,
+        tag="credentials",
+        errors=(Code.NOT_FOUND,),
+    )
+    list_uses = Endpoint(
+        method="GET",
+        path="/api/runtime/credentials/{credential_id}/uses",
+        request=ListUses,
+        result=Page[CredentialUse],
+        summary="Where it went, newest first.",
+        scope=None,
+        tag="credentials",
         errors=(Code.NOT_FOUND,),
         idempotent=True,
     )

@@ -3,8 +3,8 @@
 Below the folder given are the volumes, one per reader, so that each container sees what it needs and nothing else:
 
     experience/   internal.pem (signs calls to Runtime), token.pem (signs users' tokens), pgpass
-    runtime/      internal.pub.pem, seal.keys (seal browser checkpoints: the first line does, every line opens), pgpass,
-                  nats-token
+    runtime/      internal.pub.pem, seal.keys (seal credentials and checkpoints: the first line does, every line
+                  opens), pgpass, nats-token
     owner/        pgpass of the roles that migrate
     postgres/     superuser, and passwords.sql for the roles
     nats/         nats.conf with the token

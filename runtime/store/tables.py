@@ -7,6 +7,7 @@
                             ├─ artifacts            metadata; bytes lie in the artifact folder
                             ├─ checkpoints          where a page was, sealed; one per node that went somewhere
                             └─ dead_letters         at most one: it took its workers down and waits for an admin
+    tenants ─── credentials, credential_uses         sealed values; where each of them went, for good
 
 PgQueuer's own tables lie in the same schema; store/queue.py is the only module that knows them.
 """
@@ -32,11 +33,13 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field, SQLModel
 
+from contracts.credential import CredentialKind
 from contracts.execution import ArtifactKind, ExecutionStatus, StepStatus
 from contracts.workflow import WorkflowStatus
 
@@ -79,6 +82,12 @@ def _key(kind: Any, *references: Any) -> Any:
 
 def _owner() -> Any:
     return Field(sa_column=Column(Uuid, ForeignKey(f"{SCHEMA}.tenants.tenant_id"), nullable=False))
+
+
+def _in_tenant() -> Any:
+    """As `_owner`, for what goes with its tenant."""
+    parent = ForeignKey(f"{SCHEMA}.tenants.tenant_id", ondelete="CASCADE")
+    return Field(sa_column=Column(Uuid, parent, nullable=False))
 
 
 def _of_execution(*, key: bool = False) -> Any:
@@ -323,3 +332,42 @@ class DeadLetterRow(Row, table=True):
     resolved_by: UUID | None = _optional(Uuid)
     reason: str | None = _optional(Text)
     retried_as: UUID | None = _optional(Uuid)
+
+
+class CredentialRow(Row, table=True):
+    """A credential. What opens it is not here: `data_key` is wrapped by a key that only Runtime's processes have."""
+
+    __tablename__ = "credentials"
+    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+
+    credential_id: UUID = _key(Uuid)
+    tenant_id: UUID = _in_tenant()
+    name: str = _required(Text)
+    kind: CredentialKind = _required(_OneOf(CredentialKind))
+    fields: list[str] = _required(_JSONB)
+    """Names only."""
+    domains: list[str] = _required(_JSONB)
+    version: int = _required(Integer)
+    data_key: bytes = _required(LargeBinary)
+    sealed: bytes = _required(LargeBinary)
+    created_by: UUID | None = _optional(Uuid)
+    created_at: datetime = _required(_INSTANT)
+    updated_at: datetime = _required(_INSTANT)
+    last_used_at: datetime | None = _optional(_INSTANT)
+
+
+class CredentialUseRow(Row, table=True):
+    """One use of a credential. It outlives the credential and the execution."""
+
+    __tablename__ = "credential_uses"
+
+    use_id: UUID = _key(Uuid)
+    tenant_id: UUID = _in_tenant()
+    credential_id: UUID = _required(Uuid)
+    name: str = _required(Text)
+    version: int = _required(Integer)
+    fields: list[str] = _required(_JSONB)
+    host: str = _required(Text)
+    execution_id: UUID = _required(Uuid)
+    node_id: str = _required(Text)
+    at: datetime = _required(_INSTANT)

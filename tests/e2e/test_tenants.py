@@ -34,6 +34,11 @@ async def belongings(person: Person, shop: str) -> dict[str, str]:
         headers=person.bearer,
     )
     key = await person.http.post("/api/auth/keys", json={"name": "k"}, headers=person.bearer)
+    credential = await person.http.post(
+        "/api/credential",
+        json={"name": "shop", "kind": "token", "values": {"token": "let-me-in"}},
+        headers=person.bearer,
+    )
     session = await person.http.post("/api/session", json={}, headers=person.bearer)
     return {
         "workflow_id": str(status.workflow_id),
@@ -41,6 +46,7 @@ async def belongings(person: Person, shop: str) -> dict[str, str]:
         "intent_id": pending.json()["intent_id"],
         "artifact_id": str(status.artifacts[0].artifact_id),
         "key_id": key.json()["key"]["key_id"],
+        "credential_id": credential.json()["credential_id"],
         "session_id": session.json()["session"]["session_id"],
     }
 
@@ -50,6 +56,7 @@ def sample_of(endpoint: Endpoint[Any, Any], tenant_id: UUID) -> dict[str, Any]:
     bodies: dict[str, dict[str, Any]] = {
         "/api/session/{session_id}/upgrade": {"session_token": "x"},
         "/api/workflow/{workflow_id}": {"name": "mine now"},
+        "/api/credential/{credential_id}/values": {"values": {"token": "mine-now"}},
         "/api/intent/{intent_id}/answer": {"answer": "happened"},
         "/api/execution/{execution_id}/answer": {"answer": "happened"},
     }

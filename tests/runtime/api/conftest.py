@@ -1,5 +1,6 @@
 """The internal API over the migrated database, and clients that bring a token."""
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -33,10 +34,13 @@ def signer(key: Ed25519PrivateKey) -> InternalSigner:
 async def ground(migrated: Database, tmp_path: Path, key: Ed25519PrivateKey) -> AsyncIterator[Ground]:
     pem = tmp_path / "internal.pem"
     pem.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    seals = tmp_path / "seal.keys"
+    seals.write_bytes(base64.b64encode(b"s" * 32))
     settings = Settings(
         database_url=migrated.dsn("runtime_app"),
         system_database_url=migrated.dsn("runtime_system"),
         internal_public_key_file=pem,
+        seal_key_file=seals,
         artifact_dir=tmp_path / "artifacts",
         scratch_dir=tmp_path / "scratch",
         allowed_hosts=("shop.test",),
