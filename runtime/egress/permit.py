@@ -21,7 +21,7 @@ class Limits:
 
     max_bytes: int = 2 * GIBIBYTE
     """In both directions together."""
-    max_connections: int = 128
+    max_connections: int = 256
     """Open at once."""
 
 
