@@ -6,8 +6,8 @@ A process serves the API, works, or both. It chooses node families here and nowh
 import asyncio
 import math
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,9 +34,10 @@ from runtime.api.streams import EventStreams, make_guard
 from runtime.api.tenants import TenantHandlers
 from runtime.api.workflows import WorkflowHandlers
 from runtime.artifacts import ArtifactFolder
-from runtime.browser.hosts import AllowedHosts
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.catalogue import Catalogue, list_realms
+from runtime.egress.egress import Egress
+from runtime.egress.policy import Policy, read_exceptions
 from runtime.figures import tell_browsers, tell_ground, tell_house
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow
@@ -131,8 +132,8 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     executions = Executions(ground.db, ground.queue)
     records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
     realms = list_realms()
-    hosts = AllowedHosts(ground.settings.allowed_hosts)
-    submissions = Submissions(workflows, realms, ground.catalogue.types, hosts, Retries(records, workflows))
+    policy = Policy(read_exceptions(ground.settings.allowed_hosts))
+    submissions = Submissions(workflows, realms, ground.catalogue.types, policy, Retries(records, workflows))
     ExecutionHandlers(executions, records, events, submissions).serve(server)
     DeadLetterHandlers(DeadLetters(ground.db)).serve(server)
     WorkflowHandlers(workflows, executions, ground.catalogue).serve(server)
@@ -152,14 +153,15 @@ def create_health(ground: Ground) -> Starlette:
     return _build([], ground)
 
 
-def make_worker(ground: Ground, pool: Pool) -> Worker:
-    """A worker over a pool of browsers that is open."""
+def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
+    """A worker over ways out and a pool of browsers that are open."""
     settings = ground.settings
     resources = Resources(
         runs=Runs(ground.db, ground.queue),
         records=Records(ground.db),
         folder=ground.folder,
         catalogue=ground.catalogue,
+        egress=egress,
         pool=pool,
         wakeups=ground.wakeups,
         telemetry=ground.telemetry,
@@ -189,9 +191,10 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
         api = create_api(ground, key) if serves and key else create_health(ground)
         worker = None
         if works:
-            pool = await stack.enter_async_context(open_pool(settings))
+            egress = await stack.enter_async_context(Egress(settings.allowed_hosts))
+            pool = await stack.enter_async_context(open_pool(settings, egress))
             tell_browsers(ground.telemetry, pool)
-            worker = make_worker(ground, pool)
+            worker = make_worker(ground, egress, pool)
         server = _Server(configure_server(api, settings))
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(ground.wakeups.run())]
@@ -212,14 +215,9 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
                 task.cancel()
 
 
-@asynccontextmanager
-async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
-    """Browsers for a worker."""
-    options = PoolOptions(
-        scratch_dir=settings.scratch_dir, allowed_hosts=settings.allowed_hosts, browser_path=settings.browser_path
-    )
-    async with Pool(options) as pool:
-        yield pool
+def open_pool(settings: Settings, egress: Egress) -> Pool:
+    """Browsers for a worker; open it."""
+    return Pool(PoolOptions(scratch_dir=settings.scratch_dir, browser_path=settings.browser_path), egress.proxy)
 
 
 def configure_server(app: Starlette, settings: Settings) -> uvicorn.Config:

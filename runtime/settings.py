@@ -37,7 +37,8 @@ class Settings(BaseSettings):
     artifact_dir: Path = Path("data/artifacts")
     scratch_dir: Path = Path("data/scratch")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """`host` or `host:port` that browsers may reach, separated by commas; empty means none."""
+    """Hosts in private networks or on this machine that may be reached nevertheless, `host` or `host:port` separated by
+    commas. The public internet may be reached without."""
     browser_path: Path | None = None
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     """Executions one worker process carries out at once."""

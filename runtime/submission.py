@@ -13,7 +13,8 @@ from contracts.model import TenantId, WorkflowId
 from contracts.wiring.tracing import current_parent
 from contracts.workflow import JsonObject, NodeType, RunWorkflow, WorkflowDocument
 from runtime.browser.failure import BrowserFailure
-from runtime.browser.hosts import AllowedHosts
+from runtime.browser.hosts import check_address
+from runtime.egress.policy import Policy
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.retries import Retries
@@ -38,12 +39,12 @@ class Submissions:
         workflows: Workflows,
         realms: Realms,
         catalogue: Mapping[str, NodeType],
-        hosts: AllowedHosts,
+        policy: Policy,
         retries: Retries,
     ) -> None:
         self._retries = retries
         self._workflows = workflows
-        self._hosts = hosts
+        self._policy = policy
         self._catalogue = catalogue
         self._schemas = {
             (realm.realm, intent.intent): Draft202012Validator(intent.parameters, format_checker=FormatChecker())
@@ -135,7 +136,7 @@ class Submissions:
     def _check_host(self, url: str) -> None:
         # refused here too, and not by the browser alone: who asks is told at once, and Experience audits it
         try:
-            self._hosts.check(url)
+            check_address(url, self._policy)
         except BrowserFailure as refusal:
             code = Code.HOST_REFUSED if refusal.code is FailureCode.HOST_REFUSED else Code.INVALID
             raise ApiError(code, refusal.message, refusal.hint) from refusal

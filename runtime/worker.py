@@ -6,7 +6,7 @@ and broken nodes end at this border; whatever else breaks goes back to the queue
 
 import os
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 import structlog
@@ -89,8 +89,9 @@ class Worker:
                 raise
             return await self._bury(claimed, _NOTHING_TO_RETRY)
         lease = claimed.lease
-        async with self._resources.pool.lease(lease.tenant_id, lease.execution_id) as browser:
-            return await RunDriver(self._resources, claimed, plan, past, browser).drive()
+        with closing(self._resources.egress.admit(lease.tenant_id, lease.execution_id)) as permit:
+            async with self._resources.pool.lease(permit) as browser:
+                return await RunDriver(self._resources, claimed, plan, past, browser, permit).drive()
 
     async def _bury(self, claimed: Claimed, failure: Failure, *, dead_letter: bool = False) -> Verdict:
         """End an execution that can't go on, without touching what it was about to do."""

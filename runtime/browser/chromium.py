@@ -15,11 +15,13 @@ from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
-from runtime.browser.hosts import AllowedHosts
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_crash, shorten
+from runtime.browser.wall import WayOut, make_arguments
+from runtime.egress.permit import Permit
+from runtime.egress.proxy import EgressProxy
 
 MAX_PAGES: Final = 10
 """Pages of one context: a page may open others, and a storm of them must not eat the machine."""
@@ -66,8 +68,7 @@ class Launch:
 
     executable: Path
     folder: RunFolder
-    hosts: AllowedHosts
-    dead_port: int
+    proxy: EgressProxy
     on_driver_lost: Callable[[], None]
     """Called when the browser finds that nobody drives it any more."""
     tally: Tally
@@ -114,7 +115,7 @@ class Chromium:
             async with asyncio.timeout(_LAUNCH_S + _CLOSE_S):
                 browser = await playwright.chromium.launch(
                     executable_path=LAUNCHER,
-                    args=[f"{MARK}{mark}", *_QUIET, *launch.hosts.make_arguments(launch.dead_port)],
+                    args=[f"{MARK}{mark}", *_QUIET, *make_arguments(launch.proxy)],
                     env=_make_environment(launch, record),
                     chromium_sandbox=sandboxed,
                     handle_sigint=False,  # a drain closes browsers in its own order
@@ -143,19 +144,16 @@ class Chromium:
         """Process id of the browser."""
         return read_pid(self._launch.folder.record(self._mark))
 
-    async def open_page(self) -> Page:
-        """A page in a context of its own: the one kept ready, or a new one."""
+    async def open_page(self, permit: Permit) -> Page:
+        """A page of a run in a context of its own: the one kept ready, or a new one."""
         page, self._parked = self._parked, None
         if page is None or page.lost is not None:
             page = await self._make_page()
-        self.opened += 1
-        return page
+        return self._give_out(page, permit)
 
-    async def reopen_page(self, state: PageState) -> Page:
-        """A page in a context with that session; it has not gone to its address yet."""
-        page = await self._make_page(state)
-        self.opened += 1
-        return page
+    async def reopen_page(self, permit: Permit, state: PageState) -> Page:
+        """A page of a run in a context with that session; it has not gone to its address yet."""
+        return self._give_out(await self._make_page(state), permit)
 
     async def park_page(self) -> None:
         """Make the next page ready, unless one is. Failing to do so is no failure: the next one takes a bit longer."""
@@ -196,9 +194,15 @@ class Chromium:
             _log.warning("browser ended by force", reason=str(error) or "it did not answer")
         end_browser(self._launch.folder.record(self._mark))
 
+    def _give_out(self, page: Page, permit: Permit) -> Page:
+        page.way_out.bind(permit)
+        self.opened += 1
+        return page
+
     async def _make_page(self, state: PageState | None = None) -> Page:
         if not self.alive:
             raise explain_crash("")
+        way_out = WayOut(self._launch.proxy)
         try:
             async with asyncio.timeout(_OPEN_S):
                 size = (state.width, state.height) if state is not None else (VIEWPORT_WIDTH, VIEWPORT_HEIGHT)
@@ -206,15 +210,18 @@ class Chromium:
                     viewport={"width": size[0], "height": size[1]},
                     storage_state=state.storage if state is not None else None,  # type: ignore[arg-type]  # as it was read
                     accept_downloads=False,
+                    proxy=way_out.settings,
                     service_workers="block",
                 )
                 context.on("page", lambda page: _close_surplus(context, page))
                 inner = await context.new_page()
+                await way_out.greet(context, inner)
         except (TimeoutError, Error) as error:
             self._launch.tally.crashed += self.alive
+            way_out.close()
             await self.close()  # a browser that can't open a page opens none any more
             raise explain_crash("") from error
-        page = Page(inner, context, self._launch.hosts, self._launch.on_driver_lost)
+        page = Page(inner, context, way_out, self._launch.on_driver_lost)
         self._pages.append(page)
         return page
 

@@ -14,8 +14,8 @@ from contracts.execution import FailureCode
 from runtime.browser.chromium import Chromium, Launch, Tally
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.find import find_chromium
-from runtime.browser.hosts import AllowedHosts
 from runtime.browser.processes import RunFolder
+from runtime.egress.proxy import EgressProxy
 
 _START_S = 30.0
 _STOP_S = 5.0
@@ -25,11 +25,10 @@ _log = structlog.get_logger(__name__)
 class Driver:
     """What starts browsers. One at a time may call it."""
 
-    def __init__(self, browser_path: Path | None, folder: RunFolder, hosts: AllowedHosts, dead_port: int) -> None:
+    def __init__(self, browser_path: Path | None, folder: RunFolder, proxy: EgressProxy) -> None:
         self._browser_path = browser_path
         self._folder = folder
-        self._hosts = hosts
-        self._dead_port = dead_port
+        self._proxy = proxy
         self._playwright: Playwright | None = None
         self._started: set[Chromium] = set()
         self.tally = Tally()
@@ -57,7 +56,7 @@ class Driver:
     async def _launch(self) -> Chromium:
         playwright = await self._start()
         executable = find_chromium(self._browser_path, Path(playwright.chromium.executable_path))
-        launch = Launch(executable, self._folder, self._hosts, self._dead_port, self._on_lost, self.tally)
+        launch = Launch(executable, self._folder, self._proxy, self._on_lost, self.tally)
         chromium = await Chromium.start(playwright, launch, uuid4().hex)
         self._started = {chromium, *(one for one in self._started if one.alive)}
         return chromium
@@ -79,6 +78,8 @@ class Driver:
 
     async def _start(self) -> Playwright:
         if self._playwright is None:
+            # whoever tests with it set would have loopback and metadata addresses go past the proxy
+            os.environ.pop("PLAYWRIGHT_DISABLE_FORCED_CHROMIUM_PROXIED_LOOPBACK", None)
             try:
                 with _temporary_files_in(self._folder.path):
                     async with asyncio.timeout(_START_S):

@@ -17,7 +17,6 @@ from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
-from runtime.browser.hosts import AllowedHosts, explain_refusal
 from runtime.browser.picture import Picture, PictureFormat, read_size
 from runtime.browser.trail import PageState, Trail, read_state
 from runtime.browser.translate import (
@@ -32,6 +31,8 @@ from runtime.browser.translate import (
     translate_navigation,
     translate_other,
 )
+from runtime.browser.wall import WayOut, explain_forgotten
+from runtime.egress.proxy import REFUSED_HEADER
 
 Visibility = Literal["visible", "hidden"]
 ActT = TypeVar("ActT")
@@ -57,6 +58,8 @@ _CONSOLE_CHARACTERS = 500
 _JPEG_QUALITY = 80
 _ERROR_PAGE = "chrome-error:"
 _ERROR_PAGE_TURNS = 50
+_FORBIDDEN = 403
+_WHO_IS_IT = 407
 _BUSY = frozenset({429, *range(500, 600)})
 """Answers that may be better a little later (spec W6)."""
 
@@ -93,17 +96,17 @@ class Page:
     """One page in a browser context of its own."""
 
     def __init__(
-        self, page: PlaywrightPage, context: BrowserContext, hosts: AllowedHosts, on_dead: Callable[[], None]
+        self, page: PlaywrightPage, context: BrowserContext, way_out: WayOut, on_dead: Callable[[], None]
     ) -> None:
         """`on_dead` is called when the page finds that nobody drives its browser any more."""
         self._on_dead = on_dead
         self._page = page
         self._context = context
-        self._hosts = hosts
+        self.way_out = way_out
         self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
         self._lost: BrowserFailure | None = None
-        self._refused_url: str | None = None
-        """Where the page was sent last, when that was a host it may not reach."""
+        self._failed_url: str | None = None
+        """Where the page was sent last, when it did not come there."""
         self.trail = Trail(page, self._is_own)
         page.on("console", self._note_console)
         page.on("pageerror", lambda error: self._note("uncaught", error.message))
@@ -132,21 +135,17 @@ class Page:
         Raises BrowserFailure: invalid_input, host_refused (also for a redirect), navigation_failed (also for an
         answer of 429 or 5xx, retryable), timeout.
         """
-        self._hosts.check(url)
-        self._refused_url = None
+        self.way_out.check(url)
+        self._failed_url = None
 
         response = await self._run(
             "open", lambda: self._go(url, timeout_s), timeout_s, lambda error: self._explain_navigation(error, url)
         )
-        if response is not None and response.status in _BUSY:
-            raise BrowserFailure(
-                FailureCode.NAVIGATION_FAILED,
-                f"{shorten(url)} answered {response.status} {response.status_text}".strip() + ".",
-                "The site has trouble or wants fewer visits; try again later.",
-                retryable=True,
-                page_url=self.url,
-            )
-        return response.status if response is not None else None
+        if response is None:
+            return None
+        if (failure := self._explain_answer(response, url)) is not None:
+            raise failure
+        return response.status
 
     async def _go(self, url: str, timeout_s: float) -> Response | None:
         try:
@@ -274,6 +273,7 @@ class Page:
     async def close(self) -> None:
         """Close the page with its context, within a few seconds whatever its state."""
         self.lose(explain_closed(self.url))
+        self.way_out.close()
         with contextlib.suppress(TimeoutError, Error):  # the browser hangs or has gone; whoever holds it ends it
             async with asyncio.timeout(_CLOSE_S):
                 await self._context.close()
@@ -328,14 +328,33 @@ class Page:
     # --- words
 
     def _explain_action(self, error: Error, selector: str) -> BrowserFailure:
-        if self._refused_url is not None and self.url.startswith(_ERROR_PAGE):
-            return explain_refusal(self._refused_url)
-        return translate_action(error, selector, self.url)
+        on_error_page = self.url.startswith(_ERROR_PAGE)
+        refusal = self.way_out.find_refusal(self._failed_url or "" if on_error_page else self.url)
+        return refusal or translate_action(error, selector, self.url)
 
     def _explain_navigation(self, error: Error, target: str) -> BrowserFailure:
-        if self._refused_url is not None:
-            return explain_refusal(self._refused_url)
+        if self._failed_url is not None:
+            explained = self.way_out.find_refusal(self._failed_url) or self.way_out.find_trouble(self._failed_url)
+            if explained is not None:
+                return explained
         return translate_navigation(error, target, self.url)
+
+    def _explain_answer(self, response: Response, target: str) -> BrowserFailure | None:
+        """What stands against an answer; of plain http it may be the proxy's own."""
+        if response.status == _WHO_IS_IT:
+            self.lose(explain_forgotten(self.url))
+            return self.lost
+        if response.status == _FORBIDDEN and REFUSED_HEADER in response.headers:
+            return self.way_out.find_refusal(response.url)
+        if response.status not in _BUSY:
+            return None
+        return self.way_out.find_trouble(response.url) or BrowserFailure(
+            FailureCode.NAVIGATION_FAILED,
+            f"{shorten(target)} answered {response.status} {response.status_text}".strip() + ".",
+            "The site has trouble or wants fewer visits; try again later.",
+            retryable=True,
+            page_url=self.url,
+        )
 
     def _explain_picture(self, error: Error) -> BrowserFailure:
         if "Timeout" in error.message:
@@ -348,15 +367,19 @@ class Page:
         self._console.append(f"{kind}: {text}"[:_CONSOLE_CHARACTERS])
 
     def _note_console(self, message: ConsoleMessage) -> None:
-        self._note(message.type, message.text)
+        refusal = self.way_out.find_refusal(message.location.get("url", "")) if message.type == "error" else None
+        if refusal is not None:  # a part of the page, which Chromium reports as an answer of 403
+            self._note("refused", f"{message.location['url']}: {refusal.message}")
+        else:
+            self._note(message.type, message.text)
 
     def _note_failed_request(self, request: Request) -> None:
-        if self._hosts.allows(request.url) or not request.url.startswith(("http:", "https:")):
+        if (refusal := self.way_out.find_refusal(request.url)) is not None:
+            self._note("refused", f"{request.url}: {refusal.message}")
+        else:
             self._note("request failed", f"{request.method} {request.url} {request.failure or ''}")
-            return
-        self._note("refused", f"{request.url}: browsers may not reach that host")
         if request.is_navigation_request() and self._is_own(request):
-            self._refused_url = request.url
+            self._failed_url = request.url
 
     def _is_own(self, request: Request) -> bool:
         try:

@@ -1,7 +1,7 @@
 """Warm Chromiums, leased to executions. One never serves two tenants.
 
-    async with Pool(options) as pool:
-        async with pool.lease(tenant_id, execution_id) as lease:
+    async with Pool(options, proxy) as pool:
+        async with pool.lease(permit) as lease:
             page = await lease.open_page("node-1")
 
 A tenant keeps its Chromium between executions; few are kept, and the one unused for longest goes. One that serves
@@ -11,9 +11,8 @@ is replaced once nobody uses it.
 
 import asyncio
 import os
-import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,15 +21,16 @@ from uuid import uuid4
 
 import structlog
 
-from contracts.model import ExecutionId, TenantId
+from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
 from runtime.browser.driver import Driver
 from runtime.browser.failure import BrowserFailure
-from runtime.browser.hosts import AllowedHosts
 from runtime.browser.page import Page
 from runtime.browser.processes import RunFolder, reap_orphans
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_closed
+from runtime.egress.permit import Permit
+from runtime.egress.proxy import EgressProxy
 
 _log = structlog.get_logger(__name__)
 
@@ -40,8 +40,6 @@ class PoolOptions:
     """How a worker keeps its browsers."""
 
     scratch_dir: Path
-    allowed_hosts: tuple[str, ...] = ()
-    """`host` or `host:port`; browsers reach nothing else."""
     browser_path: Path | None = None
     max_warm: int = 4
     """Chromiums kept while nobody uses them, beside the spare one."""
@@ -72,10 +70,10 @@ class PoolFigures:
 class Lease:
     """The pages of one execution, each by the name of the node that opened it."""
 
-    def __init__(self, pool: "Pool", tenant_id: TenantId, execution_id: ExecutionId) -> None:
+    def __init__(self, pool: "Pool", permit: Permit) -> None:
         self._pool = pool
-        self._tenant_id = tenant_id
-        self.execution_id = execution_id
+        self.permit = permit
+        """What the run may reach."""
         self._pages: dict[str, tuple[Page, Chromium]] = {}
         self._held: set[Chromium] = set()
 
@@ -85,7 +83,7 @@ class Lease:
         Raises BrowserFailure: browser_missing, browser_crashed.
         """
         chromium = await self._obtain(name)
-        page = await chromium.open_page()
+        page = await chromium.open_page(self.permit)
         self._pages[name] = page, chromium
         self._pool.prepare_next(chromium)
         return page
@@ -96,7 +94,7 @@ class Lease:
         Raises BrowserFailure: as `open_page` and as `Page.open_url`; there is no such page then.
         """
         chromium = await self._obtain(name)
-        page = await chromium.reopen_page(state)
+        page = await chromium.reopen_page(self.permit, state)
         self._pages[name] = page, chromium
         try:
             await page.open_url(state.url)
@@ -127,7 +125,7 @@ class Lease:
 
     async def _obtain(self, name: str) -> Chromium:
         await self._close_page(name)
-        chromium = await self._pool.obtain(self._tenant_id)
+        chromium = await self._pool.obtain(self.permit.tenant_id)
         if chromium not in self._held:
             self._held.add(chromium)
             chromium.leases += 1
@@ -143,10 +141,10 @@ class Lease:
 class Pool:
     """The browsers of one worker process."""
 
-    def __init__(self, options: PoolOptions) -> None:
-        """Raises ValueError for an allowed host that is none."""
+    def __init__(self, options: PoolOptions, proxy: EgressProxy) -> None:
+        """`proxy` listens for as long as the pool is open: browsers send everything through it."""
         self._options = options
-        self._hosts = AllowedHosts(options.allowed_hosts)
+        self._proxy = proxy
         self._stack = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
         self._background: set[asyncio.Task[None]] = set()
@@ -164,8 +162,7 @@ class Pool:
         await asyncio.to_thread(reap_orphans, scratch)
         folder = RunFolder.claim(scratch, uuid4().hex)
         self._stack.callback(folder.release)
-        dead_port = self._stack.enter_context(_reserve_dead_port())
-        self._driver = Driver(self._options.browser_path, folder, self._hosts, dead_port)
+        self._driver = Driver(self._options.browser_path, folder, self._proxy)
         self._stack.push_async_callback(self._driver.stop)
         self._stack.push_async_callback(self._close_all)
         await self._stack.enter_async_context(self._tasks)
@@ -199,15 +196,10 @@ class Pool:
             crashed=self._driver.tally.crashed,
         )
 
-    @property
-    def hosts(self) -> AllowedHosts:
-        """Where browsers may go."""
-        return self._hosts
-
     @asynccontextmanager
-    async def lease(self, tenant_id: TenantId, execution_id: ExecutionId) -> AsyncIterator[Lease]:
-        """Lend browsers to one execution; its pages are closed at the end. A Chromium is only taken for a page."""
-        lease = Lease(self, tenant_id, execution_id)
+    async def lease(self, permit: Permit) -> AsyncIterator[Lease]:
+        """Lend browsers to one run; its pages are closed at the end. A Chromium is only taken for a page."""
+        lease = Lease(self, permit)
         try:
             yield lease
         finally:
@@ -324,11 +316,3 @@ class Pool:
 
 def _measure_all(browsers: set[Chromium]) -> int:
     return sum(one.measure_memory() for one in browsers)
-
-
-@contextmanager
-def _reserve_dead_port() -> Iterator[int]:
-    """A port of 127.0.0.1 that is taken and never answers: the proxy of everything a browser may not reach."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]

@@ -20,6 +20,8 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.browser.pool import Pool
 from runtime.catalogue import Catalogue
+from runtime.egress.egress import Egress
+from runtime.egress.permit import Permit
 from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
 from runtime.engine.explain import ask_about
 from runtime.engine.plan import Plan
@@ -75,6 +77,7 @@ class Resources:
     records: Records
     folder: ArtifactFolder
     catalogue: Catalogue
+    egress: Egress
     pool: Pool
     wakeups: Wakeups
     telemetry: Telemetry
@@ -89,7 +92,13 @@ class RunDriver:
     """A run from its claim to its end. Use it once."""
 
     def __init__(
-        self, resources: Resources, claimed: Claimed, plan: Plan, past: Recovered, browser: BrowserLease
+        self,
+        resources: Resources,
+        claimed: Claimed,
+        plan: Plan,
+        past: Recovered,
+        browser: BrowserLease,
+        permit: Permit,
     ) -> None:
         lease = claimed.lease
         self._resources = resources
@@ -101,6 +110,7 @@ class RunDriver:
         self._writer = ArtifactWriter(resources.folder, lease.tenant_id, lease.execution_id)
         self._steps = StepTracker(lease.epoch, plan, past, self._writer, resources.telemetry)
         self._recorder = Recorder(resources.runs, lease)
+        permit.tell(lambda refusal: self._recorder.add_line("warning", refusal.message, None))
         self._clock = Clock(claimed.spent_s)
         self._checkpoints = past.checkpoints
         self._reused = past.reused

@@ -17,9 +17,9 @@ from runtime.app import Ground as ProductGround
 from runtime.app import lay_ground, make_worker
 from runtime.browser.chromium import _QUIET, VIEWPORT_HEIGHT, VIEWPORT_WIDTH
 from runtime.browser.find import find_chromium
-from runtime.browser.hosts import AllowedHosts
 from runtime.browser.page import _JPEG_QUALITY
 from runtime.browser.pool import Pool, PoolOptions
+from runtime.egress.egress import Egress
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.settings import Settings
@@ -32,8 +32,6 @@ from tests.runtime.staging import edge, node
 
 ROUNDS = 7
 DEADLINE_S = 60.0
-DEAD_PORT = 9
-"""Nobody listens there: where browsers are sent for hosts that they may not reach."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,8 @@ async def measure(ground: Ground, effort: Effort) -> list[Figure]:
     """The demo shop's purchase: sign in, search, choose, buy, three pictures, twenty actions. Ours is a workflow of
     twenty nodes from submit to its end, with everything recorded: queue, claim, a step and its events for each node,
     pictures kept as artifacts. The peer is the script that a person would write with Playwright: the same selectors,
-    a fresh context, pictures thrown away. Both Chromiums are warm and started with the same flags; the same shop
-    serves both.
+    a fresh context, pictures thrown away. Both Chromiums are warm; ours goes through the proxy, the script's straight
+    to the shop, which serves both.
     """
     database = await ground.make_database()
     folder = ground.make_folder(database.name)
@@ -170,9 +168,13 @@ async def _do(page: Page, action: Action, host: str) -> None:
 @asynccontextmanager
 async def _working(settings: Settings) -> AsyncIterator[Performer]:
     ground = lay_ground(settings)
-    options = PoolOptions(scratch_dir=settings.scratch_dir, allowed_hosts=settings.allowed_hosts, spare=False)
-    async with Pool(options) as pool, asyncio.TaskGroup() as tasks:
-        worker = make_worker(ground, pool)
+    options = PoolOptions(scratch_dir=settings.scratch_dir, spare=False)
+    async with (
+        Egress(settings.allowed_hosts) as egress,
+        Pool(options, egress.proxy) as pool,
+        asyncio.TaskGroup() as tasks,
+    ):
+        worker = make_worker(ground, egress, pool)
         listening = tasks.create_task(ground.wakeups.run())
         tasks.create_task(worker.work())
         try:
@@ -188,7 +190,7 @@ async def _scripted(host: str) -> AsyncIterator[Script]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_chromium(None, Path(playwright.chromium.executable_path)),
-            args=[*_QUIET, *AllowedHosts((host,)).make_arguments(DEAD_PORT)],
+            args=list(_QUIET),
         )
         yield Script(browser, host)
         await browser.close()

@@ -19,6 +19,7 @@ from runtime.app import Ground as ProductGround
 from runtime.app import lay_ground, make_worker
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.catalogue import Catalogue
+from runtime.egress.egress import Egress
 from runtime.engine.plan import Plan, make_plan
 from runtime.engine.validate import check_document
 from runtime.handles import Values
@@ -128,8 +129,9 @@ async def working(database: Database, folder: Path) -> AsyncIterator[Bench]:
         scratch_dir=folder / "scratch",
     )
     ground = replace(lay_ground(settings), catalogue=Catalogue([NoOp]))
-    async with Pool(PoolOptions(scratch_dir=settings.scratch_dir, spare=False)) as pool, asyncio.TaskGroup() as tasks:
-        worker = make_worker(ground, pool)
+    options = PoolOptions(scratch_dir=settings.scratch_dir, spare=False)
+    async with Egress() as egress, Pool(options, egress.proxy) as pool, asyncio.TaskGroup() as tasks:
+        worker = make_worker(ground, egress, pool)
         listening = tasks.create_task(ground.wakeups.run())
         tasks.create_task(worker.work())
         try:

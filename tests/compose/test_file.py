@@ -10,7 +10,8 @@ import yaml
 
 from experience.settings import PREFIX as EXPERIENCE_PREFIX
 from experience.settings import Settings as ExperienceSettings
-from runtime.browser.hosts import AllowedHosts
+from runtime.egress.hosts import read_target
+from runtime.egress.policy import Policy, read_exceptions
 from runtime.settings import PREFIX as RUNTIME_PREFIX
 from runtime.settings import Settings as RuntimeSettings
 from traefik.compose import COMPOSE_SERVERS, DYNAMIC_DIR, Edition, build_compose_static
@@ -194,13 +195,13 @@ def test_env_example_names_every_variable_with_its_default() -> None:
     assert example == used
 
 
-def test_browsers_reach_the_demo_shop_and_nothing_else_by_default() -> None:
+def test_browsers_reach_no_container_but_the_demo_shop_by_default() -> None:
     found = VARIABLE.match(SERVICES["worker"]["environment"]["STAGEDOOR_RUNTIME_ALLOWED_HOSTS"])
     assert found
-    hosts = AllowedHosts(found["value"].split(","))
+    policy = Policy(read_exceptions(found["value"].split(",")))
     shop_port = SERVICES["shop"]["command"][-1]
-    assert hosts.allows(f"http://shop:{shop_port}/")
-    assert not hosts.allows("http://postgres:5432/")
+    assert policy.excepts(read_target(f"shop:{shop_port}"))
+    assert not policy.excepts(read_target("postgres:5432"))
 
 
 def test_nats_is_asked_for_reaches_runtime_alone_and_keeps_nothing() -> None:

@@ -15,6 +15,7 @@ from contracts.workflow import JsonObject, WorkflowDocument
 from runtime.artifacts import ArtifactFolder
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.catalogue import Catalogue
+from runtime.egress.egress import Egress
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.node import Node
@@ -93,13 +94,18 @@ class Staging:
         """A worker while the block runs; it drains at the end."""
         queue = self.make_queue()
         db, wakeups = self._way.connect(self._database)
-        options = PoolOptions(scratch_dir=self._scratch, allowed_hosts=self.hosts, spare=False)
-        async with Pool(options) as pool, asyncio.TaskGroup() as group:
+        options = PoolOptions(scratch_dir=self._scratch, spare=False)
+        async with (
+            Egress(self.hosts) as egress,
+            Pool(options, egress.proxy) as pool,
+            asyncio.TaskGroup() as group,
+        ):
             resources = Resources(
                 runs=Runs(db, queue),
                 records=self.records,
                 folder=self.folder,
                 catalogue=self.catalogue,
+                egress=egress,
                 pool=pool,
                 wakeups=wakeups,
                 telemetry=Telemetry(),

@@ -10,8 +10,8 @@ from contracts.errors import ApiError, Code
 from contracts.execution import SubmitExecution
 from contracts.model import ExecutionId, IntentId, TenantId
 from runtime.app import NODES
-from runtime.browser.hosts import AllowedHosts
 from runtime.catalogue import Catalogue, list_realms
+from runtime.egress.policy import Policy, read_exceptions
 from runtime.retries import Retries
 from runtime.store.records import Records
 from runtime.store.workflows import Workflows
@@ -24,7 +24,8 @@ TENANT = TenantId(uuid7())
 def submissions() -> Submissions:
     types = Catalogue(NODES).types
     retries = Retries(cast("Records", None), cast("Workflows", None))
-    return Submissions(cast("Workflows", None), list_realms(), types, AllowedHosts(["shop.test:8000"]), retries)
+    policy = Policy(read_exceptions(["127.0.0.1:8000"]))
+    return Submissions(cast("Workflows", None), list_realms(), types, policy, retries)
 
 
 def visit(url: str, *, deferred: bool = False, **more: Any) -> SubmitExecution:
@@ -41,15 +42,16 @@ def visit(url: str, *, deferred: bool = False, **more: Any) -> SubmitExecution:
     )
 
 
-async def test_an_allowed_host_is_drawn_as_a_workflow(submissions: Submissions) -> None:
-    new = await submissions.prepare(TENANT, visit("http://shop.test:8000/lamps", selector="h1"))
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/lamps", "https://example.org/"])
+async def test_a_host_that_may_be_reached_is_drawn_as_a_workflow(submissions: Submissions, url: str) -> None:
+    new = await submissions.prepare(TENANT, visit(url, selector="h1"))
     assert new.failure is None
     assert new.plan is not None
 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://169.254.169.254/latest/meta-data", "http://shop.test:9000/", "https://elsewhere.test/"],
+    ["http://169.254.169.254/latest/meta-data", "http://127.0.0.1:9000/", "https://localhost/", "http://10.1.2.3/"],
 )
 async def test_a_forbidden_host_is_refused_at_once(submissions: Submissions, url: str) -> None:
     with pytest.raises(ApiError) as caught:
@@ -59,6 +61,6 @@ async def test_a_forbidden_host_is_refused_at_once(submissions: Submissions, url
 
 
 async def test_a_refusal_that_comes_too_late_is_a_failed_execution(submissions: Submissions) -> None:
-    new = await submissions.prepare(TENANT, visit("https://elsewhere.test/", deferred=True))
+    new = await submissions.prepare(TENANT, visit("https://10.1.2.3/", deferred=True))
     assert new.failure is not None
     assert new.failure.code == "host_refused"

@@ -10,11 +10,13 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from contracts.execution import FailureCode
-from contracts.model import ExecutionId, TenantId
+from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.pool import Lease, Pool, PoolOptions
 from runtime.browser.processes import MARK
+from runtime.egress.permit import Permit
+from tests.support.browsers import make_permit, open_pool
 from tests.support.site import Site
 
 
@@ -22,8 +24,8 @@ def tenant() -> TenantId:
     return TenantId(uuid7())
 
 
-def execution() -> ExecutionId:
-    return ExecutionId(uuid7())
+def a_run_of(owner: TenantId) -> Permit:
+    return make_permit(owner, "127.0.0.1")
 
 
 def list_browsers(folder: Path) -> list[int]:
@@ -64,27 +66,27 @@ async def browser_of(lease: Lease) -> Chromium:
 
 @pytest.fixture
 def options(site: Site, tmp_path: Path) -> PoolOptions:
-    return PoolOptions(tmp_path, (site.host,), spare=False)
+    return PoolOptions(tmp_path, spare=False)
 
 
 @pytest.fixture
 async def small(options: PoolOptions) -> AsyncIterator[Pool]:
     """A pool without a spare browser."""
-    async with Pool(options) as pool:
+    async with open_pool(options) as pool:
         yield pool
 
 
 async def test_a_tenant_keeps_its_browser_and_gets_fresh_contexts(small: Pool, site: Site) -> None:
     owner = tenant()
     site.pages["/cookie"] = "<script>document.title = document.cookie; document.cookie = 'a=1'</script>"
-    async with small.lease(owner, execution()) as lease:
+    async with small.lease(a_run_of(owner)) as lease:
         first = await browser_of(lease)
         one, two = await lease.open_page("one"), await lease.open_page("two")
         for page in (one, two):
             await page.open_url(site.url("/cookie"))
             assert await page.read_title() == ""
         assert lease.page("one") is one
-    async with small.lease(owner, execution()) as lease:
+    async with small.lease(a_run_of(owner)) as lease:
         assert await browser_of(lease) is first
         with pytest.raises(BrowserFailure) as caught:
             lease.page("one")
@@ -95,24 +97,24 @@ async def test_a_tenant_keeps_its_browser_and_gets_fresh_contexts(small: Pool, s
 async def test_no_browser_serves_two_tenants_and_the_one_unused_longest_goes(
     options: PoolOptions, site: Site, tmp_path: Path
 ) -> None:
-    async with Pool(PoolOptions(tmp_path, (site.host,), spare=False, max_warm=1)) as pool:
+    async with open_pool(PoolOptions(tmp_path, spare=False, max_warm=1)) as pool:
         a, b = tenant(), tenant()
-        async with pool.lease(a, execution()) as first:
+        async with pool.lease(a_run_of(a)) as first:
             of_a = await browser_of(first)
-        async with pool.lease(b, execution()) as second:
+        async with pool.lease(a_run_of(b)) as second:
             of_b = await browser_of(second)
             assert of_a is not of_b
             await until(lambda: not of_a.alive)
-            async with pool.lease(a, execution()) as third:
+            async with pool.lease(a_run_of(a)) as third:
                 assert await browser_of(third) not in (of_a, of_b)
                 assert of_b.alive, "one that is in use is never dropped"
     assert list_browsers(tmp_path) == []
 
 
 async def test_a_browser_is_replaced_after_enough_contexts_once_nobody_uses_it(tmp_path: Path, site: Site) -> None:
-    async with Pool(PoolOptions(tmp_path, (site.host,), spare=False, max_contexts=2)) as pool:
+    async with open_pool(PoolOptions(tmp_path, spare=False, max_contexts=2)) as pool:
         owner = tenant()
-        async with pool.lease(owner, execution()) as lease:
+        async with pool.lease(a_run_of(owner)) as lease:
             first = await browser_of(lease)
             await lease.open_page("second")
             await lease.open_page("third")
@@ -124,18 +126,18 @@ async def test_a_browser_is_replaced_after_enough_contexts_once_nobody_uses_it(t
 
 
 async def test_a_browser_that_grew_too_large_is_replaced(tmp_path: Path, site: Site) -> None:
-    async with Pool(PoolOptions(tmp_path, (site.host,), spare=False, max_memory=1)) as pool:
-        async with pool.lease(tenant(), execution()) as lease:
+    async with open_pool(PoolOptions(tmp_path, spare=False, max_memory=1)) as pool:
+        async with pool.lease(a_run_of(tenant())) as lease:
             chromium = await browser_of(lease)
             assert chromium.alive
         await until(lambda: not chromium.alive)
 
 
 async def test_a_spare_one_stands_ready_for_whoever_comes(tmp_path: Path, site: Site) -> None:
-    async with Pool(PoolOptions(tmp_path, (site.host,))) as pool:
+    async with open_pool(PoolOptions(tmp_path)) as pool:
         await until(lambda: pool._spare is not None and pool._spare._parked is not None)
         spare = pool._spare
-        async with pool.lease(tenant(), execution()) as lease:
+        async with pool.lease(a_run_of(tenant())) as lease:
             assert await browser_of(lease) is spare
         await until(lambda: pool._spare not in (None, spare))
     assert list_browsers(tmp_path) == []
@@ -143,7 +145,7 @@ async def test_a_spare_one_stands_ready_for_whoever_comes(tmp_path: Path, site: 
 
 async def test_a_killed_browser_fails_its_pages_and_the_next_page_gets_a_new_one(small: Pool, site: Site) -> None:
     site.pages["/"] = "<title>Home</title>"
-    async with small.lease(tenant(), execution()) as lease:
+    async with small.lease(a_run_of(tenant())) as lease:
         page = await lease.open_page("a")
         await page.open_url(site.url())
         chromium = await browser_of(lease)
@@ -164,7 +166,7 @@ async def test_a_killed_browser_fails_its_pages_and_the_next_page_gets_a_new_one
 
 async def test_a_killed_driver_is_started_again(small: Pool, site: Site) -> None:
     site.pages["/"] = "<title>Home</title>"
-    async with small.lease(tenant(), execution()) as lease:
+    async with small.lease(a_run_of(tenant())) as lease:
         page = await lease.open_page("a")
         await page.open_url(site.url())
         os.kill(find_driver(small), signal.SIGKILL)
@@ -180,14 +182,14 @@ async def test_a_driver_that_can_not_start_is_a_failure_of_the_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", "/bin/false")
-    async with Pool(PoolOptions(scratch_dir=tmp_path)) as pool, pool.lease(tenant(), execution()) as lease:
+    async with open_pool(PoolOptions(scratch_dir=tmp_path)) as pool, pool.lease(a_run_of(tenant())) as lease:
         with pytest.raises(BrowserFailure) as caught:
             await lease.open_page("a")
     assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
 
 
 async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with small.lease(tenant(), execution()) as lease:
+    async with small.lease(a_run_of(tenant())) as lease:
         chromium = await browser_of(lease)
         await until(lambda: chromium._parked is not None)
         chromium._parked = None
@@ -205,7 +207,7 @@ async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: py
 
 async def test_nothing_is_left_when_the_pool_ends_even_by_an_error(options: PoolOptions, tmp_path: Path) -> None:
     async def live() -> None:
-        async with Pool(options) as pool, pool.lease(tenant(), execution()) as lease:
+        async with open_pool(options) as pool, pool.lease(a_run_of(tenant())) as lease:
             await lease.open_page("a")
             assert list_browsers(tmp_path)
             raise ZeroDivisionError
@@ -216,9 +218,9 @@ async def test_nothing_is_left_when_the_pool_ends_even_by_an_error(options: Pool
     assert list((tmp_path / "browsers").iterdir()) == []
 
 
-async def test_nothing_is_left_when_it_is_cancelled_while_starting(tmp_path: Path, site: Site) -> None:
+async def test_nothing_is_left_when_it_is_cancelled_while_starting(tmp_path: Path) -> None:
     async def live() -> None:
-        async with Pool(PoolOptions(tmp_path, (site.host,))):
+        async with open_pool(PoolOptions(tmp_path)):
             await asyncio.sleep(30)
 
     task = asyncio.ensure_future(live())
@@ -232,8 +234,8 @@ async def test_nothing_is_left_when_it_is_cancelled_while_starting(tmp_path: Pat
 
 async def test_without_a_chromium_it_starts_and_says_so_when_one_is_wanted(tmp_path: Path) -> None:
     async with (
-        Pool(PoolOptions(tmp_path, (), browser_path=tmp_path / "none")) as pool,
-        pool.lease(tenant(), execution()) as lease,
+        open_pool(PoolOptions(tmp_path, browser_path=tmp_path / "none")) as pool,
+        pool.lease(a_run_of(tenant())) as lease,
     ):
         with pytest.raises(BrowserFailure) as caught:
             await lease.open_page("a")
@@ -252,8 +254,8 @@ async def test_a_program_that_does_not_start_is_named_with_what_it_said(tmp_path
     fake = tmp_path / "fake"
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
-    options = PoolOptions(tmp_path, (), browser_path=fake, spare=False)
-    async with Pool(options) as pool, pool.lease(tenant(), execution()) as lease:
+    options = PoolOptions(tmp_path, browser_path=fake, spare=False)
+    async with open_pool(options) as pool, pool.lease(a_run_of(tenant())) as lease:
         with pytest.raises(BrowserFailure, match="did not start") as caught:
             await lease.open_page("a")
         assert str(fake) in caught.value.message
@@ -261,13 +263,8 @@ async def test_a_program_that_does_not_start_is_named_with_what_it_said(tmp_path
         assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
 
 
-async def test_a_wrong_allowed_host_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no host to allow"):
-        Pool(PoolOptions(tmp_path, ("http://shop.example/",)))
-
-
 async def test_browsers_get_none_of_our_environment(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGEDOOR_RUNTIME_DATABASE_URL", "postgresql://secret")
-    async with small.lease(tenant(), execution()) as lease:
+    async with small.lease(a_run_of(tenant())) as lease:
         pid = (await browser_of(lease)).pid
         assert "postgresql" not in read_environment(pid)

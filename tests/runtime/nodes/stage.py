@@ -59,7 +59,7 @@ class MemoryStage:
             raise NodeFailure(FailureCode.ARTIFACT_STORE, "The store is full.", "Make room.")
         artifact = Artifact(
             artifact_id=ArtifactId(uuid7()),
-            execution_id=self.lease.execution_id,
+            execution_id=self.lease.permit.execution_id,
             node_id=self.node_id,
             kind=kind,
             name=name,
