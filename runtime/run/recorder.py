@@ -31,8 +31,9 @@ class Recorder:
 
     async def record(self, change: Change) -> None:
         """Write a change, after the lines that were gathered before it. Raises what Runs.record raises."""
+        whole = self._with_lines(change)  # now: what is said from here on comes after it
         async with self._turn:
-            await self._runs.record(self._lease, self._with_lines(change))
+            await self._runs.record(self._lease, whole)
 
     async def finish(self, change: Change, end: End) -> None:
         """Write the end. Lines that come later are dropped: nothing follows the terminal event."""

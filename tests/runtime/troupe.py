@@ -43,6 +43,13 @@ class Echo(Node[Line, Said]):
         return Said(text=inputs.text)
 
 
+class EchoUnsafe(Echo):
+    """As Echo, but must not run twice."""
+
+    type_id, title = "echo_unsafe", "Echo unsafe"
+    safe = False
+
+
 class Hang(Node[Line, Said]):
     """Never comes to an end by itself."""
 
@@ -153,6 +160,7 @@ class Chatter(Node[Line, Said]):
 
 TROUPE: tuple[type[Node[Any, Any]], ...] = (
     Echo,
+    EchoUnsafe,
     Hang,
     HangUnsafe,
     HangOnce,

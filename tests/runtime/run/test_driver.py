@@ -14,8 +14,9 @@ from sqlalchemy import text
 
 from contracts.events import TERMINAL
 from contracts.execution import ExecutionStatus, FailureCode, StepStatus
+from runtime.run.recorder import Recorder
 from runtime.run.watch import PAUSE_S
-from runtime.store.runs import Runs
+from runtime.store.runs import Change, Runs
 from tests.runtime.conftest import Killer
 from tests.runtime.made import make_execution
 from tests.runtime.staging import Staging, edge, node
@@ -63,6 +64,26 @@ async def test_a_workflow_runs_to_its_end_and_its_log_tells_it_in_order(staging:
         "completion",
     ]
     assert [event.type for event in log if event.type in TERMINAL] == ["completion"]
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("echo", False), ("echo_unsafe", True)])
+async def test_only_what_must_not_run_twice_waits_until_its_beginning_is_written(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch, kind: str, *, waits: bool
+) -> None:
+    begun_before_written: list[bool] = []
+    record = Recorder.record
+
+    async def record_late(self: Recorder, change: Change) -> None:
+        if any(step.status is StepStatus.RUNNING for step in change.steps):
+            await asyncio.sleep(0.1)
+            begun_before_written.append(bool(Echo.asked))
+        await record(self, change)
+
+    monkeypatch.setattr(Recorder, "record", record_late)
+    execution_id = await staging.submit([node("a", kind, {"Text": "hello"})], [])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    assert begun_before_written == [not waits]
 
 
 @any_way
