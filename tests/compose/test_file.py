@@ -235,6 +235,14 @@ def test_images_run_as_somebody_who_is_nobody(target: str) -> None:
     assert "\nCMD [" in stage
 
 
+@pytest.mark.parametrize("target", ["experience", "runtime", "worker"])
+def test_images_listen_where_other_containers_find_them(target: str) -> None:
+    """Traefik asks the tiers, and Prometheus asks everyone; by default a process listens to its own machine alone."""
+    stage = re.split(rf"^FROM base AS {target}$", DOCKERFILE, flags=re.MULTILINE)[1].split("\nFROM ")[0]
+    assert re.search(r"_HOST=0\.0\.0\.0 STAGEDOOR_\w+_PORT=(\d+)", stage)
+    assert "\nEXPOSE 800" in stage
+
+
 def test_images_stand_on_one_base_with_a_pinned_uv() -> None:
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:3.11-slim-bookworm", "base", "uv"}
     assert re.search(r"pip install .* uv==\d+\.\d+\.\d+$", DOCKERFILE, re.MULTILINE)

@@ -295,7 +295,7 @@ for host, port in {targets}:
         (
             "shop",
             [],
-            [("postgres", 5432), ("runtime", 8002), ("experience", 8001), ("traefik", 8080), ("worker", 8002)],
+            [("postgres", 5432), ("runtime", 8002), ("experience", 8001), ("traefik", 8080)],
         ),
         ("routes", [], [("postgres", 5432), ("1.1.1.1", 443)]),
     ],
