@@ -1,0 +1,206 @@
+"""The sandbox of one process: which backend holds, whose canary is sent again and again, and code run in it.
+
+It fails closed. Backends are tried in the order of BACKENDS, and the first whose canary lives is used; when none does,
+no code is run at all, and whoever asks is told why and what to install.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import structlog
+
+from runtime.sandbox.bwrap import INSTALL, Bwrap
+from runtime.sandbox.canary import CanaryDead, send_canary, try_program
+from runtime.sandbox.cgroup import make_group
+from runtime.sandbox.landlock import Landlock, remove_leftovers
+from runtime.sandbox.launch import Backend, BackendMissing
+from runtime.sandbox.limits import Ended, Limits
+from runtime.sandbox.programs import Language, Program, ProgramMissing, find_program
+from runtime.sandbox.warden import Stop, watch
+
+log = structlog.get_logger()
+
+BACKENDS: Final[tuple[Backend, ...]] = (Bwrap(), Bwrap(with_proc=False), Landlock())
+"""Strongest first."""
+NONE: Final = "none"
+AGAIN_S: Final = 300.0
+"""Between two canaries."""
+Require = Literal["any", "namespace"]
+_TRIALS: Final = {Language.PYTHON: "result = True", Language.NODE: "return true;"}
+
+
+class SandboxUnavailable(Exception):  # noqa: N818 — as BackendMissing
+    """Code can't be run here now; the texts say why, and what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class State:
+    """What the last canaries found."""
+
+    backend: Backend | None = None
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """Why stronger ones are not used, by name."""
+    programs: Mapping[Language, Program] = field(default_factory=dict)
+    missing: Mapping[Language, str] = field(default_factory=dict)
+    """Why a language can't be run although there is a backend."""
+
+    @property
+    def name(self) -> str:
+        """As metrics say it."""
+        return self.backend.name if self.backend else NONE
+
+    @property
+    def hint(self) -> str:
+        """What a person can do for a stronger sandbox, or for any; empty where there is nothing to do."""
+        if self.backend is not None and not self.refusals:
+            return ""
+        return f"{INSTALL} In containers see “Code in the sandbox” in docs/OPERATING.md."
+
+    def describe(self) -> str:
+        """In one line, for people."""
+        why = "; ".join(f"{name}: {reason}" for name, reason in self.refusals.items())
+        if self.backend is None:
+            return f"no code can be run ({why or 'not looked at yet'})"
+        lacks = "".join(f", without {language}: {reason}" for language, reason in self.missing.items())
+        return f"{self.name}{f' ({why})' if why else ''}{lacks}"
+
+
+class Sandbox:
+    """Choose before the first run; keep watching beside them; close at the end."""
+
+    def __init__(
+        self, *, require: Require = "any", slots: int = 8, backends: Sequence[Backend] = BACKENDS, for_others: bool
+    ) -> None:
+        self._backends = [backend for backend in backends if require == "any" or backend.isolates]
+        self._skipped = {one.name: "STAGEDOOR_RUNTIME_SANDBOX_REQUIRE is namespace" for one in backends}
+        for backend in self._backends:
+            del self._skipped[backend.name]
+        self._names = (*(backend.name for backend in backends), NONE)
+        self._for_others = for_others
+        self._runs = ThreadPoolExecutor(slots, "sandbox")
+        self._canaries = ThreadPoolExecutor(1, "canary")
+        self.state = State()
+        self.ended: Counter[str] = Counter()
+        """Runs by how they ended."""
+
+    @property
+    def backends(self) -> Mapping[str, float]:
+        """1 for the one that is used, 0 for all others, by name."""
+        return {name: float(name == self.state.name) for name in self._names}
+
+    def check(self, language: Language) -> None:
+        """Return when code of that language can be run.
+
+        Raises:
+            SandboxUnavailable: it can't.
+        """
+        if self.state.backend is None:
+            raise SandboxUnavailable(f"There is no sandbox here: {self.state.describe()}.", self.state.hint)
+        if language in self.state.missing:
+            message = f"There is no sandbox for {language} code here."
+            raise SandboxUnavailable(message, self.state.missing[language])
+
+    async def choose(self) -> State:
+        """Send the canaries and go by what they find."""
+        found = await asyncio.get_running_loop().run_in_executor(self._canaries, self._look)
+        if found.name != self.state.name or found.missing != self.state.missing:
+            tell = log.info if found.backend is not None and not found.refusals else log.warning
+            tell("sandbox chosen", backend=found.name, refusals=dict(found.refusals), hint=found.hint)
+        self.state = found
+        return found
+
+    async def keep_watch(self, changed: Callable[[], Any] = lambda: None) -> None:
+        """Choose anew from time to time, until cancelled."""
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            await self.choose()
+            changed()
+
+    def _look(self) -> State:
+        remove_leftovers()
+        refusals: dict[str, str] = {}
+        try:
+            python = find_program(Language.PYTHON, for_others=self._for_others)
+        except ProgramMissing as missing:
+            return State(None, {"python": str(missing)})
+        for backend in self._backends:
+            try:
+                send_canary(backend, python)
+            except CanaryDead as dead:
+                refusals[backend.name] = str(dead)
+                continue
+            return self._try_programs(State(backend, refusals, {Language.PYTHON: python}))
+        return State(None, refusals | self._skipped)
+
+    def _try_programs(self, state: State) -> State:
+        programs, missing = dict(state.programs), {}
+        assert state.backend is not None  # noqa: S101 — for the type checker
+        for language, code in _TRIALS.items():
+            try:
+                programs[language] = find_program(language, for_others=self._for_others)
+                try_program(state.backend, programs[language], code)
+            except (ProgramMissing, CanaryDead) as reason:
+                missing[language] = str(reason)
+        return State(state.backend, state.refusals, programs, missing)
+
+    async def run(self, language: Language, code: str, inputs: Any, limits: Limits) -> Ended:
+        """Run code until it has ended, by itself or by a limit. Cancelling ends it and waits until nothing is left.
+
+        Args:
+            inputs: any JSON value.
+
+        Raises:
+            SandboxUnavailable: nothing was started, or nothing of ours came up.
+        """
+        self.check(language)
+        backend, program = self.state.backend, self.state.programs[language]
+        assert backend is not None  # noqa: S101 — checked above
+        payload = json.dumps({"code": code, "inputs": inputs}).encode()
+        stop = Stop()
+
+        def work() -> Ended:
+            try:
+                return watch(backend.prepare(program, limits), payload, limits, stop, make_group(limits.memory))
+            finally:
+                stop.close()
+
+        running = asyncio.get_running_loop().run_in_executor(self._runs, work)
+        try:
+            ended = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stop.now()
+            await asyncio.wait({running})
+            raise
+        except (BackendMissing, OSError) as error:
+            raise SandboxUnavailable(f"The sandbox could not be started: {error}.", self.state.hint) from error
+        self.ended[_name_end(ended)] += 1
+        if ended.broken:
+            said = ended.stderr.decode(errors="replace").strip()[-500:]
+            hint = f"Try again; if it stays, run `stagedoor doctor`. {self.state.hint}".strip()
+            raise SandboxUnavailable(f"The sandbox did not come up: {said or f'status {ended.status}'}.", hint)
+        return ended
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._runs.shutdown(wait=False, cancel_futures=True)
+        self._canaries.shutdown(wait=False, cancel_futures=True)
+
+
+def _name_end(ended: Ended) -> str:
+    if ended.broken:
+        return "broken"
+    if ended.stopped:
+        return "stopped"
+    if ended.bound is not None:
+        return f"limit_{ended.bound}"
+    return "timeout" if ended.late else "returned" if ended.frame is not None else "died"

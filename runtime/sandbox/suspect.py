@@ -1,0 +1,87 @@
+"""What the canary tries from inside the sandbox: Python code as a stranger would hand it in, with `inputs` as bait.
+
+`result` names every way that was open. Nothing here is run outside of the sandbox.
+"""
+# ruff: noqa: F821
+
+import os
+import pathlib
+import socket
+import time
+
+inputs: dict[str, str]
+WAIT_S = 0.5
+
+
+def _reads(path: str) -> bool:
+    try:
+        pathlib.Path(path).read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def _connects(family: int, address: object) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as caller:
+            caller.settimeout(WAIT_S)
+            caller.connect(address)  # type: ignore[arg-type]  # both families' addresses
+    except OSError:
+        return False
+    return True
+
+
+def _sees(secret: bytes) -> bool:
+    environments = [os.environb.get(name, b"") for name in os.environb]
+    for pid in range(1, 64):
+        try:
+            environments.append(pathlib.Path(f"/proc/{pid}/environ").read_bytes())
+        except OSError:
+            continue
+    return any(secret in environment for environment in environments)
+
+
+def _allocates(size: int) -> bool:
+    try:
+        bytearray(size)
+    except MemoryError:
+        return False
+    return True
+
+
+def _writes(path: str) -> bool:
+    file = pathlib.Path(path, "stagedoor-canary")
+    try:
+        file.write_bytes(b"")
+        file.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _forks(most: int) -> int:
+    children = 0
+    try:
+        for _ in range(most):
+            if os.fork() == 0:
+                time.sleep(10)
+                os._exit(0)
+            children += 1
+    except OSError:
+        pass
+    return children
+
+
+if inputs["ask"] == "ways":
+    ways = {
+        "file": _reads(inputs["file"]),
+        "network": _connects(socket.AF_INET, ("127.0.0.1", int(inputs["port"]))),
+        "unix socket": _connects(socket.AF_UNIX, inputs["socket"]),
+        "environment": _sees(inputs["environment"].encode()),
+        "memory": _allocates(int(inputs["memory"])),
+        "root folder": _writes("/"),
+        "no private folder": not _writes(os.environ.get("TMPDIR", "/nowhere")),
+    }
+    result: object = [name for name, is_open in ways.items() if is_open]
+else:
+    result = _forks(int(inputs["processes"]))

@@ -1,0 +1,352 @@
+"""Watches one run: hands the code in, reads what comes out and no more, and ends it when it exceeds what it may.
+
+Everything here blocks; whoever works with asyncio calls it in a thread. Linux only.
+"""
+
+import contextlib
+import itertools
+import os
+import selectors
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from runtime.sandbox.cgroup import Group, NoGroup
+from runtime.sandbox.launch import Launch
+from runtime.sandbox.limits import Bound, Ended, Limits
+from runtime.sandbox.processes import count_threads, list_below, measure_memory, restrain
+
+START_S: Final = 10.0
+"""From the start of the program to its word that it is ready."""
+LOOK_S: Final = 0.05
+"""Between two looks at what it holds."""
+END_S: Final = 2.0
+"""For what was killed to be gone."""
+_CHUNK: Final = 65_536
+_HEAD: Final = 4
+_READY: Final = b"R"
+_turns = itertools.count()
+
+
+class Stop:
+    """How another thread ends a run. One per run; safe to use at any time, and more than once."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._lock = threading.Lock()
+        self._open = True
+
+    def now(self) -> None:
+        """End the run."""
+        with self._lock:
+            if self._open:
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._write, b"x")
+
+    def fileno(self) -> int:
+        """Readable once the run is to end."""
+        return self._read
+
+    def close(self) -> None:
+        """The run is over."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                os.close(self._read)
+                os.close(self._write)
+
+
+def watch(launch: Launch, payload: bytes, limits: Limits, stop: Stop, group: Group | None = None) -> Ended:
+    """Start a program, hand it `payload`, and return when it has ended, by itself or not. Nothing of it is left then.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, contextlib.ExitStack() as stack:
+        stack.callback(launch.cleanup)
+        try:
+            process = _start(launch, theirs)
+        finally:
+            theirs.close()
+            for descriptor in launch.descriptors:
+                os.close(descriptor)
+        return _Run(process, ours, launch, payload, limits, stop, group or NoGroup()).watch()
+
+
+def _start(launch: Launch, channel: socket.socket) -> "subprocess.Popen[bytes]":
+    as_whom = {} if launch.uid is None else {"user": launch.uid, "group": launch.uid, "extra_groups": []}
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]  # as_whom
+        launch.command,
+        stdin=channel,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={},
+        pass_fds=launch.descriptors,
+        start_new_session=True,
+        **as_whom,
+    )
+
+
+@dataclass
+class _Run:
+    """The state of one watch."""
+
+    process: "subprocess.Popen[bytes]"
+    channel: socket.socket
+    launch: Launch
+    payload: bytes
+    limits: Limits
+    stop: Stop
+    group: Group
+    ready: bool = False
+    began: float = 0.0
+    deadline: float = 0.0
+    peak: int = 0
+    bound: Bound | None = None
+    late: bool = False
+    stopped: bool = False
+    killed: bool = False
+    control_open: bool = True
+    answer: bytearray = field(default_factory=bytearray)
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+
+    def watch(self) -> Ended:
+        """Until it has ended."""
+        self.began = time.monotonic()
+        self.deadline = self.began + START_S
+        handle = os.pidfd_open(self.process.pid)
+        try:
+            with selectors.DefaultSelector() as selector:
+                self._listen(selector, handle)
+                self._attend(selector, handle)
+        finally:
+            self._end()
+            os.close(handle)
+            self.group.remove()
+        return self._conclude()
+
+    def _listen(self, selector: selectors.BaseSelector, handle: int) -> None:
+        assert self.process.stdout is not None  # noqa: S101 — for the type checker
+        assert self.process.stderr is not None  # noqa: S101
+        self.channel.setblocking(False)
+        selector.register(self.stop, selectors.EVENT_READ, self._be_stopped)
+        selector.register(handle, selectors.EVENT_READ, None)
+        selector.register(self.channel, selectors.EVENT_READ, self._talk)
+        for stream, kept in ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr)):
+            os.set_blocking(stream.fileno(), False)
+            selector.register(stream, selectors.EVENT_READ, kept)
+
+    def _attend(self, selector: selectors.BaseSelector, handle: int) -> None:
+        next_look = self.began + LOOK_S
+        gone = False
+        while True:
+            now = time.monotonic()
+            if gone and not any(isinstance(key.data, bytearray) for key in selector.get_map().values()):
+                return
+            if now >= self.deadline:
+                if gone or self.killed:
+                    return
+                self.late = self.ready
+                self._kill()
+            if now >= next_look and not gone:
+                self._look()
+                next_look = time.monotonic() + LOOK_S
+            until = self.deadline if gone else min(self.deadline, next_look)
+            for key, events in selector.select(max(0.0, until - now)):
+                if key.fd == handle:
+                    selector.unregister(handle)
+                    gone, self.deadline = True, time.monotonic() + END_S
+                elif isinstance(key.data, bytearray):
+                    self._collect(selector, key, key.data)
+                elif key.data == self._talk:
+                    self._talk(selector, events)
+                else:
+                    self._be_stopped(selector)
+
+    def _be_stopped(self, selector: selectors.BaseSelector) -> None:
+        selector.unregister(self.stop)
+        self.stopped = True
+        self._kill()
+
+    def _collect(self, selector: selectors.BaseSelector, key: selectors.SelectorKey, kept: bytearray) -> None:
+        """Read what it has written, up to the limit."""
+        try:
+            data = os.read(key.fd, _CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            selector.unregister(key.fileobj)
+            return
+        room = self.limits.output - len(self.stdout) - len(self.stderr)
+        kept += data[:room]
+        if len(data) > room:
+            self._exceed(Bound.OUTPUT)
+
+    def _talk(self, selector: selectors.BaseSelector, events: int) -> None:
+        """Go on with the conversation: its word, our frame, its answer."""
+        try:
+            if events & selectors.EVENT_WRITE:
+                self._hand_in(selector)
+            if events & selectors.EVENT_READ:
+                self._hear(selector)
+        except BlockingIOError:
+            return
+        except OSError:  # it closed its end with something of ours unread
+            selector.unregister(self.channel)
+
+    def _hear(self, selector: selectors.BaseSelector) -> None:
+        data = self.channel.recv(_CHUNK)
+        if not data:
+            selector.unregister(self.channel)
+        elif self.ready:
+            self.answer += data
+            if len(self.answer) > _HEAD + self.limits.result:
+                self._exceed(Bound.RESULT)
+                selector.unregister(self.channel)
+        elif data == _READY:
+            self._begin()
+            selector.modify(self.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, self._talk)
+        else:
+            self._kill()
+
+    def _begin(self) -> None:
+        """All that can be is in its place by now, and none of the code has run: this is when its time begins."""
+        self.ready = True
+        own = list_below(self.process.pid)
+        cpus = sorted(os.sched_getaffinity(0))
+        restrain(own, cpus[next(_turns) % len(cpus)])
+        self.group.admit(own)
+        self.payload = len(self.payload).to_bytes(_HEAD, "big") + self.payload
+        self.began = time.monotonic()
+        self.deadline = self.began + self.limits.wall_s
+
+    def _hand_in(self, selector: selectors.BaseSelector) -> None:
+        self.payload = self.payload[self.channel.send(self.payload) :]
+        if not self.payload:
+            self.channel.shutdown(socket.SHUT_WR)
+            selector.modify(self.channel, selectors.EVENT_READ, self._talk)
+
+    def _look(self) -> None:
+        """Measure what it holds."""
+        if self.killed:
+            self._kill()  # whoever was born in between
+            return
+        if not self.ready:
+            return
+        own = list_below(self.process.pid)
+        held = max(measure_memory(own, self.limits.memory), self.group.measure())
+        self.peak = max(self.peak, held)
+        if held > self.limits.memory or self.group.has_overflowed():
+            self._exceed(Bound.MEMORY)
+        elif count_threads(own) > self.limits.processes + _OURS:
+            self._exceed(Bound.PROCESSES)
+        elif self.launch.scratch is not None and not _fits(self.launch.scratch, own, self.limits):
+            self._exceed(Bound.SCRATCH)
+
+    def _exceed(self, bound: Bound) -> None:
+        self.bound = self.bound or bound
+        self._kill()
+
+    def _kill(self) -> None:
+        """End everything below the program we have started; that one then takes leave of them, and ends."""
+        if not self.killed:
+            self.killed, self.deadline = True, time.monotonic() + END_S
+        if self.launch.control is not None:
+            if self.control_open:
+                self.control_open = False
+                os.close(self.launch.control)
+            return
+        below = list_below(self.process.pid)
+        for pid in below or [self.process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _end(self) -> None:
+        """Whatever happened: nothing runs any more, nothing is open, no folder is left."""
+        if self.launch.control is not None and self.control_open:
+            self.control_open = False
+            os.close(self.launch.control)
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            for pid in [*list_below(self.process.pid), self.process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        if self.launch.scratch is not None:
+            _remove(self.launch.scratch)
+
+    def _conclude(self) -> Ended:
+        status = self.process.returncode
+        size = int.from_bytes(self.answer[:_HEAD], "big")
+        whole = len(self.answer) >= _HEAD and len(self.answer) == _HEAD + size
+        return Ended(
+            status=status if status >= 0 else 128 - status,
+            frame=bytes(self.answer[_HEAD:]) if whole else None,
+            stdout=bytes(self.stdout),
+            stderr=bytes(self.stderr),
+            seconds=time.monotonic() - self.began,
+            peak=self.peak,
+            bound=self.bound or (Bound.MEMORY if self.group.has_overflowed() else None),
+            late=self.late,
+            stopped=self.stopped,
+            broken=not self.ready and not self.stopped,
+        )
+
+
+_OURS: Final = 4
+"""Processes of ours below the one we started: bwrap's own two, or none."""
+
+
+def _fits(scratch: Path, pids: list[int], limits: Limits) -> bool:
+    """Whether its files on disk are within their limits, also those that have lost their names."""
+    used = entries = 0
+    waiting = [str(scratch)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as listed:
+                for entry in listed:
+                    entries += 1
+                    if entries > limits.entries:
+                        return False
+                    used += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except OSError:
+            continue
+    return used + sum(_measure_nameless(pid) for pid in pids) <= limits.scratch
+
+
+def _measure_nameless(pid: int) -> int:
+    used = 0
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return 0
+    for number in numbers:
+        try:
+            found = os.stat(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            continue
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+            used += found.st_blocks * 512
+    return used
+
+
+def _remove(scratch: Path) -> None:
+    import shutil  # noqa: PLC0415 — the launcher has done it already, unless it was killed
+
+    if scratch.exists():
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,79 @@
+"""The canary lives behind walls and dies where one is missing."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from runtime.sandbox.canary import CanaryDead, lay_bait, send_canary, try_program
+from runtime.sandbox.landlock import Landlock
+from runtime.sandbox.launch import Backend, BackendMissing, Launch
+from runtime.sandbox.limits import Limits
+from runtime.sandbox.programs import Language, Program, find_program
+from tests.runtime.sandbox.driver import BACKENDS
+
+
+@pytest.fixture(scope="module")
+def python() -> Program:
+    return find_program(Language.PYTHON, for_others=True)
+
+
+def test_it_lives_in_every_backend(backend: str, python: Program) -> None:
+    send_canary(BACKENDS[backend], python)
+
+
+def test_it_dies_without_walls_and_says_which_are_missing(python: Program) -> None:
+    with pytest.raises(CanaryDead) as dead:
+        send_canary(BACKENDS["bare"], python)
+    for way in ("file", "network", "unix socket", "memory"):
+        assert way in str(dead.value)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A backend that can't start, in one way or another."""
+
+    command: list[str]
+    name: str = "broken"
+    isolates: bool = True
+
+    def check(self) -> None:
+        """See Backend."""
+
+    def prepare(self, program: Program, limits: Limits) -> Launch:
+        return Launch(command=self.command)
+
+
+@dataclass(frozen=True)
+class Absent(Broken):
+    """A backend that is not installed."""
+
+    def check(self) -> None:
+        raise BackendMissing("bwrap is not installed")
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        (Broken(["/bin/sh", "-c", "echo no namespaces >&2; exit 1"]), "no namespaces"),
+        (Broken(["/bin/false"]), "status 1"),
+        (Broken(["/nowhere/bwrap"]), "No such file"),
+        (Absent([]), "not installed"),
+    ],
+)
+def test_it_dies_where_nothing_starts_and_says_why(backend: Backend, said: str, python: Program) -> None:
+    with pytest.raises(CanaryDead, match=said):
+        send_canary(backend, python)
+
+
+def test_a_language_is_tried_too(python: Program) -> None:
+    try_program(Landlock(), python, "result = True")
+    with pytest.raises(CanaryDead):
+        try_program(Landlock(), python, "result = False")
+
+
+def test_the_bait_is_gone_afterwards() -> None:
+    import os  # noqa: PLC0415
+
+    with lay_bait() as bait:
+        assert bait.environment in os.environ.values()
+    assert bait.environment not in os.environ.values()

@@ -1,0 +1,113 @@
+"""Which backend is chosen, what is said of it, and that nothing runs without one."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from runtime.sandbox.landlock import Landlock
+from runtime.sandbox.launch import Backend, BackendMissing
+from runtime.sandbox.limits import Limits
+from runtime.sandbox.programs import Language
+from runtime.sandbox.sandbox import Sandbox, SandboxUnavailable
+from tests.runtime.sandbox.driver import BACKENDS
+from tests.runtime.sandbox.test_canary import Absent
+
+LIMITS = Limits(wall_s=20)
+Make = Callable[..., Sandbox]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    made: list[Sandbox] = []
+
+    def build(*backends: Backend, **options: object) -> Sandbox:
+        made.append(Sandbox(backends=backends, for_others=os.geteuid() == 0, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+async def test_the_first_whose_canary_lives_is_used(make: Make) -> None:
+    sandbox = make(Absent([]), BACKENDS["bare"], Landlock())
+    state = await sandbox.choose()
+    assert (state.name, sandbox.backends) == ("landlock", {"broken": 0, "bare": 0, "landlock": 1, "none": 0})
+    assert set(state.refusals) == {"broken", "bare"}
+    assert "apt-get install bubblewrap" in state.hint
+    assert (await sandbox.run(Language.PYTHON, "result = inputs", [1], LIMITS)).frame == b'{"result": [1]}'
+    assert sandbox.ended == {"returned": 1}
+
+
+async def test_nothing_runs_without_a_backend(make: Make, tmp_path: Path) -> None:
+    sandbox = make(Absent([]))
+    for _ in range(2):
+        with pytest.raises(SandboxUnavailable) as refused:
+            await sandbox.run(Language.PYTHON, f"open('{tmp_path}/ran', 'w')", None, LIMITS)
+        assert "apt-get install bubblewrap" in refused.value.hint
+        await sandbox.choose()
+    assert "bwrap is not installed" in refused.value.message
+    assert (sandbox.state.name, sandbox.backends) == ("none", {"broken": 0, "none": 1})
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_namespaces_can_be_required(make: Make) -> None:
+    sandbox = make(Absent([]), Landlock(), require="namespace")
+    assert (await sandbox.choose()).name == "none"
+    assert "REQUIRE" in sandbox.state.refusals["landlock"]
+
+
+async def test_a_sandbox_that_breaks_later_is_left(make: Make) -> None:
+    class Failing(Landlock):
+        works = True
+
+        def check(self) -> None:
+            if not self.works:
+                raise BackendMissing("a sysctl was changed")
+
+    backend = Failing()
+    sandbox = make(backend)
+    assert (await sandbox.choose()).name == "landlock"
+    Failing.works = False
+    assert (await sandbox.choose()).name == "none"
+    with pytest.raises(SandboxUnavailable, match="a sysctl was changed"):
+        await sandbox.run(Language.PYTHON, "result = 1", None, LIMITS)
+
+
+async def test_a_language_without_its_interpreter_is_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.sandbox.programs._list_nodes", lambda: iter(()))
+    sandbox = make(Landlock())
+    await sandbox.choose()
+    sandbox.check(Language.PYTHON)
+    with pytest.raises(SandboxUnavailable, match="node") as refused:
+        sandbox.check(Language.NODE)
+    assert "apt-get install nodejs" in refused.value.hint
+
+
+@pytest.mark.parametrize("backends", [["bwrap"], ["landlock"]], ids=str)
+async def test_a_cancel_ends_the_run_before_it_returns(make: Make, backends: Sequence[str]) -> None:
+    sandbox = make(*(BACKENDS[name] for name in backends))
+    if (await sandbox.choose()).backend is None:
+        pytest.skip(sandbox.state.describe())
+    running = asyncio.create_task(sandbox.run(Language.PYTHON, "import time; time.sleep(60)", None, LIMITS))
+    await asyncio.sleep(1)
+    began = time.monotonic()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert time.monotonic() - began < 10
+    assert running.cancelled()
+    assert not [name for name in os.listdir("/tmp") if name.startswith(f"stagedoor-code-{os.getpid()}-")]  # noqa: PTH208
+
+
+async def test_a_run_that_does_not_come_up_is_no_fault_of_the_code(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = make(Landlock())
+    await sandbox.choose()
+    monkeypatch.setattr("runtime.sandbox.confine.READ", 0)
+    with pytest.raises(SandboxUnavailable, match="did not come up"):
+        await sandbox.run(Language.PYTHON, "result = 1", None, LIMITS)
