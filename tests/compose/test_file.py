@@ -265,3 +265,10 @@ def test_chromiums_profile_adds_three_calls_to_dockers_own() -> None:
     assert added["action"] == "SCMP_ACT_ALLOW"
     assert "seccomp:deploy/docker/seccomp-chromium.json" in SERVICES["worker"]["security_opt"]
     assert [name for name, service in SERVICES.items() if "seccomp" in str(service["security_opt"])] == ["worker"]
+
+
+def test_a_whole_chromium_in_the_image_opens_nothing_but_the_web() -> None:
+    policy = json.loads((ROOT / "deploy" / "docker" / "chromium-policy.json").read_text())
+    assert set(policy["URLBlocklist"]) == {"file://*", "chrome://*", "devtools://*", "view-source:*"}
+    dockerfile = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+    assert "COPY deploy/docker/chromium-policy.json /etc/chromium/policies/managed/" in dockerfile
