@@ -60,6 +60,8 @@ class Port(Contract):
     """Inputs only: whether several edges may end here. Data gets all that is live, a page the first live one."""
     unless: dict[str, list[str]] = {}
     """Inputs only: not required after all while another input, by name, is typed as one of these values."""
+    secret: bool = False
+    """Inputs only: a typed text may refer to credentials, as `{{credential.NAME.FIELD}}`."""
     value_schema: JsonObject = {}
     """Inputs only: JSON Schema of a literal value, from which forms are made."""
 

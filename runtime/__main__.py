@@ -1,4 +1,4 @@
-"""`python -m runtime all | serve | work | migrate | browser`: the internal tier as a process."""
+"""`python -m runtime all | serve | work | migrate | reseal | browser`: the internal tier as a process."""
 
 import asyncio
 import sys
@@ -8,14 +8,16 @@ import uvicorn
 
 from contracts.errors import ApiError
 from contracts.wiring.logging import configure
+from runtime.masking import scrub
 from runtime.settings import Settings, SettingsError, load_settings
 
-USAGE: Final = "usage: python -m runtime all | serve | work | migrate | browser"
+USAGE: Final = "usage: python -m runtime all | serve | work | migrate | reseal | browser"
 _NEEDS: Final = {
     "all": ("database_url", "system_database_url", "internal_public_key_file"),
     "serve": ("database_url", "system_database_url", "internal_public_key_file"),
     "work": ("database_url", "system_database_url"),
     "migrate": ("migrate_database_url",),
+    "reseal": ("system_database_url", "seal_key_file"),
     "browser": (),
 }
 """Settings that a command can't do without."""
@@ -30,9 +32,11 @@ def main() -> int:
         settings = load_settings(*_NEEDS[command])
     except SettingsError as error:
         return _refuse(f"The settings don't work:\n{error}")
-    configure("runtime", settings.log_format)
+    configure("runtime", settings.log_format, scrub=scrub)
     if command == "browser":
         return _show_browser(settings)
+    if command == "reseal":
+        return _reseal(settings)
     return _migrate(settings) if command == "migrate" else _run(settings, command)
 
 
@@ -58,6 +62,17 @@ def _migrate(settings: Settings) -> int:
     except ApiError as error:
         return _refuse(f"{error.detail} {error.hint}")
     return 0
+
+
+def _reseal(settings: Settings) -> int:
+    from runtime.app import reseal  # noqa: PLC0415 — nobody else needs it
+
+    try:
+        done = asyncio.run(reseal(settings))
+    except (ApiError, OSError, ValueError) as error:
+        return _refuse(f"Nothing more was sealed anew: {error}")
+    sys.stdout.write(f"{done.message}\n")
+    return 0 if done.whole else 1
 
 
 def _run(settings: Settings, command: str) -> int:

@@ -42,6 +42,7 @@ from runtime.figures import tell_browsers, tell_ground, tell_house
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow
 from runtime.nodes.browser import act, read, walk
+from runtime.reseal import Resealed, reseal_all
 from runtime.retries import Retries
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
@@ -54,6 +55,7 @@ from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
 from runtime.store.records import Records
 from runtime.store.runs import Runs
+from runtime.store.sealed import SealedRows
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
 from runtime.store.vault import Credentials
@@ -62,7 +64,7 @@ from runtime.store.wakeups_notify import NotifyCarrier
 from runtime.store.workflows import Workflows
 from runtime.submission import Submissions
 from runtime.telemetry import Telemetry
-from runtime.vault import Vault
+from runtime.vault import CredentialCheck, Vault
 from runtime.worker import Worker
 
 log = structlog.get_logger()
@@ -133,13 +135,15 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
     realms = list_realms()
     policy = Policy(read_exceptions(ground.settings.allowed_hosts))
-    submissions = Submissions(workflows, realms, ground.catalogue.types, policy, Retries(records, workflows))
+    credentials = Credentials(ground.db)
+    check = CredentialCheck(credentials, ground.catalogue.types)
+    retries = Retries(records, workflows)
+    submissions = Submissions(workflows, realms, ground.catalogue.types, policy, retries, check)
     ExecutionHandlers(executions, records, events, submissions).serve(server)
     DeadLetterHandlers(DeadLetters(ground.db)).serve(server)
-    WorkflowHandlers(workflows, executions, ground.catalogue).serve(server)
+    WorkflowHandlers(workflows, executions, ground.catalogue, check).serve(server)
     ArtifactHandlers(records, ground.folder).serve(server)
     TenantHandlers(Tenants(ground.db, ground.system, ground.queue), ground.folder).serve(server)
-    credentials = Credentials(ground.db)
     CredentialHandlers(credentials, Vault(credentials, ground.seal)).serve(server)
     RealmHandlers(realms).serve(server)
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
@@ -167,6 +171,7 @@ def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
         telemetry=ground.telemetry,
         drain=Drain(max(0.0, settings.drain_s - MARGIN_S)),
         lease_s=settings.heartbeat_s,
+        vault=Vault(Credentials(ground.db), ground.seal),
         seal=ground.seal,
     )
     return Worker(ground.queue, resources)
@@ -179,6 +184,22 @@ def _find_seal(settings: Settings) -> Seal | None:
         )
         return None
     return read_keys(settings.seal_key_file)
+
+
+async def reseal(settings: Settings) -> Resealed:
+    """Bring all that is sealed under the first key of the file, so that the others may be taken out of it.
+
+    Raises:
+        DatabaseAway: the database can't be reached.
+        ValueError: the key file holds no keys.
+    """
+    if settings.seal_key_file is None:
+        raise ValueError("STAGEDOOR_RUNTIME_SEAL_KEY_FILE is not set")
+    system = SystemDatabase(settings.system_database_url)
+    try:
+        return await reseal_all(SealedRows(system), read_keys(settings.seal_key_file))
+    finally:
+        await system.close()
 
 
 async def run(settings: Settings, *, serves: bool, works: bool) -> None:

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, FailureCode
 from contracts.model import ArtifactId, ExecutionId, TenantId
+from runtime.masking import Redactor
 from runtime.store.records import StoredBlob
 
 MAX_BYTES = 64 * 1_048_576
@@ -105,9 +106,16 @@ class ArtifactFolder:
 
 
 class ArtifactWriter:
-    """Puts artifacts of one execution into the folder; their rows are written by whoever asked."""
+    """Puts artifacts of one execution into the folder; their rows are written by whoever asked.
 
-    def __init__(self, folder: ArtifactFolder, tenant_id: TenantId, execution_id: ExecutionId) -> None:
+    Args:
+        redactor: masks what credentials of this run hold, in texts and in what is known of a file.
+    """
+
+    def __init__(
+        self, folder: ArtifactFolder, tenant_id: TenantId, execution_id: ExecutionId, redactor: Redactor | None = None
+    ) -> None:
+        self._redactor = redactor or Redactor()
         self._folder = folder
         self._tenant_id = tenant_id
         self._execution_id = execution_id
@@ -131,6 +139,7 @@ class ArtifactWriter:
         Raises:
             ArtifactStoreFailure: as `ArtifactFolder.write`.
         """
+        data = self._redactor.clean_bytes(data, media_type)
         artifact_id = ArtifactId(uuid7())
         path = await self._folder.write(self._tenant_id, self._execution_id, artifact_id, data)
         artifact = Artifact(
@@ -138,13 +147,13 @@ class ArtifactWriter:
             execution_id=self._execution_id,
             node_id=node_id,
             kind=kind,
-            name=name,
+            name=self._redactor.clean_text(name),
             media_type=media_type,
             size=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
             width=size[0] if size else None,
             height=size[1] if size else None,
-            page_url=page_url,
+            page_url=self._redactor.clean(page_url),
             created_at=datetime.now(UTC),
         )
         return StoredBlob(artifact, path)

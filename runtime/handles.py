@@ -2,7 +2,7 @@
 
 The Python type of a field decides the type of its port: `str` STRING, `int`/`float` NUMBER, `bool` BOOLEAN, a Literal
 SELECT, `Html` HTML, `FileRef` FILE, `PageRef` BROWSER_INSTANCE, `Condition` CONDITIONAL, `dict`/`list`/`JsonData` JSON,
-`Any` ANY.
+`CredentialName` CREDENTIAL, `Any` ANY.
 """
 
 import json
@@ -40,6 +40,10 @@ class Condition(_Text):
     """Says that a branch was taken."""
 
 
+class CredentialName(_Text):
+    """A credential as a whole, by its name; its values are the stage's to hand out."""
+
+
 class FileRef(Contract):
     """A stored artifact, as nodes hand it on."""
 
@@ -69,6 +73,11 @@ JsonData = Annotated[Any, "json"]
 @dataclass(frozen=True)
 class NoEdge:
     """Marks an input that only a literal may fill (⊘ in the node catalogue)."""
+
+
+@dataclass(frozen=True)
+class MayHoldSecret:
+    """Marks an input whose typed text may refer to credentials; the node asks its stage to reveal them."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +158,12 @@ def _derive_port(field: FieldInfo, schema: JsonObject, *, inputs: bool) -> Port:
         connectable=_find_mark(field, NoEdge) is None,
         mergeable=inputs and (type_ is DataType.BROWSER_INSTANCE or merging is not None),
         unless={waiver.handle: list(waiver.values)} if waiver else {},
+        secret=_find_mark(field, MayHoldSecret) is not None,
         value_schema=_derive_schema(name, field, type_, schema) if inputs else {},
     )
 
 
-MarkT = TypeVar("MarkT", NoEdge, Merging, Unless)
+MarkT = TypeVar("MarkT", NoEdge, MayHoldSecret, Merging, Unless)
 
 
 def _find_mark(field: FieldInfo, kind: type[MarkT]) -> MarkT | None:
@@ -199,4 +209,5 @@ _BY_TYPE: dict[Any, DataType] = {
     FileRef: DataType.FILE,
     PageRef: DataType.BROWSER_INSTANCE,
     Condition: DataType.CONDITIONAL,
+    CredentialName: DataType.CREDENTIAL,
 }

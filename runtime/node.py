@@ -5,10 +5,13 @@ editor's palette and the documents all derive from it.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
+from contracts.credential import CredentialKind
 from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
 from contracts.workflow import JsonObject, NodeType
 from runtime.browser.failure import BrowserFailure
@@ -37,6 +40,14 @@ class NodeFailure(Exception):  # noqa: N818 — a failure is what it is called e
         return Failure(code=self.code, message=self.message, hint=self.hint, node_id=node_id, page_url=self.page_url)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A credential on its way to one host."""
+
+    kind: CredentialKind
+    values: Mapping[str, str] = field(repr=False)
+
+
 class Stage(Protocol):
     """What the worker lends a node for one attempt."""
 
@@ -60,6 +71,24 @@ class Stage(Protocol):
 
     def page(self, ref: PageRef) -> Page:
         """The page behind a handle. Raises BrowserFailure (page_closed) when this run has no such page."""
+        ...
+
+    def holds_credentials(self, handle: str) -> bool:
+        """Whether what a person typed into this input asks for credentials, and no edge put a value in its place."""
+        ...
+
+    async def reveal(self, handle: str, value: Any, url: str) -> Any:
+        """The input's value with the credentials in it, to be typed or sent to that address at once and kept nowhere.
+
+        Raises NodeFailure (credential_missing, credential_refused, credential_sealed).
+        """
+        ...
+
+    async def open_credential(self, handle: str, url: str) -> Opened | None:
+        """The credential that an input of type CREDENTIAL names, for that address; None where none is named.
+
+        Raises NodeFailure as `reveal`.
+        """
         ...
 
     async def store_artifact(

@@ -20,6 +20,7 @@ from runtime.engine.validate import check_document
 from runtime.retries import Retries
 from runtime.store.executions import NewExecution
 from runtime.store.workflows import Workflows
+from runtime.vault import CredentialCheck
 
 _FAILURES: Final = {
     Code.INVALID: FailureCode.INVALID_INPUT,
@@ -41,7 +42,9 @@ class Submissions:
         catalogue: Mapping[str, NodeType],
         policy: Policy,
         retries: Retries,
+        credentials: CredentialCheck,
     ) -> None:
+        self._credentials = credentials
         self._retries = retries
         self._workflows = workflows
         self._policy = policy
@@ -106,6 +109,10 @@ class Submissions:
             faults = [Fault.model_validate(fault) for fault in stored.version.faults]
             detail = f"Version {stored.version.version} of “{document.name}” can't run."
             raise ApiError(Code.WORKFLOW_INVALID, detail, faults=faults)
+        if faults := await self._credentials.find_faults(tenant_id, document):
+            raise ApiError(
+                Code.WORKFLOW_INVALID, faults[0].detail, "Add what is missing and start it again.", faults=faults
+            )
         return _name(
             asked,
             document.name,

@@ -4,7 +4,7 @@ Values lie in envelopes (runtime/seal.py); what is authenticated with them is te
 row that is copied elsewhere opens nothing (spec I4).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -16,6 +16,9 @@ from uuid_utils.compat import uuid7
 from contracts.credential import CreateCredential, Credential, ReplaceValues, find_value_fault
 from contracts.errors import ApiError, Code, Fault
 from contracts.model import CredentialId, TenantId, UserId
+from contracts.workflow import NodeType, WorkflowDocument
+from runtime.engine.document import normalize_document
+from runtime.engine.references import check_credentials, find_used
 from runtime.seal import Envelope, Seal, SealBroken
 from runtime.store.tables import CredentialRow
 from runtime.store.vault import Credentials, Sealed, Use
@@ -50,6 +53,23 @@ class Held:
     def may_go_to(self, url: str) -> bool:
         """Whether it is bound to the host of an address."""
         return any(_covers(domain, url) for domain in self.row.domains)
+
+
+class CredentialCheck:
+    """Checks what documents ask of the tenant's credentials, as those are now.
+
+    Nothing of it is stored with a version: credentials come and go without it.
+    """
+
+    def __init__(self, credentials: Credentials, catalogue: Mapping[str, NodeType]) -> None:
+        self._credentials = credentials
+        self._catalogue = catalogue
+
+    async def find_faults(self, tenant_id: TenantId, document: WorkflowDocument) -> list[Fault]:
+        """Credentials that aren't there, lack a field or may go nowhere."""
+        normal = normalize_document(document, self._catalogue)
+        known = await self._credentials.find_known(tenant_id, find_used(normal, self._catalogue))
+        return check_credentials(normal, self._catalogue, known)
 
 
 class Vault:

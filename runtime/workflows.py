@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -54,15 +54,16 @@ def hash_content(document: WorkflowDocument) -> str:
     return hashlib.sha256(to_json(_sort(canonical))).hexdigest()
 
 
-def validate(document: WorkflowDocument, catalogue: Catalogue) -> Validation:
-    """Whether the document could run, and every reason why not."""
+def validate(document: WorkflowDocument, catalogue: Catalogue, credentials: Sequence[Fault]) -> Validation:
+    """Whether the document could run, and every reason why not; `credentials` are the faults of what it asks for."""
     faults = check_document(document, catalogue)
     phases = [] if faults else make_plan(document, catalogue).phases
-    return Validation(valid=not faults, faults=faults, phases=phases)
+    every = [*faults, *credentials]
+    return Validation(valid=not every, faults=every, phases=phases)
 
 
-def describe(stored: Stored) -> Workflow:
-    """A stored workflow as the wire shows it."""
+def describe(stored: Stored, credentials: Sequence[Fault] = ()) -> Workflow:
+    """A stored workflow as the wire shows it, with what its credentials lack now."""
     row, version = stored.workflow, stored.version
     return Workflow.model_validate(
         {
@@ -73,8 +74,8 @@ def describe(stored: Stored) -> Workflow:
             "version": version.version,
             "etag": version.etag,
             "document": WorkflowDocument.model_validate(version.document),
-            "valid": version.plan is not None,
-            "faults": [Fault.model_validate(fault) for fault in version.faults],
+            "valid": version.plan is not None and not credentials,
+            "faults": [*(Fault.model_validate(fault) for fault in version.faults), *credentials],
             "phases": Plan.model_validate(version.plan).phases if version.plan is not None else [],
             "created_at": row.created_at,
             "updated_at": row.updated_at,

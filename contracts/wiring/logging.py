@@ -8,6 +8,7 @@ and wiring/tracing), `tenant_id` and `user_id` once it is known who asks, `execu
 import logging
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, Literal, TextIO
 from uuid import UUID
 
@@ -27,10 +28,19 @@ _SECRETS = re.compile(
 is the second wall, for the words of libraries and the messages of exceptions."""
 
 
-def configure(service: str, fmt: Literal["json", "console"], *, stream: TextIO = sys.stderr) -> None:
+def configure(
+    service: str,
+    fmt: Literal["json", "console"],
+    *,
+    stream: TextIO = sys.stderr,
+    scrub: Callable[[str], str] | None = None,
+) -> None:
     """Route structlog and the standard library's loggers to `stream` in one format.
 
     Called once per process, before anything is logged. Context bound with `structlog.contextvars` is on every line.
+
+    Args:
+        scrub: takes out of a finished line what this process knows to be secret, beyond the shapes that all know.
     """
 
     def name_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -44,6 +54,10 @@ def configure(service: str, fmt: Literal["json", "console"], *, stream: TextIO =
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         name_service,
     ]
+
+    def scrub_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
+        return scrub(str(line)) if scrub is not None else str(line)
+
     final: list[Any] = (
         [_json_traces(), structlog.processors.JSONRenderer()]
         if fmt == "json"
@@ -62,7 +76,7 @@ def configure(service: str, fmt: Literal["json", "console"], *, stream: TextIO =
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final, _redact],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final, scrub_line, _redact],
         )
     )
     root = logging.getLogger()

@@ -22,7 +22,8 @@ from contracts.workflow import (
 )
 from runtime.catalogue import Catalogue
 from runtime.store.executions import Executions
-from runtime.store.workflows import Workflows
+from runtime.store.workflows import Stored, Workflows
+from runtime.vault import CredentialCheck
 from runtime.workflows import describe, describe_version, make_draft, summarize, validate
 
 Caller = Call[InternalCaller]
@@ -31,7 +32,10 @@ Caller = Call[InternalCaller]
 class WorkflowHandlers:
     """The tenant is the token's; whatever is another's is not found."""
 
-    def __init__(self, workflows: Workflows, executions: Executions, catalogue: Catalogue) -> None:
+    def __init__(
+        self, workflows: Workflows, executions: Executions, catalogue: Catalogue, credentials: CredentialCheck
+    ) -> None:
+        self._credentials = credentials
         self._workflows = workflows
         self._executions = executions
         self._catalogue = catalogue
@@ -55,20 +59,23 @@ class WorkflowHandlers:
     async def create(self, call: Caller, document: CreateWorkflow) -> Workflow:
         """Version 1 of a new one."""
         draft = make_draft(document, self._catalogue.types)
-        return describe(await self._workflows.create(call.caller.tenant_id, call.caller.user_id, draft))
+        return await self._describe(
+            call, await self._workflows.create(call.caller.tenant_id, call.caller.user_id, draft)
+        )
 
     async def list_workflows(self, call: Caller, wanted: ListWorkflows) -> Page[WorkflowSummary]:
         """Last changed first."""
         found, cursor = await self._workflows.list_page(call.caller.tenant_id, wanted)
         return Page(items=[summarize(stored) for stored in found], next_cursor=cursor)
 
-    async def validate_document(self, _: Caller, document: ValidateDocument) -> Validation:
+    async def validate_document(self, call: Caller, document: ValidateDocument) -> Validation:
         """Without storing it."""
-        return validate(document, self._catalogue.types)
+        return await self._validate(call, document)
 
     async def get(self, call: Caller, wanted: ReadWorkflow) -> Workflow:
         """The latest version or the one asked for."""
-        return describe(await self._workflows.get(call.caller.tenant_id, wanted.workflow_id, wanted.version))
+        stored = await self._workflows.get(call.caller.tenant_id, wanted.workflow_id, wanted.version)
+        return await self._describe(call, stored)
 
     async def save(self, call: Caller, document: SaveWorkflow) -> Workflow:
         """The next version."""
@@ -77,7 +84,7 @@ class WorkflowHandlers:
         stored = await self._workflows.save(
             caller.tenant_id, document.workflow_id, caller.user_id, draft, document.if_match
         )
-        return describe(stored)
+        return await self._describe(call, stored)
 
     async def delete(self, call: Caller, wanted: DeleteWorkflow) -> Nothing:
         """With `force` also what still runs is cancelled."""
@@ -94,4 +101,12 @@ class WorkflowHandlers:
     async def validate_workflow(self, call: Caller, wanted: WorkflowRef) -> Validation:
         """Against the catalogue as it is now, which may know more than when the version was stored."""
         stored = await self._workflows.get(call.caller.tenant_id, wanted.workflow_id)
-        return validate(WorkflowDocument.model_validate(stored.version.document), self._catalogue.types)
+        return await self._validate(call, WorkflowDocument.model_validate(stored.version.document))
+
+    async def _validate(self, call: Caller, document: WorkflowDocument) -> Validation:
+        faults = await self._credentials.find_faults(call.caller.tenant_id, document)
+        return validate(document, self._catalogue.types, faults)
+
+    async def _describe(self, call: Caller, stored: Stored) -> Workflow:
+        document = WorkflowDocument.model_validate(stored.version.document)
+        return describe(stored, await self._credentials.find_faults(call.caller.tenant_id, document))

@@ -16,6 +16,7 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator,
 from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
+from runtime.browser.concealing import COLOUR, Concealed, Secrets
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.picture import Picture, PictureFormat, read_size
 from runtime.browser.trail import PageState, Trail, read_state
@@ -108,6 +109,7 @@ class Page:
         self._failed_url: str | None = None
         """Where the page was sent last, when it did not come there."""
         self.trail = Trail(page, self._is_own)
+        self._concealed = Concealed(page)
         page.on("console", self._note_console)
         page.on("pageerror", lambda error: self._note("uncaught", error.message))
         page.on("requestfailed", self._note_failed_request)
@@ -165,6 +167,28 @@ class Page:
     async def fill(self, selector: str, value: str, *, timeout_s: float = ACTION_S) -> None:
         """Replace the value of a field."""
         await self._act("fill", selector, lambda found, limit: found.fill(value, timeout=limit), timeout_s)
+
+    async def fill_secret(
+        self, selector: str, reveal: Callable[[str], Awaitable[str]], *, timeout_s: float = ACTION_S
+    ) -> None:
+        """Replace the value of a field by what `reveal` answers for the address of the document that the field is in.
+
+        That document gets it or none does: one that goes away in between takes its field with it. The field is covered
+        on pictures from then on.
+        """
+
+        async def fill(found: Locator, limit: float) -> None:
+            element = await found.element_handle(timeout=limit)
+            frame = await element.owner_frame()
+            text = await reveal(frame.url if frame is not None else "")
+            self._concealed.note_filled(found)
+            await element.fill(text, timeout=limit)
+
+        await self._act("fill", selector, fill, timeout_s)
+
+    def conceal(self, secrets: Secrets) -> None:
+        """Cover whatever shows one of these on pictures from now on, and leave them out of what the page says."""
+        self._concealed.secrets = secrets
 
     async def click(self, selector: str, *, timeout_s: float = ACTION_S) -> None:
         """Click the first element that matches, once it can be clicked."""
@@ -239,8 +263,14 @@ class Page:
         quality = _JPEG_QUALITY if format_ == "jpeg" else None
 
         async def take() -> bytes:
+            covered = await self._concealed.find()
             return await self._page.screenshot(
-                type=format_, quality=quality, full_page=full_page, timeout=timeout_s * 1_000
+                type=format_,
+                quality=quality,
+                full_page=full_page,
+                timeout=timeout_s * 1_000,
+                mask=covered,
+                mask_color=COLOUR,
             )
 
         data = await self._run("take a picture", take, timeout_s, self._explain_picture)
@@ -364,7 +394,7 @@ class Page:
     # --- what the page says of itself
 
     def _note(self, kind: str, text: str) -> None:
-        self._console.append(f"{kind}: {text}"[:_CONSOLE_CHARACTERS])
+        self._console.append(self._concealed.clean(f"{kind}: {text}")[:_CONSOLE_CHARACTERS])
 
     def _note_console(self, message: ConsoleMessage) -> None:
         refusal = self.way_out.find_refusal(message.location.get("url", "")) if message.type == "error" else None

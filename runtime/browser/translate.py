@@ -144,7 +144,7 @@ def explain_hang(what: str, url: str) -> BrowserFailure:
 
 
 def _explain_timeout(message: str, selector: str, url: str) -> BrowserFailure:
-    if "locator resolved to" not in message:
+    if "locator resolved to" not in message and not message.startswith("ElementHandle"):
         return BrowserFailure(
             FailureCode.ELEMENT_NOT_FOUND,
             f"Nothing on {shorten(url)} matched “{shorten(selector)}” in time.",

@@ -11,6 +11,7 @@ from jsonschema.exceptions import best_match
 
 from contracts.workflow import DataType, JsonObject, NodeType, OnError, Port
 from runtime.engine.casts import OPAQUE
+from runtime.engine.references import find_reference_fault
 from runtime.engine.retry import MAX_ATTEMPTS
 
 EXPRESSION = "${{"
@@ -30,6 +31,8 @@ def find_literal_fault(value: Any, port: Port) -> Complaint | None:
             "expressions_not_supported_yet",
             f"“{port.name}” holds a ${{{{ … }}}} expression; this version takes plain values and edges only.",
         )
+    if (complaint := find_reference_fault(value, port)) is not None:
+        return complaint
     if port.type in OPAQUE - {DataType.CREDENTIAL}:
         return "literal_not_allowed", f"“{port.name}” takes an edge, not a typed value."
     return _find_type_fault(coerce_literal(value, port.type), port)

@@ -22,6 +22,7 @@ from contracts.workflow import (
 from runtime.engine.casts import Cast, choose_cast
 from runtime.engine.document import normalize_document
 from runtime.engine.literals import coerce_literal
+from runtime.engine.references import name_credentials
 from runtime.engine.retry import default_attempts
 
 Join = Literal["any", "all", "first"]
@@ -61,6 +62,8 @@ class PlannedNode(Contract):
     page_outputs: list[str]
     outputs: list[str]
     """Data outputs, pages and conditions apart."""
+    credential_inputs: tuple[str, ...] = ()
+    """Those whose typed value asks for credentials."""
     safe: bool
     attempts: int
     timeout_s: float
@@ -142,6 +145,9 @@ def _plan_node(
         page_inputs=_names(kind.inputs, DataType.BROWSER_INSTANCE),
         page_outputs=_names(kind.outputs, DataType.BROWSER_INSTANCE),
         outputs=[port.name for port in kind.outputs if port.type not in _NO_DATA],
+        credential_inputs=tuple(
+            port.name for port in kind.inputs if name_credentials(node.data.inputs.get(port.name), port)
+        ),
         safe=kind.safe,
         attempts=int(settings.get("attempts", default_attempts(safe=kind.safe))),
         timeout_s=float(settings.get("timeout_s", document.settings.node_timeout_s)),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -16,11 +17,12 @@ from runtime.engine.commands import StartNode
 from runtime.engine.explain import ask_about
 from runtime.engine.plan import PlannedNode
 from runtime.handles import PageRef
-from runtime.node import Level, NodeFailure
+from runtime.node import Level, NodeFailure, Opened
 from runtime.run.checkpoints import Checkpoints
 from runtime.run.clock import Clock
 from runtime.run.events import tell_artifact
 from runtime.run.recorder import Recorder
+from runtime.run.secrets import NodeSecrets
 from runtime.run.signals import Failed, Succeeded
 from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
@@ -39,19 +41,21 @@ class AttemptStage:
 
     def __init__(
         self,
-        node_id: str,
-        timeout_s: float,
+        node: PlannedNode,
         browser: BrowserLease,
         writer: ArtifactWriter,
         recorder: Recorder,
         clock: Clock,
         checkpoints: Checkpoints,
+        secrets: NodeSecrets,
     ) -> None:
-        self._node_id = node_id
-        self._ends = time.monotonic() + timeout_s
+        self._node_id = node.id
+        self._ends = time.monotonic() + node.timeout_s
         self._limit: asyncio.Timeout | None = None
         self._clock = clock
         self._checkpoints = checkpoints
+        self._secrets = secrets
+        self._redactor = secrets.redactor
         self.waits = False
         """Whether the node only lets time pass."""
         self._browser = browser
@@ -88,7 +92,9 @@ class AttemptStage:
     async def open_page(self) -> PageRef:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
         ref = PageRef(self._node_id)
-        self._used[ref] = await self._browser.open_page(ref)
+        page = await self._browser.open_page(ref)
+        page.conceal(self._redactor)
+        self._used[ref] = page
         return ref
 
     def page(self, ref: PageRef) -> Page:
@@ -97,7 +103,20 @@ class AttemptStage:
         if ref not in self._used:
             page.trail.forget()  # where it went before this node is not this node's to keep
         self._used[ref] = page
+        page.conceal(self._redactor)
         return page
+
+    def holds_credentials(self, handle: str) -> bool:
+        """Whether what a person typed into this input asks for credentials."""
+        return self._secrets.holds(handle)
+
+    async def reveal(self, handle: str, value: Any, url: str) -> Any:
+        """The input's value with the credentials in it. Raises NodeFailure."""
+        return await self._secrets.reveal(handle, value, url)
+
+    async def open_credential(self, handle: str, url: str) -> Opened | None:
+        """The credential that an input names. Raises NodeFailure."""
+        return await self._secrets.open_credential(handle, url)
 
     async def store_artifact(
         self,

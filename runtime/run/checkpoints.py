@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Final
+from uuid import UUID
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -50,7 +51,7 @@ class Checkpoints:
             return
         for one in kept:
             try:
-                text = self._seal.open(one.sealed, _place(owner or self._execution_id, one.node_id, one.page))
+                text = self._seal.open(one.sealed, place_of(owner or self._execution_id, one.node_id, one.page))
                 self._states[one.page, one.node_id] = _STATE.validate_json(text)
             except (SealBroken, ValidationError) as error:
                 log.warning("a checkpoint can't be used", node=one.node_id, reason=type(error).__name__)
@@ -85,8 +86,9 @@ class Checkpoints:
         text = to_json(asdict(state))
         if self._seal is None or len(text) > MAX_BYTES:
             return None
-        return SealedCheckpoint(node_id, page, self._seal.close(text, _place(self._execution_id, node_id, page)))
+        return SealedCheckpoint(node_id, page, self._seal.close(text, place_of(self._execution_id, node_id, page)))
 
 
-def _place(execution_id: ExecutionId, node_id: str, page: str) -> str:
+def place_of(execution_id: UUID, node_id: str, page: str) -> str:
+    """What is authenticated with a checkpoint: it opens for this page of this execution only."""
     return f"checkpoint {execution_id} {node_id} {page}"

@@ -25,6 +25,7 @@ from runtime.egress.permit import Permit
 from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
 from runtime.engine.explain import ask_about
 from runtime.engine.plan import Plan
+from runtime.masking import Redactor
 from runtime.run.attempt import AttemptStage, attempt
 from runtime.run.clock import Clock
 from runtime.run.departure import Departure
@@ -33,6 +34,7 @@ from runtime.run.events import tell_end
 from runtime.run.outputs import make_storable
 from runtime.run.recorder import Recorder
 from runtime.run.recovery import Recovered
+from runtime.run.secrets import NodeSecrets, RunSecrets
 from runtime.run.signals import (
     CancelAsked,
     DrainBegun,
@@ -54,6 +56,7 @@ from runtime.store.records import Records
 from runtime.store.runs import Claimed, End, Fenced, Runs
 from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
+from runtime.vault import Vault
 
 
 class Verdict(Enum):
@@ -84,6 +87,7 @@ class Resources:
     drain: Drain
     lease_s: float
     """Silence after which a lease goes to another worker."""
+    vault: Vault
     seal: Seal | None = None
     """For checkpoints; without it none are kept."""
 
@@ -107,9 +111,11 @@ class RunDriver:
         self._browser = browser
         self._nodes = {node.id: node for node in plan.nodes}
         self._machine = past.machine
-        self._writer = ArtifactWriter(resources.folder, lease.tenant_id, lease.execution_id)
+        self._redactor = Redactor()
+        self._secrets = RunSecrets(resources.vault, lease.tenant_id, lease.execution_id, self._redactor)
+        self._writer = ArtifactWriter(resources.folder, lease.tenant_id, lease.execution_id, self._redactor)
         self._steps = StepTracker(lease.epoch, plan, past, self._writer, resources.telemetry)
-        self._recorder = Recorder(resources.runs, lease)
+        self._recorder = Recorder(resources.runs, lease, self._redactor)
         permit.tell(lambda refusal: self._recorder.add_line("warning", refusal.message, None))
         self._clock = Clock(claimed.spent_s)
         self._checkpoints = past.checkpoints
@@ -156,6 +162,7 @@ class RunDriver:
         commands: list[Command] = []
         if (reason := self._claimed.cancel_reason) is not None:
             commands = self._machine.on_cancel(reason)  # before `start`, so that nothing starts
+        await self._secrets.mask_used(node for node in self._nodes.values() if node.id in self._steps.begun)
         await self._take_over()
         ended = await self._obey([*self._machine.start(), *commands], Draft(self._lease), group)
         while not ended:
@@ -231,7 +238,8 @@ class RunDriver:
         return []
 
     async def _on_succeeded(self, signal: Succeeded, draft: Draft) -> list[Command]:
-        outputs = make_storable(signal.outputs)
+        # what goes on along the edges is masked too: a value must not come to rest anywhere by a detour
+        outputs = self._redactor.clean(make_storable(signal.outputs))
         try:
             await self._steps.succeed(signal.start, outputs, draft)
         except ArtifactStoreFailure as error:
@@ -248,7 +256,7 @@ class RunDriver:
         self._forget(signal.start)
         return self._machine.on_failed(
             signal.start.node_id,
-            make_failure_storable(signal.failure),
+            make_failure_storable(signal.failure, self._redactor),
             retryable=signal.retryable,
             jitter=random.random(),  # noqa: S311 — spreads repetitions
             begun=signal.begun,
@@ -426,7 +434,13 @@ class RunDriver:
             told = Failure(code=failure.code, message=failure.message, hint=failure.hint, node_id=node.id)
             return Failed(start, told, failure.retryable, begun=False)
         stage = AttemptStage(
-            node.id, node.timeout_s, self._browser, self._writer, self._recorder, self._clock, self._checkpoints
+            node,
+            self._browser,
+            self._writer,
+            self._recorder,
+            self._clock,
+            self._checkpoints,
+            NodeSecrets(self._secrets, node, start.inputs),
         )
         self._stages[node.id] = stage
         return await attempt(self._resources.catalogue, node, start, stage)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from contracts.events import Event
+from runtime.masking import Redactor
 from runtime.node import Level
 from runtime.run.events import tell_line
 from runtime.run.outputs import make_storable
@@ -21,7 +22,8 @@ MAX_LINES: Final = 10_000
 class Recorder:
     """Everything a run writes goes through here, so that lines stand before the end of the step that wrote them."""
 
-    def __init__(self, runs: Runs, lease: Lease) -> None:
+    def __init__(self, runs: Runs, lease: Lease, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._runs = runs
         self._lease = lease
         self._turn = asyncio.Lock()
@@ -64,7 +66,7 @@ class Recorder:
         self._taken += 1
         if self._taken > MAX_LINES:
             return
-        text = str(make_storable(message))[:MAX_LINE]
+        text = self._redactor.clean_text(str(make_storable(message)))[:MAX_LINE]
         if self._taken == MAX_LINES:
             level, text = "warning", f"More than {MAX_LINES} lines: the rest of this run's log is dropped."
         self._lines.append(tell_line(self._lease.execution_id, level, text, node_id, datetime.now(UTC)))

@@ -12,6 +12,7 @@ from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.engine.commands import StartNode
 from runtime.engine.explain import explain_pause
 from runtime.engine.plan import Plan
+from runtime.masking import Redactor
 from runtime.run.draft import Draft
 from runtime.run.events import begin_step, end_step, unbegun_step
 from runtime.run.outputs import describe_lost, make_storable, shrink
@@ -32,8 +33,14 @@ class StepTracker:
         self._open = past.in_flight
         self._attempts = past.attempts
         self._kept = past.kept
+        self._taken_over = set(past.reused)
         self._writer = writer
         self._telemetry = telemetry
+
+    @property
+    def begun(self) -> set[str]:
+        """Nodes of which an attempt has begun or that are taken over from another execution."""
+        return {*self._attempts, *self._taken_over}
 
     def begin(self, start: StartNode, draft: Draft) -> None:
         """An attempt begins."""
@@ -129,11 +136,12 @@ class StepTracker:
         return store
 
 
-def make_failure_storable(failure: Failure) -> Failure:
+def make_failure_storable(failure: Failure, redactor: Redactor) -> Failure:
     """A failure whose words may have come from a page."""
     return failure.model_copy(
         update={
-            "message": make_storable(failure.message)[:_MAX_MESSAGE],
-            "page_url": make_storable(failure.page_url),
+            "message": redactor.clean(make_storable(failure.message))[:_MAX_MESSAGE],
+            "hint": redactor.clean(make_storable(failure.hint)),
+            "page_url": redactor.clean(make_storable(failure.page_url)),
         }
     )

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from contracts.credential import ChangeCredential, Credential, CredentialUse, ListCredentials, ListUses
 from contracts.errors import ApiError, Code
 from contracts.model import CredentialId, ExecutionId, TenantId
+from runtime.engine.references import Known
 from runtime.store.admission import lock_tenant
 from runtime.store.cursors import Position, read_cursor, write_cursor
 from runtime.store.db import Database, TenantSession
@@ -125,6 +126,18 @@ class Credentials:
         )
         async with self._db.read(tenant_id) as session:
             return {row.name: row for row in await session.exec(query)}
+
+    async def find_known(self, tenant_id: TenantId, names: Collection[str]) -> dict[str, Known]:
+        """What a document can be checked against, of those of the names that there are."""
+        if not names:
+            return {}
+        query = select(CredentialRow.name, CredentialRow.fields, CredentialRow.domains).where(
+            col(CredentialRow.tenant_id) == tenant_id, col(CredentialRow.name).in_(names)
+        )
+        async with self._db.read(tenant_id) as session:
+            return {
+                name: Known(frozenset(fields), bool(domains)) for name, fields, domains in await session.exec(query)
+            }
 
     async def record_use(self, tenant_id: TenantId, row: CredentialRow, use: Use) -> None:
         """Note that values are about to go somewhere: before they do, so that no use is without its entry."""

@@ -28,7 +28,9 @@ from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
 from runtime.store.records import Records
 from runtime.store.runs import Runs
+from runtime.store.vault import Credentials
 from runtime.telemetry import Telemetry
+from runtime.vault import Vault
 from runtime.worker import Worker
 from tests.runtime.made import make_execution
 from tests.support.postgres import Database as TestDatabase
@@ -68,6 +70,7 @@ class Staging:
         self._grace_s = grace_s
         self._way = way
         self.executions = Executions(self.db, self.make_queue())
+        self.credentials = Credentials(self.db)
         self.hosts: tuple[str, ...] = ()
         self.seal: Seal | None = None
 
@@ -111,6 +114,7 @@ class Staging:
                 telemetry=Telemetry(),
                 drain=Drain(self._grace_s),
                 lease_s=self._heartbeat_s,
+                vault=Vault(self.credentials, self.seal),
                 seal=self.seal,
             )
             worker = Worker(queue, resources)

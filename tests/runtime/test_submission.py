@@ -14,8 +14,10 @@ from runtime.catalogue import Catalogue, list_realms
 from runtime.egress.policy import Policy, read_exceptions
 from runtime.retries import Retries
 from runtime.store.records import Records
+from runtime.store.vault import Credentials
 from runtime.store.workflows import Workflows
 from runtime.submission import Submissions
+from runtime.vault import CredentialCheck
 
 TENANT = TenantId(uuid7())
 
@@ -25,7 +27,8 @@ def submissions() -> Submissions:
     types = Catalogue(NODES).types
     retries = Retries(cast("Records", None), cast("Workflows", None))
     policy = Policy(read_exceptions(["127.0.0.1:8000"]))
-    return Submissions(cast("Workflows", None), list_realms(), types, policy, retries)
+    check = CredentialCheck(cast("Credentials", None), types)
+    return Submissions(cast("Workflows", None), list_realms(), types, policy, retries, check)
 
 
 def visit(url: str, *, deferred: bool = False, **more: Any) -> SubmitExecution:

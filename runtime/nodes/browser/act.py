@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from runtime.browser.page import ACTION_S
+from runtime.handles import MayHoldSecret
 from runtime.node import Node, Stage
 from runtime.nodes.browser.pages import PageInputs, PageOutputs, Selector, choose_timeout
 
@@ -15,8 +16,12 @@ class FillInputs(PageInputs):
     """Which field, and what goes in."""
 
     selector: Selector = Field(alias="Selector", description="CSS, XPath (//…), text=… or role=…: the field.")
-    value: Annotated[str, StringConstraints(max_length=100_000)] = Field(
-        alias="Value", description="The text that replaces what is in the field; empty clears it."
+    value: Annotated[str, StringConstraints(max_length=100_000), MayHoldSecret()] = Field(
+        alias="Value",
+        description=(
+            "The text that replaces what is in the field; empty clears it. {{credential.NAME.FIELD}} stands for a "
+            "credential's field, and is typed on that credential's domains only."
+        ),
     )
 
 
@@ -29,8 +34,16 @@ class FillInput(Node[FillInputs, PageOutputs]):
 
     async def run(self, inputs: FillInputs, stage: Stage) -> PageOutputs:
         """Fill it in."""
-        page = stage.page(inputs.web_page)
-        await page.fill(inputs.selector, inputs.value, timeout_s=choose_timeout(stage, ACTION_S))
+        page, timeout_s = stage.page(inputs.web_page), choose_timeout(stage, ACTION_S)
+        if not stage.holds_credentials("Value"):
+            await page.fill(inputs.selector, inputs.value, timeout_s=timeout_s)
+            return PageOutputs(web_page=inputs.web_page)
+
+        async def reveal(url: str) -> str:
+            return str(await stage.reveal("Value", inputs.value, url))
+
+        await page.fill_secret(inputs.selector, reveal, timeout_s=timeout_s)
+        await stage.log("info", f"Typed a credential on {page.url}.")
         return PageOutputs(web_page=inputs.web_page)
 
 

@@ -7,6 +7,6 @@ from runtime.workflows import validate
 
 
 def test_the_demo_can_run() -> None:
-    found = validate(load_demo("http://127.0.0.1:4001"), Catalogue(NODES).types)
+    found = validate(load_demo("http://127.0.0.1:4001"), Catalogue(NODES).types, [])
     assert [fault.detail for fault in found.faults] == []
     assert found.phases[0] == ["open_shop"]

@@ -14,7 +14,9 @@ from contracts.credential import (
 from contracts.errors import ApiError, Code
 from contracts.model import TenantId
 from contracts.wiring.client import RuntimeClient
+from contracts.workflow import CreateWorkflow, ReadWorkflow, ValidateDocument, WorkflowRef
 from tests.runtime.api.conftest import MakeClient
+from tests.runtime.api.test_executions import ask
 
 CANARY = "canary-e09a1b"
 
@@ -63,3 +65,53 @@ async def test_another_tenants_is_not_found(client: RuntimeClient, make_client: 
         assert refused.value.code is Code.NOT_FOUND
     assert (await stranger.list_credentials(ListCredentials())).items == []
     assert (await client.get_credential(ref)).version == 1
+
+
+def draw(value: object, **inputs: object) -> dict[str, object]:
+    """Open a page and type something."""
+    return {
+        "name": "Sign in",
+        "nodes": [
+            {"id": "open", "type": "launch_standard_browser", "data": {"inputs": {"Website URL": "http://a.test"}}},
+            {"id": "fill", "type": "fill_input", "data": {"inputs": {"Selector": "#p", "Value": value, **inputs}}},
+        ],
+        "edges": [
+            {"id": "e", "source": "open", "target": "fill", "sourceHandle": "Web Page", "targetHandle": "Web Page"}
+        ],
+    }
+
+
+async def test_a_workflow_runs_once_what_it_asks_for_is_there(client: RuntimeClient) -> None:
+    stored = await client.create_workflow(CreateWorkflow.model_validate(draw("Bearer {{credential.api.token}}")))
+    ref = WorkflowRef(workflow_id=stored.workflow_id)
+    run = ask(realm="workflow", intent="run", parameters={"workflow_id": str(stored.workflow_id)})
+    (fault,) = stored.faults
+    assert (stored.valid, fault.rule, fault.node_id, fault.handle) == (False, "unknown_credential", "fill", "Value")
+    with pytest.raises(ApiError, match="no credential") as refused:
+        await client.submit_execution(run)
+    assert (refused.value.code, refused.value.faults) == (Code.WORKFLOW_INVALID, [fault])
+    made = await client.create_credential(token())
+    (fault,) = (await client.validate_workflow(ref)).faults
+    assert fault.rule == "credential_without_domains"
+    await client.change_credential(ChangeCredential(credential_id=made.credential_id, domains=["a.test"]))
+    assert (await client.validate_workflow(ref)).valid
+    assert (await client.get_workflow(ReadWorkflow(workflow_id=stored.workflow_id))).valid
+    await client.submit_execution(run)
+    other = await client.validate_document(ValidateDocument.model_validate(draw("{{credential.api.pin}}")))
+    assert [fault.rule for fault in other.faults] == ["unknown_credential_field"]
+
+
+@pytest.mark.parametrize(
+    ("value", "selector", "rule"),
+    [
+        ("x", "{{credential.api.token}}", "credential_not_allowed"),
+        ("{{credential.api}}", "#p", "credential_reference"),
+        ("{{ credentials.api.token }}", "#p", "credential_reference"),
+        ("${{credential.api.token}}", "#p", "expressions_not_supported_yet"),
+    ],
+)
+async def test_a_reference_that_can_mean_nothing_is_a_fault(
+    client: RuntimeClient, value: str, selector: str, rule: str
+) -> None:
+    document = ValidateDocument.model_validate(draw(value, Selector=selector))
+    assert [fault.rule for fault in (await client.validate_document(document)).faults] == [rule]

@@ -1,5 +1,5 @@
 """A real Chromium and two sites."""
 
-from tests.support.browsers import elsewhere, lease, pool, site
+from tests.support.browsers import elsewhere, lease, permit, pool, site
 
-__all__ = ["elsewhere", "lease", "pool", "site"]
+__all__ = ["elsewhere", "lease", "permit", "pool", "site"]

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from uuid_utils.compat import uuid7
 
@@ -10,8 +11,9 @@ from contracts.execution import Artifact, ArtifactKind, FailureCode
 from contracts.model import ArtifactId
 from runtime.browser.page import Page
 from runtime.browser.pool import Lease
+from runtime.engine.references import Reference, fill_references
 from runtime.handles import PageRef
-from runtime.node import Level, NodeFailure
+from runtime.node import Level, NodeFailure, Opened
 
 
 class MemoryStage:
@@ -22,6 +24,10 @@ class MemoryStage:
         self.artifacts: list[tuple[Artifact, bytes]] = []
         self.lines: list[tuple[Level, str]] = []
         self.waited = 0.0
+        self.credentials: dict[str, dict[Reference, str]] = {}
+        """What each input may ask for."""
+        self.opened: Opened | None = None
+        self.revealed: list[tuple[str, str]] = []
         self._ends = time.monotonic() + seconds
 
     @property
@@ -43,6 +49,17 @@ class MemoryStage:
     def page(self, ref: PageRef) -> Page:
         assert self.lease is not None
         return self.lease.page(ref)
+
+    def holds_credentials(self, handle: str) -> bool:
+        return handle in self.credentials
+
+    async def reveal(self, handle: str, value: Any, url: str) -> Any:
+        self.revealed.append((handle, url))
+        return fill_references(value, self.credentials[handle]) if handle in self.credentials else value
+
+    async def open_credential(self, handle: str, url: str) -> Opened | None:
+        self.revealed.append((handle, url))
+        return self.opened
 
     async def store_artifact(
         self,

@@ -1,0 +1,73 @@
+"""What is covered on pictures of a page: fields that were filled with a secret, and whatever shows one.
+
+A page is never told what to look for: texts are found by Playwright's selectors, which run in a world of their own, and
+the contents of fields are brought here and compared here.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from playwright.async_api import Error, Frame, Locator
+from playwright.async_api import Page as PlaywrightPage
+
+COLOUR: Final = "#1f2430"
+_FIELDS: Final = "input, textarea, select"
+_READ_FIELDS: Final = """found => found.slice(0, 2000).map(one => [
+  one.value, one.placeholder, one.selectedOptions && one.selectedOptions[0] && one.selectedOptions[0].text,
+].filter(text => typeof text === "string").join("\\n"))"""
+_MAX_FILLED: Final = 100
+
+
+class Secrets(Protocol):
+    """What a run has used so far and must not be seen; it grows."""
+
+    @property
+    def values(self) -> Sequence[str]:
+        """Those values."""
+        ...
+
+    def clean_text(self, text: str) -> str:
+        """A text without them."""
+        ...
+
+
+class Concealed:
+    """Of one page."""
+
+    def __init__(self, page: PlaywrightPage) -> None:
+        self._page = page
+        self._filled: list[Locator] = []
+        self.secrets: Secrets | None = None
+
+    def note_filled(self, field: Locator) -> None:
+        """Cover this field from now on, whatever a script makes of what is in it."""
+        self._filled = [*self._filled[1 - _MAX_FILLED :], field]
+
+    async def find(self) -> list[Locator]:
+        """What to cover now."""
+        values = self.secrets.values if self.secrets is not None else ()
+        if not values:
+            return self._filled
+        found = list(self._filled)
+        for frame in self._page.frames:
+            try:
+                found += await self._find_in(frame, values)
+            except Error:
+                if not frame.is_detached():  # one that has gone shows nothing
+                    raise
+        return found
+
+    async def _find_in(self, frame: Frame, values: Sequence[str]) -> list[Locator]:
+        fields = frame.locator(_FIELDS)
+        contents: list[Any] = await fields.evaluate_all(_READ_FIELDS)
+        showing = [index for index, text in enumerate(contents) if _shows(str(text), values)]
+        return [*(fields.nth(index) for index in showing), *(frame.get_by_text(value) for value in values)]
+
+    def clean(self, text: str) -> str:
+        """What the page said, without any of it."""
+        return text if self.secrets is None else self.secrets.clean_text(text)
+
+
+def _shows(text: str, values: Sequence[str]) -> bool:
+    lowered = text.lower()
+    return any(value.lower() in lowered for value in values)

@@ -1,0 +1,170 @@
+"""Keeps the values of credentials out of all that a run leaves behind (spec I4, W9).
+
+A value is looked for as it is and in the forms in which pages and programs usually repeat one: percent-encoded, as HTML
+or JSON escapes, in other letter case, in base64. Who wants to smuggle a value out of a page that was given it finds
+another form; what keeps it from being given to such a page are the credential's domains.
+"""
+
+import base64
+import re
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+MIN_LENGTH: Final = 4
+"""Characters from which on a value is masked; shorter ones are parts of ordinary words."""
+MIN_OPEN_LENGTH: Final = 8
+"""The same for what names rather than opens, such as a user's name: `admin` is part of many addresses."""
+CUT: Final = "…"
+"""What stands at the end of a text that was shortened."""
+_MIN_BASE64: Final = 8
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+_TEXT_TYPES: Final = re.compile(
+    r"text/|application/(?:json|xml|javascript|ecmascript|x-www-form-urlencoded|x-ndjson|yaml|x-yaml|sql|graphql)"
+    r"|[\w.+/-]+\+(?:json|xml)\b",
+    re.IGNORECASE,
+)
+_CHARSET: Final = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
+_WORD: Final = re.compile(r"[a-z0-9]+")
+_live: "weakref.WeakSet[Redactor]" = weakref.WeakSet()
+
+
+class _Secret:
+    """One value, ready to be found."""
+
+    def __init__(self, alias: str, value: str) -> None:
+        self.alias = f"[{alias}]"
+        self._pattern = re.compile("".join(map(_spell, value)), re.IGNORECASE)
+        # nearly every text holds no secret: looking for its longest word first makes that quick to see
+        self._clue = max(_WORD.findall(value.lower()), key=len, default="")
+        self._encoded = sorted(_encode(value), key=len, reverse=True)
+        self._written = {value.lower(), quote(value, safe="").lower(), quote_plus(value).lower()}
+
+    def mask(self, text: str, lowered: str) -> str:
+        if self._clue in lowered:
+            text = self._pattern.sub(lambda _: self.alias, text)
+        for form in self._encoded:
+            if form in text:
+                text = text.replace(form, self.alias)
+        return self._mask_cut_off(text) if CUT in text else text
+
+    def _mask_cut_off(self, text: str) -> str:
+        """Whoever shortens a text may do it in the middle of a value."""
+        for written in self._written:
+            for length in range(len(written) - 1, MIN_LENGTH - 1, -1):
+                while (at := text.lower().find(written[:length] + CUT)) >= 0:
+                    text = f"{text[:at]}{self.alias}{text[at + length :]}"
+        return text
+
+
+class Redactor:
+    """The values that one run has used, and how each is called where it stood."""
+
+    def __init__(self) -> None:
+        self._secrets: dict[str, _Secret] = {}
+        _live.add(self)
+
+    @property
+    def armed(self) -> bool:
+        """Whether there is anything to mask."""
+        return bool(self._secrets)
+
+    @property
+    def values(self) -> list[str]:
+        """What must not be seen, the longest first."""
+        return list(self._secrets)
+
+    def add(self, alias: str, value: str, *, least: int = MIN_LENGTH) -> None:
+        """Mask `value` from now on, and each of its lines, by `[alias]`."""
+        for part in {value, value.strip(), *value.splitlines()}:
+            if len(part) >= least and part not in self._secrets:
+                self._secrets[part] = _Secret(alias, part)
+        # a value that holds another one goes first, or what is left of it would stay
+        self._secrets = dict(sorted(self._secrets.items(), key=lambda item: len(item[0]), reverse=True))
+
+    def clean(self, value: Any) -> Any:
+        """A JSON value with all of them masked, in keys and numbers too."""
+        if not self._secrets:
+            return value
+        match value:
+            case str():
+                return self.clean_text(value)
+            case dict():
+                return {self.clean_text(str(key)): self.clean(part) for key, part in value.items()}
+            case list() | tuple():
+                return [self.clean(part) for part in value]
+            case int() | float() if not isinstance(value, bool):
+                masked = self.clean_text(str(value))
+                return value if masked == str(value) else masked
+            case _:
+                return value
+
+    def clean_text(self, text: str) -> str:
+        """A text with all of them masked."""
+        lowered = text.lower() if self._secrets else ""
+        for secret in self._secrets.values():
+            text = secret.mask(text, lowered)
+        return text
+
+    def clean_bytes(self, data: bytes, media_type: str) -> bytes:
+        """Bytes of a text type with all of them masked; pictures and the like stay as they are."""
+        if not self._secrets or not _TEXT_TYPES.match(media_type.strip()):
+            return data
+        named = _CHARSET.search(media_type)
+        for charset in (named[1] if named else "utf-8", "latin-1"):
+            try:
+                text = data.decode(charset)
+            except (LookupError, UnicodeDecodeError):
+                continue
+            masked = self.clean_text(text)
+            return data if masked == text else masked.encode(charset, "replace")
+        return data
+
+
+def scrub(line: str) -> str:
+    """A line of this process's log, without the values that any of its runs has used."""
+    for redactor in list(_live):
+        line = redactor.clean_text(line)
+    return line
+
+
+def _spell(char: str) -> str:
+    """A pattern for one character in each of the ways it may be written; letters and digits are rarely escaped."""
+    if char.isascii() and char.isalnum():
+        return char
+    code = ord(char)
+    forms = {re.escape(char), re.escape(quote(char, safe="")), f"&#0*{code};", f"&#x0*{code:x};"}
+    if char in _ENTITIES:
+        forms.add(re.escape(_ENTITIES[char]))
+    if char == " ":
+        forms |= {r"\+", "&nbsp;", "\xa0"}
+    forms |= set(_spell_json(char))
+    return f"(?:{'|'.join(sorted(forms, key=len, reverse=True))})"
+
+
+def _spell_json(char: str) -> Iterator[str]:
+    # once, and once more where JSON stands in JSON
+    units = char.encode("utf-16-be")
+    escaped = "".join(
+        rf"\\+u{unit:04x}" for unit in (int.from_bytes(units[i : i + 2]) for i in range(0, len(units), 2))
+    )
+    yield escaped
+    if char in '"\\/':
+        yield rf"\\+{re.escape(char)}"
+    named = {"\n": "n", "\r": "r", "\t": "t"}.get(char)
+    if named:
+        yield rf"\\+{named}"
+
+
+def _encode(value: str) -> Iterable[str]:
+    """Its base64, also inside something longer, such as `user:password`: wherever it begins, its middle is there."""
+    data = value.encode("utf-8", "replace")
+    found = set()
+    for offset in range(3):
+        text = base64.b64encode(b"\0" * offset + data).decode()
+        first, last = -(-offset * 8 // 6), (offset + len(data)) * 8 // 6
+        core = text[first:last]
+        if len(core) >= _MIN_BASE64:
+            found |= {core, core.replace("+", "-").replace("/", "_")}
+    return found

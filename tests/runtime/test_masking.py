@@ -1,0 +1,105 @@
+"""A value is masked in whatever ordinary form it comes back."""
+
+import base64
+import html
+import json
+from urllib.parse import quote, quote_plus, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.masking import Redactor, scrub
+
+SECRET = 'p&ss "w/rd" <ü>+1'
+ALIAS = "[credential.shop.password]"
+
+
+def make(*values: str) -> Redactor:
+    redactor = Redactor()
+    for value in values:
+        redactor.add("credential.shop.password", value)
+    return redactor
+
+
+FORMS = {
+    "as it is": SECRET,
+    "upper case": SECRET.upper(),
+    "percent": quote(SECRET, safe=""),
+    "percent, path": quote(SECRET),
+    "percent, lower": quote(SECRET, safe="").replace("%3C", "%3c").replace("%C3%BC", "%c3%bc"),
+    "form": quote_plus(SECRET),
+    "query": urlencode({"q": SECRET}).removeprefix("q="),
+    "html": html.escape(SECRET),
+    "html, double quotes only": html.escape(SECRET, quote=False),
+    "html, numeric": "".join(f"&#{ord(c)};" if not c.isalnum() else c for c in SECRET),
+    "json": json.dumps(SECRET)[1:-1],
+    "json, utf-8": json.dumps(SECRET, ensure_ascii=False)[1:-1],
+    "json in json": json.dumps(json.dumps(SECRET)[1:-1])[1:-1],
+    "base64": base64.b64encode(SECRET.encode()).decode(),
+    "base64, for urls": base64.urlsafe_b64encode(SECRET.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_usual_form_is_masked(form: str) -> None:
+    masked = make(SECRET).clean(f"before {form} after")
+    assert ALIAS in masked
+    assert form not in masked
+    assert masked.startswith("before ")
+    assert masked.rpartition("]")[2].strip("=").endswith(" after")
+
+
+@pytest.mark.parametrize("user", ["a", "ad", "ada"])
+def test_a_password_in_basic_authentication_is_masked(user: str) -> None:
+    sent = base64.b64encode(f"{user}:correct horse battery".encode()).decode()
+    assert ALIAS in make("correct horse battery").clean(f"Authorization: Basic {sent}")
+
+
+def test_values_are_masked_wherever_they_stand() -> None:
+    redactor = make("48151623")
+    value = {"48151623": [48151623, "x48151623y", 4.8151623, True, None], "deep": {"list": ["48151623"]}}
+    masked = {ALIAS: [ALIAS, f"x{ALIAS}y", 4.8151623, True, None], "deep": {"list": [ALIAS]}}
+    assert redactor.clean(value) == masked
+
+
+def test_a_value_that_holds_another_one_is_masked_whole() -> None:
+    assert make("horse", "horse battery").clean("horse battery, horse") == f"{ALIAS}, {ALIAS}"
+
+
+def test_each_line_of_a_long_value_is_masked() -> None:
+    assert make("-----BEGIN-----\nabcdef\n-----END-----").clean("saw abcdef") == f"saw {ALIAS}"
+
+
+def test_what_is_left_of_a_value_that_was_cut_off_is_masked() -> None:
+    assert (
+        make("correct horse").clean("GET https://x.test/?q=Correct%20Ho… failed")
+        == f"GET https://x.test/?q={ALIAS}… failed"
+    )
+
+
+def test_short_values_and_other_texts_are_left_alone() -> None:
+    redactor = make("abc")
+    assert not redactor.armed
+    assert make("secret").clean("nothing to see") == "nothing to see"
+
+
+def test_files_of_text_are_masked_and_pictures_are_not() -> None:
+    redactor = make("müsli-1234")
+    assert redactor.clean_bytes("müsli-1234".encode("utf-16"), "text/plain; charset=utf-16").decode("utf-16") == ALIAS
+    assert redactor.clean_bytes("müsli-1234".encode("latin-1"), "text/html") == ALIAS.encode()
+    assert redactor.clean_bytes(b'{"a":"m\\u00fcsli-1234"}', "application/ld+json") == b'{"a":"%s"}' % ALIAS.encode()
+    picture = b"\x89PNG" + "müsli-1234".encode()
+    assert redactor.clean_bytes(picture, "image/png") == picture
+
+
+def test_lines_of_the_processs_log_are_masked_while_a_run_lives() -> None:
+    redactor = make("pass-phrase-7")
+    assert scrub('{"event": "pass-phrase-7"}') == f'{{"event": "{ALIAS}"}}'
+    assert redactor.armed
+
+
+@given(st.text(min_size=8, max_size=40), st.text(max_size=20), st.text(max_size=20))
+def test_no_value_survives(value: str, before: str, after: str) -> None:
+    masked = make(value).clean(f"{before}{value}{after}")
+    assert value.strip() not in masked or value.strip() in ALIAS
