@@ -41,8 +41,8 @@ class Resealed:
         if self.whole:
             return f"{self.changed} sealed anew. Only the first key of the file is needed now."
         return (
-            f"{self.changed} sealed anew; {self.broken} can't be opened with any key of the file. Put back the key that "
-            "sealed them and repeat this, or enter those credentials anew; the log names them."
+            f"{self.changed} sealed anew; {self.broken} can't be opened with any key of the file. Put back the key "
+            "that sealed them and repeat this, or enter those credentials anew; the log names them."
         )
 
 
