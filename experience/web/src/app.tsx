@@ -1,6 +1,7 @@
 import { Route, Switch } from "wouter";
 import { EnterPage } from "./account/enter";
 import { SignInPage } from "./account/sign-in";
+import { CredentialsPage } from "./credentials/page";
 import { DeadLettersPage } from "./dead-letters/page";
 import { ExecutionPage } from "./execution/page";
 import { ExecutionsPage } from "./executions/page";
@@ -20,6 +21,7 @@ export function App() {
             <Route path="/" component={HomePage} />
             <Route path="/executions" component={ExecutionsPage} />
             <Route path="/executions/:id">{({ id }) => <ExecutionPage key={id} id={id} />}</Route>
+            <Route path="/credentials" component={CredentialsPage} />
             <Route path="/dead-letters" component={DeadLettersPage} />
             <Route component={LostPage} />
           </Switch>

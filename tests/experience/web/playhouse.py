@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from contracts.credential import KIND_FIELDS, Credential, CredentialKind
 from contracts.errors import ApiError, Code
 from contracts.events import StepUpdated
 from contracts.execution import (
@@ -35,7 +36,7 @@ from contracts.execution import (
 )
 from contracts.frames import Hello, Ping, Reset
 from contracts.identity import ROLE_SCOPES, Grant, Me, Role, Tenant, TenantLimits, User
-from contracts.model import ArtifactId, IntentId, TenantId, UserId
+from contracts.model import ArtifactId, CredentialId, IntentId, TenantId, UserId
 from contracts.recovery import DeadLetterDetail, RunRecord
 from contracts.wiring.server import build_app, problem_response
 from contracts.workflow import DataType, NodeType, Port, Workflow, WorkflowStatus, WorkflowSummary
@@ -57,6 +58,7 @@ class Playhouse:
     stories: list[Story] = field(default_factory=list)
     workflows: list[WorkflowSummary] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
+    credentials: list[Credential] = field(default_factory=list)
     letters: list[DeadLetterDetail] = field(default_factory=list)
     wishes: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of the retries and answers that were asked for, in order."""
@@ -125,6 +127,7 @@ class Playhouse:
             ("GET", "/api/admin/dead-letters", self._letters),
             ("GET", "/api/admin/dead-letters/{id}", self._letter),
             ("POST", "/api/admin/dead-letters/{id}/discard", self._discard),
+            ("GET", "/api/credential", self._credentials),
             ("GET", "/api/artifact/{id}", self._artifact),
             ("GET", "/api/node-types", self._node_types),
             ("GET", "/api/workflow", self._workflows),
@@ -250,6 +253,9 @@ class Playhouse:
             if isinstance(event, StepUpdated)
         ]
         return JSONResponse({"items": steps})
+
+    async def _credentials(self, _request: Request) -> Response:
+        return _page(self.credentials)
 
     async def _letters(self, request: Request) -> Response:
         decided = request.query_params.get("resolved") == "true"
@@ -458,6 +464,23 @@ def bury(story: Story) -> DeadLetterDetail:
         retried_as=None,
         runs=runs,
         in_flight=["place_order"],
+    )
+
+
+def lock_away(name: str, *domains: str, kind: CredentialKind = CredentialKind.LOGIN) -> Credential:
+    """A credential."""
+    now = datetime.now(UTC)
+    return Credential(
+        credential_id=CredentialId(uuid4()),
+        name=name,
+        kind=kind,
+        fields=list(KIND_FIELDS.get(kind, ("pin", "tan"))),
+        domains=list(domains),
+        version=2,
+        created_at=now - timedelta(days=3),
+        created_by=None,
+        updated_at=now,
+        last_used_at=now - timedelta(hours=2) if domains else None,
     )
 
 

@@ -8,16 +8,23 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
+from contracts.credential import CredentialKind
 from contracts.execution import FailureCode
 from contracts.workflow import WorkflowDocument
 from tests.experience.web.conftest import OpenContext
-from tests.experience.web.playhouse import Playhouse, ask, bury, summarise, wish
+from tests.experience.web.playhouse import Playhouse, ask, bury, lock_away, summarise, wish
 from tests.experience.web.story import LOST, PRODUCTS, PURCHASE, Story, chain, paint, purchase
 
 PICTURE = paint(1280, 720, (245, 240, 230))
 NOISE = "ERR_NETWORK_CHANGED"
 """What Chromium says when this machine gets another network interface, which is no fault of the page."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+
+CREDENTIALS = [
+    lock_away("shop", "shop.example", "*.shop.example", "checkout.a-rather-long-name-of-a-host.example:8443"),
+    lock_away("mailer", "api.mailer.example", kind=CredentialKind.TOKEN),
+    lock_away("bank", kind=CredentialKind.FIELDS),
+]
 
 
 def tell_running() -> Story:
@@ -116,6 +123,8 @@ async def test_pages_are_sound(
     context = await open_context(color_scheme=scheme, viewport=screen)
     pages = {"/": "Home", "/executions": "Executions", "/nowhere": "There is no page at this address."}
     pages["/dead-letters"] = "Dead letters"
+    pages["/credentials"] = "Credentials"
+    house.credentials = CREDENTIALS
     pages |= {f"/executions/{story.execution_id}": story.document.name for story in house.stories}
     for path, heading in pages.items():
         page = await context.new_page()
@@ -140,6 +149,13 @@ async def test_what_opens_is_sound(
     await page.get_by_role("button", name="Runs and suspects").click()
     await page.get_by_text("place order").wait_for()
     await page.get_by_role("button", name="Discard…").click()
+    assert await judge(page) == []
+    house.credentials = CREDENTIALS
+    await page.goto("/credentials")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    await page.get_by_label("Kind").select_option("fields")
+    await page.get_by_role("button", name="Replace values of shop").click()
+    await page.get_by_role("button", name="Delete… of bank").click()
     assert await judge(page) == []
 
 

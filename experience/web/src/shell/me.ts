@@ -20,6 +20,16 @@ export function mayDecide(me: Me | null | undefined): boolean {
   return me?.scopes.includes("dead-letters") ?? false;
 }
 
+/** Whether this person may see which credentials there are. */
+export function maySeeCredentials(me: Me | null | undefined): boolean {
+  return me?.scopes.includes("credential:read") ?? false;
+}
+
+/** Whether this person keeps them, and says where they may go. */
+export function mayWriteCredentials(me: Me): boolean {
+  return me.scopes.includes("credential:write");
+}
+
 /** Whether this person may stop what runs; so may who is suspended and starts nothing more. */
 export function useMayCancel(): boolean {
   return useMe().scopes.includes("execution:cancel");

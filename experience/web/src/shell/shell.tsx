@@ -10,7 +10,7 @@ import { Loading } from "../ui/empty";
 import { Icon } from "../ui/icon";
 import { Trouble } from "../ui/trouble";
 import { Boundary } from "./boundary";
-import { MeContext, mayDecide } from "./me";
+import { MeContext, mayDecide, maySeeCredentials } from "./me";
 import { ThemeSwitch } from "./theme";
 import { Wordmark } from "./wordmark";
 import "./shell.css";
@@ -53,6 +53,11 @@ export function Shell({ children }: { children: ReactNode }) {
           <NavLink href="/executions" here={here}>
             Executions
           </NavLink>
+          {maySeeCredentials(me.data) && (
+            <NavLink href="/credentials" here={here}>
+              Credentials
+            </NavLink>
+          )}
           {mayDecide(me.data) && (
             <NavLink href="/dead-letters" here={here}>
               Dead letters
