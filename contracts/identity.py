@@ -45,6 +45,8 @@ class Scope(StrEnum):
     MEMBERS = "members"
     AUDIT = "audit"
     DEAD_LETTERS = "dead-letters"
+    EGRESS = "egress"
+    """Where executions may go."""
     INSTALLATION = "installation"
     """Tenants of the whole installation: its operators only."""
 
@@ -55,7 +57,7 @@ _GUEST = frozenset(
 _VIEWER = frozenset({Scope.PROFILE, Scope.SESSION, Scope.EXECUTION_READ, Scope.WORKFLOW_READ, Scope.KEYS})
 _MEMBER = _VIEWER | {Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_WRITE, Scope.CREDENTIAL_READ}
 # who may say where a credential goes could send it to themselves, so that is for admins
-_ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT, Scope.DEAD_LETTERS, Scope.CREDENTIAL_WRITE}
+_ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT, Scope.DEAD_LETTERS, Scope.CREDENTIAL_WRITE, Scope.EGRESS}
 ROLE_SCOPES: dict[Role, frozenset[Scope]] = {
     Role.GUEST: _GUEST,
     Role.VIEWER: _VIEWER,
@@ -312,6 +314,7 @@ class AuditAct(StrEnum):
     CREDENTIAL_CHANGED = "credential_changed"
     CREDENTIAL_REPLACED = "credential_replaced"
     CREDENTIAL_DELETED = "credential_deleted"
+    EGRESS_CHANGED = "egress_changed"
     HOST_REFUSED = "host_refused"
     CROSS_SITE_REFUSED = "cross_site_refused"
 

@@ -26,6 +26,7 @@ from contracts.wiring.uvicorn_socket import uvicorn_settings
 from runtime.api.artifacts import ArtifactHandlers
 from runtime.api.credentials import CredentialHandlers
 from runtime.api.dead_letters import DeadLetterHandlers
+from runtime.api.egress import EgressHandlers
 from runtime.api.executions import ExecutionHandlers
 from runtime.api.gate import Gate, identify
 from runtime.api.health import Check, make_routes
@@ -37,8 +38,10 @@ from runtime.artifacts import ArtifactFolder
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.catalogue import Catalogue, list_realms
 from runtime.egress.egress import Egress
+from runtime.egress.lists import Policies
+from runtime.egress.permit import Limits
 from runtime.egress.policy import Policy, read_exceptions
-from runtime.figures import tell_browsers, tell_ground, tell_house
+from runtime.figures import tell_browsers, tell_egress, tell_ground, tell_house
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow
 from runtime.nodes.browser import act, read, walk
@@ -50,6 +53,7 @@ from runtime.seal import Seal, read_keys
 from runtime.settings import Settings
 from runtime.store.db import Database, Ring, SystemDatabase
 from runtime.store.dead_letters import DeadLetters
+from runtime.store.egress import EgressRecords
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
@@ -135,16 +139,18 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
     realms = list_realms()
     policy = Policy(read_exceptions(ground.settings.allowed_hosts))
+    egress = EgressRecords(ground.db)
     credentials = Credentials(ground.db)
     check = CredentialCheck(credentials, ground.catalogue.types)
     retries = Retries(records, workflows)
-    submissions = Submissions(workflows, realms, ground.catalogue.types, policy, retries, check)
+    submissions = Submissions(workflows, realms, ground.catalogue.types, Policies(policy, egress), retries, check)
     ExecutionHandlers(executions, records, events, submissions).serve(server)
     DeadLetterHandlers(DeadLetters(ground.db)).serve(server)
     WorkflowHandlers(workflows, executions, ground.catalogue, check).serve(server)
     ArtifactHandlers(records, ground.folder).serve(server)
     TenantHandlers(Tenants(ground.db, ground.system, ground.queue), ground.folder).serve(server)
     CredentialHandlers(credentials, Vault(credentials, ground.seal)).serve(server)
+    EgressHandlers(egress).serve(server)
     RealmHandlers(realms).serve(server)
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
     channels.on(RuntimeApi.events, EventStreams(events, ground.wakeups).serve)
@@ -166,6 +172,7 @@ def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
         folder=ground.folder,
         catalogue=ground.catalogue,
         egress=egress,
+        policies=Policies(egress.policy, EgressRecords(ground.db)),
         pool=pool,
         wakeups=ground.wakeups,
         telemetry=ground.telemetry,
@@ -212,9 +219,10 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
         api = create_api(ground, key) if serves and key else create_health(ground)
         worker = None
         if works:
-            egress = await stack.enter_async_context(Egress(settings.allowed_hosts))
+            egress = await stack.enter_async_context(open_egress(settings))
             pool = await stack.enter_async_context(open_pool(settings, egress))
             tell_browsers(ground.telemetry, pool)
+            tell_egress(ground.telemetry, egress.tally)
             worker = make_worker(ground, egress, pool)
         server = _Server(configure_server(api, settings))
         async with asyncio.TaskGroup() as group:
@@ -234,6 +242,11 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
             await asyncio.wait({serving}, timeout=MARGIN_S)
             for task in beside:
                 task.cancel()
+
+
+def open_egress(settings: Settings) -> Egress:
+    """Ways out for a worker; open them."""
+    return Egress(settings.allowed_hosts, limits=Limits(max_bytes=settings.egress_max_bytes))
 
 
 def open_pool(settings: Settings, egress: Egress) -> Pool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from runtime.browser.pool import Pool
+from runtime.egress.permit import Tally
 from runtime.housekeeping import Housekeeping
 from runtime.store.db import Database
 from runtime.store.upkeep import Figures
@@ -24,6 +25,25 @@ def tell_browsers(telemetry: Telemetry, pool: Pool) -> None:
     telemetry.gauge("browser_memory_bytes", "What all of them hold (PSS), now and then.", lambda: pool.figures.memory)
     telemetry.count("browser_launches", "Chromiums started.", lambda: pool.figures.launched)
     telemetry.count("browser_crashes", "Chromiums that ended unasked.", lambda: pool.figures.crashed)
+
+
+def tell_egress(telemetry: Telemetry, tally: Tally) -> None:
+    """What goes through a worker's doors."""
+    telemetry.count(
+        "egress_refusals",
+        "Connections that the egress policy refused.",
+        lambda: {rule.value: number for rule, number in tally.refused.items()},
+        "rule",
+    )
+    telemetry.count(
+        "egress_bytes",
+        "Bytes that runs sent and received.",
+        lambda: {"sent": tally.sent, "received": tally.received},
+        "direction",
+    )
+    telemetry.count("egress_connections", "Connections let through.", lambda: tally.opened)
+    telemetry.gauge("egress_connections_open", "Connections open now.", lambda: tally.open)
+    telemetry.count("egress_unreachable", "Connections let through that nobody took.", lambda: tally.unreachable)
 
 
 def tell_house(telemetry: Telemetry, house: Housekeeping) -> None:

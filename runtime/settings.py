@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts in private networks or on this machine that may be reached nevertheless, `host` or `host:port` separated by
     commas. The public internet may be reached without."""
+    egress_max_bytes: Annotated[int, Field(ge=1_000_000)] = 2_147_483_648
+    """Bytes that one run may send and receive together."""
     browser_path: Path | None = None
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     """Executions one worker process carries out at once."""

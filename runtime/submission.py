@@ -14,7 +14,7 @@ from contracts.wiring.tracing import current_parent
 from contracts.workflow import JsonObject, NodeType, RunWorkflow, WorkflowDocument
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import check_address
-from runtime.egress.policy import Policy
+from runtime.egress.lists import Policies
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.retries import Retries
@@ -40,14 +40,14 @@ class Submissions:
         workflows: Workflows,
         realms: Realms,
         catalogue: Mapping[str, NodeType],
-        policy: Policy,
+        policies: Policies,
         retries: Retries,
         credentials: CredentialCheck,
     ) -> None:
         self._credentials = credentials
         self._retries = retries
         self._workflows = workflows
-        self._policy = policy
+        self._policies = policies
         self._catalogue = catalogue
         self._schemas = {
             (realm.realm, intent.intent): Draft202012Validator(intent.parameters, format_checker=FormatChecker())
@@ -82,7 +82,7 @@ class Submissions:
             case ("workflow", "run"):
                 return await self._run_workflow(tenant_id, asked)
             case ("browser", "visit"):
-                return self._visit(asked)
+                return await self._visit(tenant_id, asked)
             case ("execution", "retry"):
                 return await self._retries.prepare(tenant_id, asked)
             case _:
@@ -123,9 +123,9 @@ class Submissions:
             timeout_s=document.settings.timeout_s,
         )
 
-    def _visit(self, asked: SubmitExecution) -> NewExecution:
+    async def _visit(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
         """A one-off workflow: it has no version, so it is kept with the execution."""
-        self._check_host(str(asked.parameters["url"]))
+        await self._check_host(tenant_id, str(asked.parameters["url"]))
         document = draw_visit(asked.parameters)
         faults = check_document(document, self._catalogue)
         if faults:
@@ -140,10 +140,11 @@ class Submissions:
             timeout_s=document.settings.timeout_s,
         )
 
-    def _check_host(self, url: str) -> None:
+    async def _check_host(self, tenant_id: TenantId, url: str) -> None:
         # refused here too, and not by the browser alone: who asks is told at once, and Experience audits it
+        policy = await self._policies.find(tenant_id)
         try:
-            check_address(url, self._policy)
+            check_address(url, policy)
         except BrowserFailure as refusal:
             code = Code.HOST_REFUSED if refusal.code is FailureCode.HOST_REFUSED else Code.INVALID
             raise ApiError(code, refusal.message, refusal.hint) from refusal

@@ -89,7 +89,8 @@ class Worker:
                 raise
             return await self._bury(claimed, _NOTHING_TO_RETRY)
         lease = claimed.lease
-        with closing(self._resources.egress.admit(lease.tenant_id, lease.execution_id)) as permit:
+        policy = await resources.policies.find(lease.tenant_id)
+        with closing(resources.egress.admit(lease.tenant_id, lease.execution_id, policy)) as permit:
             async with self._resources.pool.lease(permit) as browser:
                 return await RunDriver(self._resources, claimed, plan, past, browser, permit).drive()
 

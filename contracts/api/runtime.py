@@ -11,6 +11,7 @@ from contracts.credential import (
     ReplaceValues,
 )
 from contracts.declare import Blob, Channel, Endpoint
+from contracts.egress import EgressRefusal, EgressSettings, ListRefusals, SetEgress
 from contracts.errors import Code
 from contracts.events import EventPage
 from contracts.execution import (
@@ -406,6 +407,36 @@ class RuntimeApi:
         scope=None,
         tag="credentials",
         errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    get_egress = Endpoint(
+        method="GET",
+        path="/api/runtime/egress",
+        request=Nothing,
+        result=EgressSettings,
+        summary="What the tenant allows and denies its executions to reach.",
+        scope=None,
+        tag="egress",
+        idempotent=True,
+    )
+    set_egress = Endpoint(
+        method="PUT",
+        path="/api/runtime/egress",
+        request=SetEgress,
+        result=EgressSettings,
+        summary="Replace both lists.",
+        scope=None,
+        tag="egress",
+        idempotent=True,
+    )
+    list_refusals = Endpoint(
+        method="GET",
+        path="/api/runtime/egress/refusals",
+        request=ListRefusals,
+        result=Page[EgressRefusal],
+        summary="What executions were refused to reach, newest first.",
+        scope=None,
+        tag="egress",
         idempotent=True,
     )
     set_tenant = Endpoint(

@@ -87,8 +87,12 @@ class WayOut:
 
     def check(self, url: str) -> None:
         """Raise BrowserFailure (invalid_input, host_refused) unless a page may be opened there."""
-        if self._permit is not None:
-            check_address(url, self._permit.policy)
+        if self._permit is None:
+            return
+        target = find_target(url)
+        if target is not None and (refusal := self._permit.policy.judge_name(target)) is not None:
+            self._permit.refuse(refusal)  # on record like one that the proxy makes
+        check_address(url, self._permit.policy)
 
     def find_refusal(self, url: str) -> BrowserFailure | None:
         """Why the proxy refused to go there, if it did."""

@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from contracts.model import ExecutionId, TenantId
 from runtime.egress.door import Door
 from runtime.egress.permit import Limits, Permit, Tally
-from runtime.egress.policy import Lists, Policy, read_exceptions
+from runtime.egress.policy import Policy, read_exceptions
 from runtime.egress.proxy import EgressProxy
-
-NO_LISTS: Final = Lists()
 
 
 class Egress:
@@ -41,6 +39,6 @@ class Egress:
         """Cut off everybody."""
         await self._stack.aclose()
 
-    def admit(self, tenant_id: TenantId, execution_id: ExecutionId, lists: Lists = NO_LISTS) -> Permit:
-        """The permit of a run that begins; close it when the run ends."""
-        return Permit(tenant_id, execution_id, self.policy.narrow(lists), self._limits, self.tally)
+    def admit(self, tenant_id: TenantId, execution_id: ExecutionId, policy: Policy | None = None) -> Permit:
+        """The permit of a run that begins; close it when the run ends. `policy` is the tenant's, if it has one."""
+        return Permit(tenant_id, execution_id, policy or self.policy, self._limits, self.tally)

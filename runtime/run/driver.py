@@ -21,6 +21,7 @@ from runtime.browser.pool import Lease as BrowserLease
 from runtime.browser.pool import Pool
 from runtime.catalogue import Catalogue
 from runtime.egress.egress import Egress
+from runtime.egress.lists import Policies
 from runtime.egress.permit import Permit
 from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
 from runtime.engine.explain import ask_about
@@ -81,6 +82,7 @@ class Resources:
     folder: ArtifactFolder
     catalogue: Catalogue
     egress: Egress
+    policies: Policies
     pool: Pool
     wakeups: Wakeups
     telemetry: Telemetry
@@ -116,7 +118,7 @@ class RunDriver:
         self._writer = ArtifactWriter(resources.folder, lease.tenant_id, lease.execution_id, self._redactor)
         self._steps = StepTracker(lease.epoch, plan, past, self._writer, resources.telemetry)
         self._recorder = Recorder(resources.runs, lease, self._redactor)
-        permit.tell(lambda refusal: self._recorder.add_line("warning", refusal.message, None))
+        permit.tell(self._recorder.add_refusal)
         self._clock = Clock(claimed.spent_s)
         self._checkpoints = past.checkpoints
         self._reused = past.reused

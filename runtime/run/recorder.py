@@ -1,14 +1,17 @@
 """One writer per run: records follow each other, and log lines are gathered for a moment before they are written."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from contracts.events import Event
+from runtime.egress.policy import Refusal
 from runtime.masking import Redactor
 from runtime.node import Level
 from runtime.run.events import tell_line
 from runtime.run.outputs import make_storable
+from runtime.store.egress import RefusedHost
 from runtime.store.runs import Change, End, Lease, Runs
 
 GATHER_S: Final = 0.01
@@ -28,6 +31,7 @@ class Recorder:
         self._lease = lease
         self._turn = asyncio.Lock()
         self._lines: list[Event] = []
+        self._refused: list[RefusedHost] = []
         self._waiting = asyncio.Event()
         self._taken = 0
 
@@ -58,7 +62,7 @@ class Recorder:
     async def flush(self) -> None:
         """Write the lines that wait."""
         async with self._turn:
-            if self._lines:
+            if self._lines or self._refused:
                 await self._runs.record(self._lease, self._with_lines(Change()))
 
     def add_line(self, level: Level, message: str, node_id: str | None) -> None:
@@ -72,6 +76,13 @@ class Recorder:
         self._lines.append(tell_line(self._lease.execution_id, level, text, node_id, datetime.now(UTC)))
         self._waiting.set()
 
+    def add_refusal(self, refusal: Refusal) -> None:
+        """Gather a refusal, as a line for who watches and as a record for who audits."""
+        host = self._redactor.clean_text(refusal.host)  # a page may have put anything there
+        self._refused.append(RefusedHost(host, refusal.port, refusal.rule.value, datetime.now(UTC)))
+        self.add_line("warning", refusal.message, None)
+        self._waiting.set()
+
     async def keep_writing(self) -> None:
         """Write gathered lines until cancelled. Raises what Runs.record raises."""
         while True:
@@ -81,13 +92,6 @@ class Recorder:
 
     def _with_lines(self, change: Change) -> Change:
         lines, self._lines = self._lines, []
+        refused, self._refused = self._refused, []
         self._waiting.clear()
-        return Change(
-            events=[*lines, *change.events],
-            steps=change.steps,
-            blobs=change.blobs,
-            checkpoints=change.checkpoints,
-            progress=change.progress,
-            current_node=change.current_node,
-            spent_s=change.spent_s,
-        )
+        return replace(change, events=[*lines, *change.events], refused=refused)

@@ -26,6 +26,7 @@ from runtime.store.admission import admit_waiting, lock_tenant, pass_turn
 from runtime.store.checkpoints import SealedCheckpoint, put_checkpoints, read_checkpoints
 from runtime.store.db import Database, DatabaseAway, TenantSession
 from runtime.store.dead_letters import add_dead_letter
+from runtime.store.egress import RefusedHost, put_refusals
 from runtime.store.events import append
 from runtime.store.moves import move_execution, pause_unclaimed
 from runtime.store.queue import Queue
@@ -83,6 +84,7 @@ class Change:
     steps: Sequence[StepRecord] = ()
     blobs: Sequence[StoredBlob] = ()
     checkpoints: Sequence[SealedCheckpoint] = ()
+    refused: Sequence[RefusedHost] = ()
     progress: float | None = None
     """Written with `current_node` and `spent_s`, or none of them."""
     current_node: str | None = None
@@ -335,6 +337,7 @@ class Runs:
         if change.blobs:
             await session.exec(insert(ArtifactRow), params=[_blob_values(lease, blob) for blob in change.blobs])
         await put_checkpoints(session, lease.execution_id, change.checkpoints)
+        await put_refusals(session, lease.execution_id, change.refused)
         await append(session, change.events, head_seq)
 
 

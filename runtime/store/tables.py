@@ -8,6 +8,7 @@
                             ├─ checkpoints          where a page was, sealed; one per node that went somewhere
                             └─ dead_letters         at most one: it took its workers down and waits for an admin
     tenants ─── credentials, credential_uses         sealed values; where each of them went, for good
+    tenants ─── egress_lists, egress_refusals        what executions may reach; what they were refused, for good
 
 PgQueuer's own tables lie in the same schema; store/queue.py is the only module that knows them.
 """
@@ -370,4 +371,30 @@ class CredentialUseRow(Row, table=True):
     host: str = _required(Text)
     execution_id: UUID = _required(Uuid)
     node_id: str = _required(Text)
+    at: datetime = _required(_INSTANT)
+
+
+class EgressListsRow(Row, table=True):
+    """What a tenant allows and denies its executions to reach."""
+
+    __tablename__ = "egress_lists"
+
+    tenant_id: UUID = _key(Uuid, ForeignKey(f"{SCHEMA}.tenants.tenant_id", ondelete="CASCADE"))
+    allow: list[str] = _required(_JSONB)
+    deny: list[str] = _required(_JSONB)
+    updated_at: datetime = _required(_INSTANT)
+    updated_by: UUID | None = _optional(Uuid)
+
+
+class EgressRefusalRow(Row, table=True):
+    """A host that a run was refused. It outlives the execution."""
+
+    __tablename__ = "egress_refusals"
+
+    refusal_id: UUID = _key(Uuid)
+    tenant_id: UUID = _in_tenant()
+    execution_id: UUID = _required(Uuid)
+    host: str = _required(Text)
+    port: int | None = _optional(Integer)
+    rule: str = _required(Text)
     at: datetime = _required(_INSTANT)

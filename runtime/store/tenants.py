@@ -19,6 +19,7 @@ from runtime.store.tables import (
     ArtifactRow,
     CheckpointRow,
     DeadLetterRow,
+    EgressRefusalRow,
     EventRow,
     ExecutionRow,
     Row,
@@ -39,6 +40,7 @@ _MOVED: tuple[type[Row], ...] = (
     ArtifactRow,
     CheckpointRow,
     DeadLetterRow,
+    EgressRefusalRow,
 )
 
 

@@ -366,6 +366,7 @@ def test_the_figures_say_what_happened(evening: Evening) -> None:
     assert worker.total("agent_run_duration_seconds_count", status="failed") == 1
     assert worker.total("agent_step_failures_total", status="failed") == 1
     assert worker.get("browser_launches_total") is not None
+    assert worker.get("egress_connections_total") is not None
     assert (worker.get("browser_processes") or 0) >= 1
     assert worker.get("worker_leases") == 0
     assert (worker.get("events_appended_total") or 0) >= 10

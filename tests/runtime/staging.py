@@ -16,6 +16,7 @@ from runtime.artifacts import ArtifactFolder
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.catalogue import Catalogue
 from runtime.egress.egress import Egress
+from runtime.egress.lists import Policies
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.node import Node
@@ -23,6 +24,7 @@ from runtime.run.driver import Resources
 from runtime.run.watch import Drain
 from runtime.seal import Seal
 from runtime.store.db import SystemDatabase
+from runtime.store.egress import EgressRecords
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
@@ -109,6 +111,7 @@ class Staging:
                 folder=self.folder,
                 catalogue=self.catalogue,
                 egress=egress,
+                policies=Policies(egress.policy, EgressRecords(db)),
                 pool=pool,
                 wakeups=wakeups,
                 telemetry=Telemetry(),

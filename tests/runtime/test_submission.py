@@ -6,13 +6,16 @@ from typing import Any, cast
 import pytest
 from uuid_utils.compat import uuid7
 
+from contracts.egress import EgressSettings
 from contracts.errors import ApiError, Code
 from contracts.execution import SubmitExecution
 from contracts.model import ExecutionId, IntentId, TenantId
 from runtime.app import NODES
 from runtime.catalogue import Catalogue, list_realms
+from runtime.egress.lists import Policies
 from runtime.egress.policy import Policy, read_exceptions
 from runtime.retries import Retries
+from runtime.store.egress import EgressRecords
 from runtime.store.records import Records
 from runtime.store.vault import Credentials
 from runtime.store.workflows import Workflows
@@ -22,13 +25,24 @@ from runtime.vault import CredentialCheck
 TENANT = TenantId(uuid7())
 
 
+class Denying(EgressRecords):
+    """A store in which every tenant denies one host."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def get(self, tenant_id: TenantId) -> EgressSettings:
+        return EgressSettings(deny=["*.denied.example"], updated_at=None, updated_by=None)
+
+
 @pytest.fixture
 def submissions() -> Submissions:
     types = Catalogue(NODES).types
     retries = Retries(cast("Records", None), cast("Workflows", None))
     policy = Policy(read_exceptions(["127.0.0.1:8000"]))
     check = CredentialCheck(cast("Credentials", None), types)
-    return Submissions(cast("Workflows", None), list_realms(), types, policy, retries, check)
+    policies = Policies(policy, Denying())
+    return Submissions(cast("Workflows", None), list_realms(), types, policies, retries, check)
 
 
 def visit(url: str, *, deferred: bool = False, **more: Any) -> SubmitExecution:
@@ -54,7 +68,13 @@ async def test_a_host_that_may_be_reached_is_drawn_as_a_workflow(submissions: Su
 
 @pytest.mark.parametrize(
     "url",
-    ["http://169.254.169.254/latest/meta-data", "http://127.0.0.1:9000/", "https://localhost/", "http://10.1.2.3/"],
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1:9000/",
+        "https://localhost/",
+        "http://10.1.2.3/",
+        "https://a.denied.example/",
+    ],
 )
 async def test_a_forbidden_host_is_refused_at_once(submissions: Submissions, url: str) -> None:
     with pytest.raises(ApiError) as caught:

@@ -74,6 +74,7 @@ from contracts.workflow import (
     WorkflowVersions,
 )
 from experience.cli.ports import find_free_port
+from tests.support.fake_egress import FakeEgress
 from tests.support.fake_vault import FakeVault
 from tests.support.served import ServedThread, listen
 
@@ -168,7 +169,7 @@ class Kept:
 
 
 @dataclass
-class FakeRuntime(FakeVault):
+class FakeRuntime(FakeVault, FakeEgress):
     """What it was told, and how it is to behave. Lives in a thread of its own."""
 
     public_pem: bytes

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from contracts.egress import EgressLists, EgressRefusal, ListRefusals
 from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, FailureCode, StepStatus
 from contracts.model import ExecutionId
 from runtime.app import NODES
+from runtime.store.egress import EgressRecords
 from runtime.submission import draw_visit
 from tests.runtime.staging import Staging, edge, node
 from tests.support.postgres import Database
@@ -127,6 +129,39 @@ async def test_a_host_that_is_not_allowed_is_refused(staging: Staging) -> None:
     row = await staging.executions.get(staging.tenant_id, execution_id)
     assert row.error is not None
     assert row.error["code"] == FailureCode.HOST_REFUSED
+    (refusal,) = await list_refusals(staging, execution_id)
+    assert (refusal.host, refusal.port, refusal.rule) == ("localhost", 1, "loopback")
+
+
+async def test_a_part_of_a_page_that_is_refused_is_told_and_recorded_once(staging: Staging, site: Site) -> None:
+    site.pages["/parts"] = "<h1>here</h1><img src='http://10.1.2.3/a'><img src='http://10.1.2.3/b'>"
+    document = draw_visit({"url": site.url("/parts"), "selector": "h1"}).model_dump(mode="json")
+    execution_id = await staging.submit(document["nodes"], document["edges"])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    told = [event.log for event in await staging.read(execution_id) if event.type == "log"]
+    assert [(line.level, line.message) for line in told if "10.1.2.3" in line.message] == [
+        ("warning", "10.1.2.3:80 may not be reached: it lies in a private network.")
+    ]
+    (refusal,) = await list_refusals(staging, execution_id)
+    assert (refusal.host, refusal.port, refusal.rule) == ("10.1.2.3", 80, "private")
+
+
+async def test_what_the_tenant_denies_is_refused(staging: Staging, site: Site) -> None:
+    await EgressRecords(staging.db).put(staging.tenant_id, EgressLists(deny=[site.host]), None)
+    document = draw_visit({"url": site.url("/")}).model_dump(mode="json")
+    execution_id = await staging.submit(document["nodes"], document["edges"])
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.error is not None
+    assert row.error["message"] == f"{site.host} may not be reached: a list of denied hosts names it."
+    assert [refusal.rule for refusal in await list_refusals(staging, execution_id)] == ["denied"]
+
+
+async def list_refusals(staging: Staging, execution_id: ExecutionId) -> list[EgressRefusal]:
+    found, _ = await EgressRecords(staging.db).list_refusals(staging.tenant_id, ListRefusals(execution_id=execution_id))
+    return list(found)
 
 
 async def list_artifacts(staging: Staging, execution_id: ExecutionId, kind: ArtifactKind) -> list[Artifact]:
