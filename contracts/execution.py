@@ -77,6 +77,8 @@ class FailureCode(StrEnum):
     TIMEOUT = "timeout"
     NAVIGATION_FAILED = "navigation_failed"
     HOST_REFUSED = "host_refused"
+    HTTP_FAILED = "http_failed"
+    """A request over HTTP got no answer, or one that says that it failed."""
     CREDENTIAL_MISSING = "credential_missing"
     """There is no credential of that name, or it has no such field."""
     CREDENTIAL_REFUSED = "credential_refused"

@@ -81,6 +81,8 @@ class NodeType(Contract):
     can_be_start_node: bool
     safe: bool
     """Whether running it twice does no harm (reads, and writes that are the same when repeated)."""
+    safe_if: dict[str, list[str]] = {}
+    """Of a type that is not safe: by input, typed values with which a node of it is safe nevertheless."""
 
 
 class NodeTypes(Contract):

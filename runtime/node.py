@@ -7,6 +7,7 @@ editor's palette and the documents all derive from it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
 from contracts.workflow import JsonObject, NodeType
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.page import Page
+from runtime.egress.backend import DoorBackend
 from runtime.handles import EXECUTE_CONDITION, PageRef, Values, derive_ports
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -59,6 +61,11 @@ class Stage(Protocol):
     @property
     def seconds_left(self) -> float:
         """Until this attempt's deadline; never negative."""
+        ...
+
+    @property
+    def network(self) -> DoorBackend:
+        """Connections of this run through the checked door."""
         ...
 
     async def wait(self, seconds: float) -> None:
@@ -128,6 +135,8 @@ class Node(ABC, Generic[InT, OutT]):
     can_be_start_node: ClassVar[bool] = False
     safe: ClassVar[bool] = True
     """Whether running it twice does no harm."""
+    safe_if: ClassVar[Mapping[str, list[str]]] = MappingProxyType({})
+    """Of a type that is not safe: by input, typed values with which it is safe nevertheless."""
     edits: ClassVar[bool] = False
     """Whether it changes what stands on a page without going anywhere, so that the page's address can't tell of it."""
     _inputs: ClassVar[type[Values]]
@@ -159,6 +168,7 @@ class Node(ABC, Generic[InT, OutT]):
             credits=cls.credits,
             can_be_start_node=cls.can_be_start_node,
             safe=cls.safe,
+            safe_if=dict(cls.safe_if),
         )
 
     async def perform(self, values: JsonObject, stage: Stage) -> JsonObject:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.browser.page import Evidence, Page
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.catalogue import Catalogue
+from runtime.egress.backend import DoorBackend
 from runtime.engine.commands import StartNode
 from runtime.engine.explain import ask_about
 from runtime.engine.plan import PlannedNode
@@ -36,31 +37,36 @@ _CUT_OFF = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
 """The page was gone: what the node was doing there may have happened."""
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What all attempts of a run stand on."""
+
+    browser: BrowserLease
+    network: DoorBackend
+    writer: ArtifactWriter
+    recorder: Recorder
+    clock: Clock
+    checkpoints: Checkpoints
+
+
 class AttemptStage:
     """One attempt's view of its run; see `runtime.node.Stage`."""
 
-    def __init__(
-        self,
-        node: PlannedNode,
-        browser: BrowserLease,
-        writer: ArtifactWriter,
-        recorder: Recorder,
-        clock: Clock,
-        checkpoints: Checkpoints,
-        secrets: NodeSecrets,
-    ) -> None:
+    def __init__(self, node: PlannedNode, ground: Ground, secrets: NodeSecrets) -> None:
+        self.network = ground.network
+        """Connections of this run through the checked door."""
         self._node_id = node.id
         self._ends = time.monotonic() + node.timeout_s
         self._limit: asyncio.Timeout | None = None
-        self._clock = clock
-        self._checkpoints = checkpoints
+        self._clock = ground.clock
+        self._checkpoints = ground.checkpoints
         self._secrets = secrets
         self._redactor = secrets.redactor
         self.waits = False
         """Whether the node only lets time pass."""
-        self._browser = browser
-        self._writer = writer
-        self._recorder = recorder
+        self._browser = ground.browser
+        self._writer = ground.writer
+        self._recorder = ground.recorder
         self._used: dict[PageRef, Page] = {}
 
     @property

@@ -20,6 +20,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.browser.pool import Pool
 from runtime.catalogue import Catalogue
+from runtime.egress.backend import DoorBackend
 from runtime.egress.egress import Egress
 from runtime.egress.lists import Policies
 from runtime.egress.permit import Permit
@@ -27,7 +28,7 @@ from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, Start
 from runtime.engine.explain import ask_about
 from runtime.engine.plan import Plan
 from runtime.masking import Redactor
-from runtime.run.attempt import AttemptStage, attempt
+from runtime.run.attempt import AttemptStage, Ground, attempt
 from runtime.run.clock import Clock
 from runtime.run.departure import Departure
 from runtime.run.draft import Draft
@@ -122,6 +123,14 @@ class RunDriver:
         self._clock = Clock(claimed.spent_s)
         self._checkpoints = past.checkpoints
         self._reused = past.reused
+        self._ground = Ground(
+            browser=browser,
+            network=DoorBackend(resources.egress.door, permit),
+            writer=self._writer,
+            recorder=self._recorder,
+            clock=self._clock,
+            checkpoints=past.checkpoints,
+        )
         self._inbox: Queue[Signal] = Queue()
         self._attempts: dict[str, Task[None]] = {}
         """Attempts that run or wait for their turn, by node."""
@@ -435,15 +444,7 @@ class RunDriver:
         except BrowserFailure as failure:
             told = Failure(code=failure.code, message=failure.message, hint=failure.hint, node_id=node.id)
             return Failed(start, told, failure.retryable, begun=False)
-        stage = AttemptStage(
-            node,
-            self._browser,
-            self._writer,
-            self._recorder,
-            self._clock,
-            self._checkpoints,
-            NodeSecrets(self._secrets, node, start.inputs),
-        )
+        stage = AttemptStage(node, self._ground, NodeSecrets(self._secrets, node, start.inputs))
         self._stages[node.id] = stage
         return await attempt(self._resources.catalogue, node, start, stage)
 

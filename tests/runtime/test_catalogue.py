@@ -8,10 +8,10 @@ from runtime.catalogue import Catalogue, list_realms
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.handles import EXECUTE_CONDITION
-from runtime.nodes import data, flow
+from runtime.nodes import data, flow, http
 from runtime.nodes.browser import act, read, walk
 
-CATALOGUE = Catalogue((*walk.NODES, *act.NODES, *read.NODES, *data.NODES, *flow.NODES))
+CATALOGUE = Catalogue((*walk.NODES, *act.NODES, *read.NODES, *data.NODES, *http.NODES, *flow.NODES))
 
 # Spec W10, "Handles of the source nodes": ★ required, ⊘ no edge allowed, → outputs. And those that were added.
 HANDLES = """
@@ -28,8 +28,10 @@ navigate: URL★ Web Page★ → Web Page
 select_option: Selector★ Option★ Web Page★ → Web Page
 extract_list: Selector★ Fields★ Web Page★ → Items, Web Page
 screenshot: Full Page⊘ Format⊘ Web Page★ → Image, Web Page
+http_request: Method⊘ URL★ Query Headers Credential Body Type⊘ Body Timeout⊘ Retries⊘ Redirects⊘ Max Size⊘ \
+Fail On Error⊘ → Status, Headers, Final URL, Body, Artifact
 """
-CREDITS = {"launch_standard_browser": 5, "get_html": 2, "get_text_from_html": 2, "extract_list": 2}
+CREDITS = {"launch_standard_browser": 5, "get_html": 2, "get_text_from_html": 2, "extract_list": 2, "http_request": 2}
 
 
 def describe(type_: str) -> str:
@@ -62,8 +64,12 @@ def test_several_edges_end_where_pages_conditions_and_merged_data_do() -> None:
 def test_credits_starts_and_safety() -> None:
     types = CATALOGUE.types.values()
     assert {kind.type: kind.credits for kind in types if kind.credits != 1} == CREDITS
-    assert {kind.type for kind in types if kind.can_be_start_node} == {"launch_standard_browser", "delay"}
-    assert {kind.type for kind in types if not kind.safe} == {"click_element"}
+    assert {kind.type for kind in types if kind.can_be_start_node} == {
+        "launch_standard_browser",
+        "delay",
+        "http_request",
+    }
+    assert {kind.type for kind in types if not kind.safe} == {"click_element", "http_request"}
 
 
 def test_types_of_handles() -> None:

@@ -11,6 +11,7 @@ from contracts.execution import Artifact, ArtifactKind, FailureCode
 from contracts.model import ArtifactId
 from runtime.browser.page import Page
 from runtime.browser.pool import Lease
+from runtime.egress.backend import DoorBackend
 from runtime.engine.references import Reference, fill_references
 from runtime.handles import PageRef
 from runtime.node import Level, NodeFailure, Opened
@@ -19,7 +20,10 @@ from runtime.node import Level, NodeFailure, Opened
 class MemoryStage:
     """See `runtime.node.Stage`."""
 
-    def __init__(self, lease: Lease | None = None, *, seconds: float = 60.0) -> None:
+    def __init__(
+        self, lease: Lease | None = None, *, seconds: float = 60.0, network: DoorBackend | None = None
+    ) -> None:
+        self._network = network
         self.lease = lease
         self.artifacts: list[tuple[Artifact, bytes]] = []
         self.lines: list[tuple[Level, str]] = []
@@ -37,6 +41,11 @@ class MemoryStage:
     @property
     def seconds_left(self) -> float:
         return max(0.0, self._ends - time.monotonic())
+
+    @property
+    def network(self) -> DoorBackend:
+        assert self._network is not None
+        return self._network
 
     async def wait(self, seconds: float) -> None:
         self.waited += seconds

@@ -19,11 +19,14 @@ from runtime.masking import scrub
 from runtime.seal import Seal
 from runtime.vault import Vault
 from tests.runtime.staging import Staging, edge, node
+from tests.support.api_site import Api
 from tests.support.canary import PARROT, dump, find_leaks
 from tests.support.postgres import Database
 from tests.support.site import Site, run_site
+from tests.support.sockets import serve
 
 CANARY = 'canary/7 "x"&é+9c41'
+TOKEN = "tok_canary.8f3a"
 PAGE = "Web Page"
 LIST = ListCredentials()
 REFERENCE = "{{credential.shop.password}}"
@@ -221,3 +224,56 @@ async def test_a_page_that_comes_back_is_still_masked(staging: Staging, site: Si
         if (found := find_leaks(CANARY, rows))
     }
     assert leaks == {}
+
+
+class TestRequests:
+    """The same for what is sent without a browser."""
+
+    async def test_an_answer_that_repeats_a_credential_leaves_none_of_it(
+        self, staging: Staging, own_database: Database, logged: io.StringIO
+    ) -> None:
+        async with serve(Api().app()) as served:
+            await self.keep_token(staging, f"127.0.0.1:{served.port}")
+            await keep(staging, [f"127.0.0.1:{served.port}"])
+            asked = node(
+                "ask",
+                "http_request",
+                {
+                    "Method": "POST",
+                    "URL": served.http("/echo"),
+                    "Credential": "api",
+                    "Query": {"key": REFERENCE},
+                    "Headers": {"X-Key": "{{credential.api.token}}"},
+                    "Body": f'{{"deep": ["{REFERENCE}"]}}',
+                },
+            )
+            refused = node("refused", "http_request", {"URL": served.http("/status/401?x"), "Credential": "api"})
+            execution_id = await perform(staging, ([asked], []))
+            failed_id = await perform(staging, ([refused], []))
+        row = await staging.executions.get(staging.tenant_id, execution_id)
+        assert row.status is ExecutionStatus.COMPLETED
+        assert row.result is not None
+        seen = row.result["ask"]["Body"]
+        assert seen["headers"]["authorization"] == "Bearer [credential.api.token]"
+        assert seen["query"]["key"] == "[credential.shop.password]"
+        texts = await dump(own_database.superuser_dsn, "runtime")
+        texts["log"] = logged.getvalue()
+        for secret in (CANARY, TOKEN):
+            assert {name: found for name, text in texts.items() if (found := find_leaks(secret, text))} == {}
+        failed = await staging.executions.get(staging.tenant_id, failed_id)
+        assert failed.error is not None
+        assert failed.error["code"] == FailureCode.HTTP_FAILED
+
+    async def test_it_is_sent_to_its_own_domains_only(self, staging: Staging) -> None:
+        api = Api()
+        async with serve(api.app()) as served:
+            await self.keep_token(staging, "api.test")
+            asked = node("ask", "http_request", {"URL": served.http("/echo"), "Credential": "api"})
+            execution_id = await perform(staging, ([asked], []))
+        row = await staging.executions.get(staging.tenant_id, execution_id)
+        assert row.error is not None
+        assert (row.error["code"], api.asked) == (FailureCode.CREDENTIAL_REFUSED, [])
+
+    async def keep_token(self, staging: Staging, host: str) -> None:
+        staging.hosts = ("127.0.0.1",)
+        await keep(staging, [host], name="api", kind="token", values={"token": TOKEN})

@@ -75,6 +75,7 @@ const DRAWINGS: Record<string, IconName> = {
   navigation: "globe",
   "arrow-right": "forward",
   link: "globe",
+  send: "forward",
   "mouse-pointer-click": "click",
   "mouse-pointer": "click",
   "text-cursor-input": "type",

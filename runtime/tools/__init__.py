@@ -1,0 +1,1 @@
+"""What nodes, and later agents, do beyond pages."""
