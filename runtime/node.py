@@ -27,7 +27,14 @@ class NodeFailure(Exception):  # noqa: N818 — a failure is what it is called e
     """Why an attempt at a node failed, for the machine to decide by and for a person to act on."""
 
     def __init__(
-        self, code: FailureCode, message: str, hint: str, *, retryable: bool = False, page_url: str | None = None
+        self,
+        code: FailureCode,
+        message: str,
+        hint: str,
+        *,
+        retryable: bool = False,
+        acted: bool = False,
+        page_url: str | None = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -35,6 +42,8 @@ class NodeFailure(Exception):  # noqa: N818 — a failure is what it is called e
         self.hint = hint
         self.retryable = retryable
         """Whether the same attempt may succeed a little later, by itself."""
+        self.acted = acted
+        """Whether the node may have had its effect all the same: one that must not run twice then asks a person."""
         self.page_url = page_url
 
     def describe(self, node_id: str) -> Failure:
@@ -185,6 +194,7 @@ class Node(ABC, Generic[InT, OutT]):
                 failure.message,
                 failure.hint,
                 retryable=failure.retryable,
+                acted=failure.acted,
                 page_url=failure.page_url,
             ) from failure
         return outputs.model_dump(mode="json", exclude_unset=True)

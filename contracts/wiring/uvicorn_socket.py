@@ -73,7 +73,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     @property
     def _takes_frames(self) -> bool:
         conn = self.conn
-        return self.handshake_complete and not self.close_sent and conn.state is State.OPEN and not conn.extensions
+        ready = self.handshake_complete and not self.close_sent and not self.disconnected
+        return ready and conn.state is State.OPEN and not conn.extensions
 
     def start_keepalive(self) -> None:
         """Ping as the channel asked for."""

@@ -139,6 +139,7 @@ def explain_hang(what: str, url: str) -> BrowserFailure:
         f"The page did not answer to “{what}” in time and was closed.",
         "A script or an endless dialog may keep it busy; check the page by hand.",
         retryable=True,
+        acted=True,
         page_url=url,
     )
 

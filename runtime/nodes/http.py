@@ -36,6 +36,8 @@ _BUSY: Final = frozenset({429, 502, 503, 504})
 _ASKS_TO_WAIT: Final = frozenset({429, 503})
 """Answers that say with Retry-After that the request was not carried out."""
 _FIRST_FAULTY_STATUS: Final = 400
+_FIRST_UNCERTAIN_STATUS: Final = 500
+"""A refusal (4xx) says that nothing was done; a fault of the server says nothing."""
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 10.0
@@ -141,14 +143,19 @@ class HttpRequest(Node[HttpInputs, HttpOutputs]):
                 request = await _prepare(inputs, stage)
                 answer = await _send(client, request, inputs, stage)
         except HttpFailure as failure:
-            raise NodeFailure(failure.code, failure.message, failure.hint) from failure
+            raise NodeFailure(failure.code, failure.message, failure.hint, acted=failure.sent) from failure
         if inputs.fail_on_error and answer.status >= _FIRST_FAULTY_STATUS:
             raise NodeFailure(
                 FailureCode.HTTP_FAILED,
                 f"{show(inputs.url)} answered {answer.status}: {_excerpt(answer)}",
                 "Check what was sent, or turn “Fail On Error” off to go on with the status.",
+                acted=answer.status >= _FIRST_UNCERTAIN_STATUS,
             )
-        return await _hand_on(answer, stage)
+        try:
+            return await _hand_on(answer, stage)
+        except NodeFailure as failure:
+            failure.acted = True
+            raise
 
 
 # --- the request

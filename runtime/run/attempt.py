@@ -27,7 +27,8 @@ from runtime.run.secrets import NodeSecrets
 from runtime.run.signals import Failed, Succeeded
 from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
-from runtime.store.runs import Change
+from runtime.store.runs import Change, Fenced
+from runtime.store.states import IllegalMove
 
 log = structlog.get_logger()
 
@@ -144,9 +145,10 @@ class AttemptStage:
         try:
             told = tell_artifact(blob.artifact.execution_id, blob.artifact, blob.artifact.created_at)
             await self._recorder.record(Change(blobs=[blob], events=[told]))
-        except BaseException:
-            await asyncio.shield(self._writer.discard(blob))
+        except (Fenced, IllegalMove):
+            await self._writer.discard(blob)
             raise
+        # otherwise nobody knows whether the row stands: the file stays, and goes with its execution's folder
         return blob.artifact
 
     async def log(self, level: Level, message: str) -> None:
@@ -209,16 +211,26 @@ async def attempt(
         async with asyncio.timeout(planned.timeout_s) as limit:
             stage.time_by(limit)
             outputs = await node.perform(start.inputs, stage)
-        return Succeeded(start, outputs, () if node.edits else await stage.keep_checkpoints())
     except NodeFailure as failure:
         told = failure.describe(planned.id)
-        failed = Failed(start, ask_about(planned, told) if told.code in _CUT_OFF else told, failure.retryable)
+        unknown = failure.acted or told.code in _CUT_OFF
+        failed = Failed(start, ask_about(planned, told) if unknown else told, failure.retryable)
     except TimeoutError:
         failed = Failed(start, ask_about(planned, _explain_timeout(planned)), retryable=True)
     except Exception:  # the shell around node types: whatever they do, the run goes on
         log.exception("a node type failed in a way it should not", node_type=planned.type)
-        failed = Failed(start, _explain_unexpected(planned))
+        failed = Failed(start, ask_about(planned, _explain_unexpected(planned)))
+    else:
+        return Succeeded(start, outputs, () if node.edits else await _keep_checkpoints(stage))
     return replace(failed, evidence=await stage.keep_evidence())
+
+
+async def _keep_checkpoints(stage: AttemptStage) -> Sequence[SealedCheckpoint]:
+    try:
+        return await stage.keep_checkpoints()
+    except Exception:  # what the node has done stands; its page is walked to again, if it is ever lost
+        log.exception("a checkpoint failed in a way it should not")
+        return ()
 
 
 def _explain_timeout(planned: PlannedNode) -> Failure:

@@ -255,7 +255,8 @@ class RunDriver:
             await self._steps.succeed(signal.start, outputs, draft)
         except ArtifactStoreFailure as error:
             failure = Failure(code=error.code, message=error.message, hint=error.hint, node_id=signal.start.node_id)
-            return self._on_failed(Failed(signal.start, failure), draft)
+            asked = ask_about(self._nodes[signal.start.node_id], failure)  # it did happen
+            return self._on_failed(Failed(signal.start, asked), draft)
         self._forget(signal.start)
         draft.note_checkpoints(signal.checkpoints)
         return self._machine.on_succeeded(

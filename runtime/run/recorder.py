@@ -32,14 +32,13 @@ class Recorder:
         self._turn = asyncio.Lock()
         self._lines: list[Event] = []
         self._refused: list[RefusedHost] = []
+        self._writes: set[asyncio.Task[None]] = set()
         self._waiting = asyncio.Event()
         self._taken = 0
 
     async def record(self, change: Change) -> None:
         """Write a change, after the lines that were gathered before it. Raises what Runs.record raises."""
-        whole = self._with_lines(change)  # now: what is said from here on comes after it
-        async with self._turn:
-            await self._runs.record(self._lease, whole)
+        await self._write(self._with_lines(change))  # now: what is said from here on comes after it
 
     async def finish(self, change: Change, end: End) -> None:
         """Write the end. Lines that come later are dropped: nothing follows the terminal event."""
@@ -61,9 +60,10 @@ class Recorder:
 
     async def flush(self) -> None:
         """Write the lines that wait."""
-        async with self._turn:
-            if self._lines or self._refused:
-                await self._runs.record(self._lease, self._with_lines(Change()))
+        if self._lines or self._refused:
+            await self._write(self._with_lines(Change()))
+        elif self._writes:
+            await asyncio.wait(self._writes)
 
     def add_line(self, level: Level, message: str, node_id: str | None) -> None:
         """Gather a line; `keep_writing` writes it."""
@@ -89,6 +89,17 @@ class Recorder:
             await self._waiting.wait()
             await asyncio.sleep(GATHER_S)
             await self.flush()
+
+    async def _write(self, change: Change) -> None:
+        """Write in turn, also when whoever asked for it is cancelled: the lines are everybody's."""
+        writing = asyncio.create_task(self._write_in_turn(change))
+        self._writes.add(writing)
+        writing.add_done_callback(self._writes.discard)
+        await asyncio.shield(writing)
+
+    async def _write_in_turn(self, change: Change) -> None:
+        async with self._turn:
+            await self._runs.record(self._lease, change)
 
     def _with_lines(self, change: Change) -> Change:
         lines, self._lines = self._lines, []

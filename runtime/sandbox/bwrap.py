@@ -80,16 +80,16 @@ class Bwrap:
 
 
 def _mount(program: Program, prlimit: Path, limits: Limits, *, with_proc: bool) -> list[str]:
-    parts: list[str] = []
+    # every tmpfs has a size; this one comes first, because the checkout itself may lie below /tmp
+    parts = ["--size", str(limits.scratch), "--perms", "0700", "--tmpfs", _SCRATCH]
     for path in [*list_reads(program), prlimit]:
         if path.is_symlink() and path.parent == Path("/"):
             parts += ["--symlink", os.readlink(path), str(path)]  # /lib → usr/lib
         else:
             parts += ["--ro-bind", str(path), str(path)]
     parts += ["--proc", "/proc"] if with_proc else []
-    # every tmpfs has a size, and whatever needs not be written can't be: /, /dev and /dev/shm are by default
+    # whatever needs not be written can't be: /, /dev and /dev/shm are by default
     parts += ["--dev", "/dev", "--size", str(_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
-    parts += ["--size", str(limits.scratch), "--perms", "0700", "--tmpfs", _SCRATCH]
     return [*parts, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 

@@ -251,7 +251,7 @@ async def _begin(
     try:
         return await _enter(engine, kind, entry, values)
     except Exception as error:
-        if not is_away(error):
+        if not is_away(error) or isinstance(error, TimeoutError | PoolTimeoutError):
             raise
     # The first statement met a connection that died in the pool (a restarted server): the pool has thrown all of its
     # kind away by now, and nothing of the caller's was sent yet, so once more is safe. Asking each connection before it

@@ -276,19 +276,22 @@ class Runs:
         Raises:
             Fenced: another run has taken over; there is nothing to hand back.
         """
-        spent = (
-            update(ExecutionRow)
-            .where(
-                col(ExecutionRow.execution_id) == lease.execution_id,
-                col(ExecutionRow.tenant_id) == lease.tenant_id,
-                col(ExecutionRow.epoch) == lease.epoch,
+
+        async def write(session: TenantSession, write_id: UUID) -> None:
+            spent = (
+                update(ExecutionRow)
+                .where(
+                    col(ExecutionRow.execution_id) == lease.execution_id,
+                    col(ExecutionRow.tenant_id) == session.tenant_id,
+                    col(ExecutionRow.epoch) == lease.epoch,
+                )
+                .values(spent_s=spent_s, last_write=write_id)
             )
-            .values(spent_s=spent_s)
-        )
-        async with self._db.write(lease.tenant_id) as session:
             if (await session.exec(spent)).rowcount == 0:
                 raise Fenced(f"run {lease.epoch} of {lease.execution_id} has lost its lease")
             await _close(session, lease, "handed_back")
+
+        await self._persist(lease, write)
 
     async def check(self, lease: Lease) -> Signal:
         """Whether the lease still holds, and whether the end was asked for."""
@@ -326,9 +329,12 @@ class Runs:
             reraise=True,
         ):
             with attempt:
+                # In a transaction of its own, and waiting for the row: the first commit may still be under way.
                 async with self._db.write(lease.tenant_id) as session:
-                    if not await _is_written(session, lease, write_id):
-                        await write(session, write_id)
+                    if await _is_written(session, lease, write_id):
+                        return
+                async with self._db.write(lease.tenant_id) as session:
+                    await write(session, write_id)
 
     async def _apply(self, session: TenantSession, lease: Lease, change: Change, values: dict[str, Any]) -> None:
         head_seq = await _advance(session, lease, change, values)
@@ -403,7 +409,7 @@ async def _is_written(session: TenantSession, lease: Lease, write_id: UUID) -> b
         col(ExecutionRow.tenant_id) == session.tenant_id,
         col(ExecutionRow.epoch) == lease.epoch,
     )
-    return (await session.exec(query)).one_or_none() == write_id
+    return (await session.exec(query.with_for_update(key_share=True))).one_or_none() == write_id
 
 
 async def _advance(session: TenantSession, lease: Lease, change: Change, values: dict[str, Any]) -> int:

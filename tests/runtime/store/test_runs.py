@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -164,13 +164,14 @@ async def test_a_lost_commit_is_repeated_and_a_lost_answer_is_not(
     executions: Executions, runs: Runs, events: EventLog, db: Database, tenant_id: TenantId
 ) -> None:
     lease = (await start(executions, runs, tenant_id)).lease
-    for when in ("before the commit", "after the commit"):
+    for when, transactions in (("before the commit", 3), ("during the commit", 2), ("after the commit", 2)):
         flaky = FlakyDatabase(db, when)
         await Runs(flaky, runs._queue, patience_s=5).record(lease, Change(events=[make_log(lease.execution_id, when)]))
-        assert flaky.attempts == 2
+        assert flaky.attempts == transactions
     page = await events.read_after(tenant_id, lease.execution_id, 2, 100)
     assert [event.log.message for event in page.events if event.type == "log"] == [
         "before the commit",
+        "during the commit",
         "after the commit",
     ]
 
@@ -200,12 +201,21 @@ class FlakyDatabase(Database):
     @asynccontextmanager
     async def write(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
         self.attempts += 1
+        if self.attempts == 1 and self._when == "during the commit":
+            committing = self._inner.write(tenant_id)
+            yield await committing.__aenter__()
+            self.ending = asyncio.create_task(self._end_late(committing))
+            raise DatabaseAway("test")
         async with self._inner.write(tenant_id) as session:
             yield session
             if self.attempts == 1 and self._when == "before the commit":
                 raise DatabaseAway("test")
         if self.attempts == 1:
             raise DatabaseAway("test")
+
+    async def _end_late(self, committing: AbstractAsyncContextManager[TenantSession]) -> None:
+        await asyncio.sleep(0.3)
+        await committing.__aexit__(None, None, None)
 
 
 def make_artifact(execution_id: ExecutionId) -> Artifact:
