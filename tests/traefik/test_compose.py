@@ -128,6 +128,20 @@ def test_no_request_is_lost_when_a_replica_dies_nor_when_one_comes(tmp_path: Pat
                 wait_for(lambda: set(count_answers(traefik, "/", 10)) == {"stays", "comes"})
 
 
+def test_no_request_is_lost_when_a_replica_dies_and_the_other_one_holds_sockets(tmp_path: Path) -> None:
+    """Who has fewer connections is drawn first, and that is the dead one, attempt after attempt."""
+    with run_echo("stays") as stays, run_echo("runtime") as runtime, ExitStack() as dying:
+        dies = dying.enter_context(run_echo("dies"))
+        replicas = {Tier.EXPERIENCE: (stays, dies), Tier.RUNTIME: (runtime,)}
+        with run_compose_traefik(tmp_path, replicas) as (traefik, _), ExitStack() as watching:
+            url = f"ws://127.0.0.1:{traefik.port}/api/ws/executions/1"
+            wait_for(lambda: set(count_answers(traefik, "/", 10)) == {"stays", "dies"})
+            for _ in range(4):
+                watching.enter_context(connect(url, open_timeout=10))
+            dying.close()
+            assert set(count_answers(traefik, "/", 100)) == {"stays"}
+
+
 def test_no_replica_is_said_to_be_unavailable(tmp_path: Path) -> None:
     with run_echo("experience") as experience:
         replicas: dict[Tier, tuple[Echo, ...]] = {Tier.EXPERIENCE: (experience,), Tier.RUNTIME: ()}
