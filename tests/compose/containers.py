@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -20,7 +21,11 @@ UP_S = 1_500
 DOWN_S = 180
 READY_S = 180
 COMMAND_S = 60
+PULL_S = 300
 LABEL = "com.docker.compose"
+ROUTED = {"experience": 8001, "runtime": 8002}
+"""Ports of the services that Traefik knows."""
+PROFILES = ("demo", "nats", "observability")
 
 
 @dataclass
@@ -52,7 +57,8 @@ class Containers:
         self.wait_until_ready()
 
     def down(self, *options: str) -> None:
-        self.run_compose("--profile", "demo", "down", *options, timeout_s=DOWN_S)
+        every = [option for name in PROFILES for option in ("--profile", name)]
+        self.run_compose(*every, "down", *options, timeout_s=DOWN_S)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_S
@@ -82,10 +88,10 @@ class Containers:
         assert not check or done.returncode == 0, f"{self.engine} {shlex.join(arguments)}\n{done.stderr}"
         return done.stdout
 
-    def list_names(self, service: str) -> list[str]:
-        """The running containers of a service."""
+    def list_names(self, service: str, *more: str) -> list[str]:
+        """The running containers of a service, or those that further filters ask for."""
         filters = [f"--filter=label={LABEL}.project={PROJECT}", f"--filter=label={LABEL}.service={service}"]
-        return sorted(self.run_engine("ps", *filters, "--format={{.Names}}").split())
+        return sorted(self.run_engine("ps", *filters, *more, "--format={{.Names}}").split())
 
     def list_services(self) -> set[str]:
         """The services of which a container is running."""
@@ -108,3 +114,39 @@ class Containers:
     def run_python(self, name: str, code: str) -> str:
         """What `code` prints inside a container."""
         return self.run_engine("exec", name, "python", "-c", code).strip()
+
+    def run_beside(self, network: str, code: str) -> str:
+        """What `code` prints in a container of its own, that has this one network of the stack."""
+        rights = ("--cap-drop=ALL", "--read-only", "--pull=never", f"--network={PROJECT}_{network}")
+        return self.run_engine("run", "--rm", *rights, "stagedoor-experience", "python", "-c", code).strip()
+
+    def is_healthy(self, name: str) -> bool:
+        """Whether a container's health check passes now."""
+        _, *command = self.inspect(name)["Config"]["Healthcheck"]["Test"]
+        done = subprocess.run(
+            [self.engine, "exec", name, *command], timeout=COMMAND_S, check=False, capture_output=True
+        )
+        return done.returncode == 0
+
+    def is_routed(self, service: str) -> bool:
+        """Whether Traefik's routes lead to exactly the running replicas: an engine's DNS may be seconds behind."""
+        (routes,) = self.list_names("routes")
+        written = self.run_engine("exec", routes, "cat", "/routes/plain/routes.yml")
+        networks = [self.inspect(name)["NetworkSettings"]["Networks"] for name in self.list_names(service)]
+        addresses = {network[f"{PROJECT}_tiers"]["IPAddress"] for network in networks}
+        known = set(re.findall(rf"http://([\d.]+):{ROUTED[service]}\b", written))
+        return known == addresses
+
+    def query(self, sql: str) -> str:
+        """What the database's superuser is answered, unaligned."""
+        (postgres,) = self.list_names("postgres")
+        password = self.run_engine("exec", postgres, "cat", "/secrets/superuser")
+        psql = ["psql", "-Atq", "-h", "127.0.0.1", "-U", "postgres", "-d", "stagedoor", "-c", sql]
+        return self.run_engine("exec", "-e", f"PGPASSWORD={password}", postgres, *psql).strip()
+
+    def has_image(self, image: str) -> bool:
+        """Whether an image is here, or could be fetched now."""
+        return any(
+            subprocess.run([self.engine, *ask, image], timeout=PULL_S, check=False, capture_output=True).returncode == 0
+            for ask in (("image", "inspect"), ("pull",))
+        )
