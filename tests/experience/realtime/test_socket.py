@@ -339,6 +339,8 @@ async def test_an_open_socket_keeps_its_handshake_once() -> None:
     log = store.create(TENANT)
     async with stage(store) as front, open_socket(front.stream(log.execution_id)) as client:
         await read_frame(client)
-        held = [one for one in gc.get_objects() if isinstance(one, SocketProtocol) and one.scope["headers"]]
+        sockets = [one for one in gc.get_objects() if type(one) is SocketProtocol and one.handshake_complete]
+        held = [one for one in sockets if str(log.execution_id) in one.scope["path"]]  # others are in here, too
         assert held
+        assert all(one.scope["headers"] for one in held)
         assert not any(len(one.request.headers) or len(one.response.headers) for one in held)

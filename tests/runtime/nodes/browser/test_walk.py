@@ -33,7 +33,7 @@ async def test_a_page_that_is_not_found_is_open_and_noted(lease: Lease, site: Si
 @pytest.mark.parametrize(
     ("url", "code"),
     [
-        ("http://elsewhere.example/", FailureCode.HOST_REFUSED),
+        ("http://192.168.1.1/", FailureCode.HOST_REFUSED),
         ("shop", FailureCode.INVALID_INPUT),
         ("", FailureCode.INVALID_INPUT),
     ],
