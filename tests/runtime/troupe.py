@@ -84,6 +84,20 @@ class HangOnce(Hang):
         return Said(text=inputs.text) if Hang.left else await super().run(inputs, stage)
 
 
+class Slip(Node[Line, Said]):
+    """Fails for good, as it is told: it `acted`, it did `nothing`, or it is a `fault` of the node type itself."""
+
+    type_id, title, group, icon, description = "slip", "Slip", "Test", "circle", "Fails for good."
+    can_be_start_node = True
+    safe = False
+
+    async def run(self, inputs: Line, stage: Stage) -> Said:
+        """Fail."""
+        if inputs.text == "fault":
+            raise RuntimeError("secret detail")
+        raise NodeFailure(FailureCode.NAVIGATION_FAILED, "Slipped.", "Look.", acted=inputs.text == "acted")
+
+
 class Stumble(Node[Line, Said]):
     """Fails as often as it is told, in a way that may pass."""
 
@@ -164,6 +178,7 @@ TROUPE: tuple[type[Node[Any, Any]], ...] = (
     Hang,
     HangUnsafe,
     HangOnce,
+    Slip,
     Stumble,
     Stroll,
     Break,

@@ -208,7 +208,7 @@ async def test_a_page_that_never_rests_is_closed_in_time_and_its_neighbour_lives
     with pytest.raises(BrowserFailure) as caught:
         await page.read_title(timeout_s=0.3)
     assert loop.time() - before < 6
-    assert (caught.value.code, caught.value.retryable) == (FailureCode.TIMEOUT, True)
+    assert (caught.value.code, caught.value.retryable, caught.value.acted) == (FailureCode.TIMEOUT, True, True)
     with pytest.raises(BrowserFailure) as caught:
         await page.click("body")
     assert caught.value.code is FailureCode.PAGE_CLOSED

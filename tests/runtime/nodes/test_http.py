@@ -303,3 +303,24 @@ async def test_fields_alone_say_nothing_about_how_they_are_sent(stage: HttpStage
 def test_whether_it_may_run_twice_hangs_on_its_method(inputs: dict[str, str], *, safe: bool) -> None:
     node = DrawnNode.model_validate({"id": "n", "type": "http_request", "data": {"inputs": inputs}})
     assert is_safe(node, HttpRequest.describe()) is safe
+
+
+class FullStage(HttpStage):
+    """A stage without room for artifacts."""
+
+    async def store_artifact(self, kind: ArtifactKind, name: str, media_type: str, data: bytes, **_: Any) -> Artifact:
+        raise NodeFailure(FailureCode.ARTIFACT_STORE, "The disk is full.", "Make room.")
+
+
+async def test_a_failure_says_whether_the_other_side_may_have_acted(stage: HttpStage, served: Served) -> None:
+    late = await fail(stage, served.http("/slow?s=3"), Method="POST", Timeout=0.3)
+    assert (late.code, late.acted) == (FailureCode.TIMEOUT, True)
+    assert (await fail(stage, served.http("/status/500"), Method="POST")).acted
+    assert not (await fail(stage, served.http("/status/422"), Method="POST")).acted
+    assert not (await fail(stage, "http://10.0.0.1/", Method="POST")).acted
+
+
+async def test_an_answer_without_room_is_of_a_request_that_was_sent(stage: HttpStage, served: Served) -> None:
+    full = FullStage(seconds=20, network=stage.network)
+    failed = await fail(full, served.http("/bytes?size=2000000"), Method="POST")
+    assert (failed.code, failed.acted) == (FailureCode.ARTIFACT_STORE, True)

@@ -198,6 +198,20 @@ async def test_what_ran_out_of_time_and_must_not_run_twice_asks(staging: Staging
     assert Hang.left == ["act", "act"]
 
 
+@pytest.mark.parametrize(("how", "asks"), [("acted", True), ("fault", True), ("nothing", False)])
+async def test_whoever_may_have_acted_is_asked_about(staging: Staging, how: str, *, asks: bool) -> None:
+    slipped = await staging.submit([node("act", "slip", {"Text": how}, attempts=1)])
+    async with staging.perform():
+        assert await staging.wait_for_end(slipped) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, slipped)
+    assert (row.question is not None) is asks
+    if asks:
+        with pytest.raises(ApiError, match="act happened"):
+            await retry(staging, slipped)
+    else:
+        await retry(staging, slipped)
+
+
 async def test_a_dead_letter_is_listed_with_its_suspects_and_resolved_by_its_retry(staging: Staging) -> None:
     execution_id = await staging.submit([node("a", "echo"), node("act", "hang")])
     async with staging.perform():
