@@ -273,5 +273,7 @@ def test_the_walls_stand(confinement: Confinement, probe: str) -> None:
 
 @pytest.mark.parametrize("probe", OPEN_WITHOUT)
 def test_without_walls_the_same_probes_get_through(ordinary_driver: Driver, probe: str) -> None:
-    told = ordinary_driver.run("bare", f"import os; os.environ['TMPDIR'] = '/tmp'\n{HEAD}{PROBES[probe]}")
+    own = "import os, shutil, tempfile; os.environ['TMPDIR'] = tempfile.mkdtemp(dir='/tmp')"
+    tidy = "shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)"
+    told = ordinary_driver.run("bare", f"{own}\n{HEAD}{PROBES[probe]}\n{tidy}")
     assert told.result, told.answer
