@@ -82,11 +82,14 @@ class DeadLetters:
     async def discard_dead_letter(self, call: Call[Caller], request: DiscardDeadLetter) -> DeadLetter:
         """`POST /api/admin/dead-letters/{id}/discard`."""
         caller = caller_of(call)
-        letter = await self._client(call).discard_dead_letter(request)
-        async with self.tenants.transaction(caller.tenant_id) as session:
-            subject, by = f"execution:{request.execution_id}", actor_of(call, caller)
-            await self.audit.record(session, AuditAct.DEAD_LETTER_DISCARDED, subject, by, reason=request.reason)
-        return letter
+        letter = await self._client(call).get_dead_letter(ExecutionRef(execution_id=request.execution_id))
+        if letter.resolution is None:
+            # before the act, which another tier commits: whoever is killed in between leaves an entry too many, not
+            # an act without one
+            async with self.tenants.transaction(caller.tenant_id) as session:
+                subject, by = f"execution:{request.execution_id}", actor_of(call, caller)
+                await self.audit.record(session, AuditAct.DEAD_LETTER_DISCARDED, subject, by, reason=request.reason)
+        return await self._client(call).discard_dead_letter(request)
 
     def _client(self, call: Call[Caller]) -> TenantClient:
         caller = caller_of(call)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from contracts.execution import Failure, FailureCode, Question
 from runtime.artifacts import ArtifactFolder, ArtifactStoreFailure, ArtifactWriter
@@ -54,11 +54,15 @@ from runtime.run.signals import (
 from runtime.run.steps import StepTracker, make_failure_storable
 from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
 from runtime.seal import Seal
+from runtime.store.claims import Claimed
 from runtime.store.records import Records
-from runtime.store.runs import Claimed, End, Fenced, Runs
+from runtime.store.runs import End, Fenced, Runs
 from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
 from runtime.vault import Vault
+
+_LEAVE_S: Final = 1.0
+"""For attempts that are cut off because their worker leaves; one that takes longer reports to nobody."""
 
 
 class Verdict(Enum):
@@ -293,7 +297,7 @@ class RunDriver:
         """Leave, if nothing stands against it any more; None while something does."""
         departure = self._departure
         if departure.over:
-            return await self._hand_back()
+            return await self._hand_back(group)
         if self._stopped_why is not None:
             return None  # it is ending: what runs is going to report
         can_be_left = self._machine.can_be_left
@@ -302,7 +306,7 @@ class RunDriver:
         if departure.pausing:
             return await self._pause(can_be_left=can_be_left)
         if can_be_left:
-            return await self._hand_back()
+            return await self._hand_back(group)
         await self._begin_held(group)
         return None
 
@@ -337,9 +341,16 @@ class RunDriver:
         for start in draft.starts:
             self._begin(start, group)
 
-    async def _hand_back(self) -> Verdict:
-        for task in self._attempts.values():
-            task.cancel()
+    async def _hand_back(self, group: TaskGroup) -> Verdict:
+        """Leave it to another worker. What has reported by now is recorded first: it happened."""
+        if running := list(self._attempts.values()):
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_LEAVE_S)
+        while not self._inbox.empty():
+            signal = self._inbox.get_nowait()
+            if isinstance(signal, Succeeded | Failed) and await self._take(signal, group):
+                return Verdict.ENDED
         await self._recorder.flush()
         await self._resources.runs.hand_back(self._lease, self._clock.spent_s)
         return Verdict.HANDED_BACK

@@ -11,8 +11,9 @@ from runtime.masking import Redactor
 from runtime.node import Level
 from runtime.run.events import tell_line
 from runtime.run.outputs import make_storable
+from runtime.store.claims import Lease
 from runtime.store.egress import RefusedHost
-from runtime.store.runs import Change, End, Lease, Runs
+from runtime.store.runs import Change, End, Runs
 
 GATHER_S: Final = 0.01
 """Only log lines wait, and no longer than this (spec E6)."""

@@ -21,8 +21,9 @@ from runtime.run.signals import (
     Stalled,
     TimeIsUp,
 )
+from runtime.store.claims import Lease
 from runtime.store.db import DatabaseAway
-from runtime.store.runs import Lease, Runs
+from runtime.store.runs import Runs
 from runtime.store.wakeups import Wakeups
 
 log = structlog.get_logger()

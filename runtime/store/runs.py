@@ -18,40 +18,30 @@ from sqlmodel import col, select
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 from uuid_utils.compat import uuid7
 
-from contracts.events import Event, LogEntry, Logged, StatusChanged, StatusData
+from contracts.events import Event
 from contracts.execution import ExecutionStatus, Failure, Question, StepStatus
 from contracts.model import ExecutionId, StepId, TenantId
 from contracts.workflow import JsonObject
-from runtime.store.admission import admit_waiting, lock_tenant, pass_turn
-from runtime.store.checkpoints import SealedCheckpoint, put_checkpoints, read_checkpoints
+from runtime.store.admission import admit_waiting, lock_tenant
+from runtime.store.checkpoints import SealedCheckpoint, put_checkpoints
+from runtime.store.claims import Claim, Claimed, Lease
 from runtime.store.db import Database, DatabaseAway, TenantSession
 from runtime.store.dead_letters import add_dead_letter
 from runtime.store.egress import RefusedHost, put_refusals
 from runtime.store.events import append
 from runtime.store.moves import move_execution, pause_unclaimed
 from runtime.store.queue import Queue
-from runtime.store.records import StoredBlob, find_execution, read_plan, read_steps
+from runtime.store.records import StoredBlob, find_execution
 from runtime.store.statement import Statement
 from runtime.store.states import IllegalMove, check_execution_move, check_step_move
-from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, StepRow
+from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow
 
-MAX_LOSSES = 3
-"""Leases that may be lost to vanished workers; with the next one the execution fails (spec E10)."""
 PATIENCE_S = 60.0
 """How long a write waits for a database that went away before the run gives up."""
 
 
 class Fenced(Exception):  # noqa: N818 — what happened to the writer
     """Another run has claimed the execution, or it has ended: this run may not write any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to write to an execution, as long as nobody has claimed it again."""
-
-    tenant_id: TenantId
-    execution_id: ExecutionId
-    epoch: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,40 +95,6 @@ class End:
     losses: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """An execution as its new run finds it."""
-
-    lease: Lease
-    name: str
-    plan: JsonObject | None
-    trigger: JsonObject
-    timeout_s: float
-    trace_parent: str | None
-    started_at: datetime
-    """Of the first run."""
-    spent_s: float
-    """What earlier runs took together, waits not counted."""
-    steps: Sequence[StepRow]
-    """Every attempt recorded so far, in the order they began."""
-    checkpoints: Sequence[SealedCheckpoint]
-    retry_of: ExecutionId | None
-    retry: JsonObject | None
-    """How it goes on from `retry_of`; see contracts.recovery.Retry."""
-    progress: float
-    credits: int
-    losses: int
-    newly_lost: int
-    """Runs that this claim found without their worker."""
-    cancel_reason: str | None
-    """Set when somebody has asked for the end."""
-
-    @property
-    def lost_too_often(self) -> bool:
-        """Whether the execution takes its workers down with it."""
-        return self.losses > MAX_LOSSES
-
-
 @dataclass(frozen=True)
 class Signal:
     """What a run should know between its writes."""
@@ -171,30 +127,16 @@ class Runs:
 
         An earlier run that was never closed counts as a loss. What was to be paused when its worker was lost is paused.
         """
-        async with self._db.write(tenant_id) as session:
-            row = await find_execution(session, execution_id, lock=True)
-            if row is None or row.status.final or row.admitted_at is None or turn not in (None, row.turn):
-                return None
-            await pass_turn(session, row.turn)
-            is_first = row.epoch == 0  # nothing can have been lost or done before
-            newly_lost = 0 if is_first else await _close_lost(session, execution_id)
-            row.losses += newly_lost
-            if row.pause_requested_at is not None and row.cancel_requested_at is None:
-                await pause_unclaimed(session, row, self._queue)
-                return None
-            session.expunge(row)  # what follows is written by hand
-            row.epoch += 1
-            events = _opening_events(row)
-            if row.status is not ExecutionStatus.RUNNING:
-                check_execution_move(row.status, ExecutionStatus.RUNNING)
-                row.status = ExecutionStatus.RUNNING
-                row.started_at = row.started_at or datetime.now(UTC)
-            row.head_seq += len(events)
-            moved = {name: getattr(row, name) for name in ("epoch", "losses", "head_seq", "started_at")}
-            run = {"execution_id": execution_id, "tenant_id": tenant_id, "worker": worker, "status": row.status.value}
-            await _OPEN.fetch(session, run | moved)
-            await append(session, events, row.head_seq)
-            return await _claimed(session, row, newly_lost, [] if is_first else await read_steps(session, execution_id))
+        claim = Claim(self._queue, execution_id, worker, turn)
+        try:
+            async with self._db.write(tenant_id) as session:
+                return await claim.open(session)
+        except DatabaseAway:
+            async for attempt in self._attempts():
+                with attempt:
+                    async with self._db.write(tenant_id) as session:
+                        return await claim.open_again(session)
+            raise AssertionError("the last attempt raises") from None
 
     async def record(self, lease: Lease, change: Change) -> None:
         """Write steps, events and artifacts together, once, however often the connection breaks.
@@ -306,6 +248,14 @@ class Runs:
             pause_asked_at=row["pause_requested_at"],
         )
 
+    def _attempts(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception_type(DatabaseAway),
+            wait=wait_random_exponential(multiplier=0.05, max=1.0),
+            stop=stop_after_delay(self._patience_s),
+            reraise=True,
+        )
+
     async def _persist(self, lease: Lease, write: Callable[[TenantSession, UUID], Awaitable[None]]) -> None:
         """Run one transaction to its commit, once.
 
@@ -322,12 +272,7 @@ class Runs:
     async def _persist_again(
         self, lease: Lease, write: Callable[[TenantSession, UUID], Awaitable[None]], write_id: UUID
     ) -> None:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(DatabaseAway),
-            wait=wait_random_exponential(multiplier=0.05, max=1.0),
-            stop=stop_after_delay(self._patience_s),
-            reraise=True,
-        ):
+        async for attempt in self._attempts():
             with attempt:
                 # In a transaction of its own, and waiting for the row: the first commit may still be under way.
                 async with self._db.write(lease.tenant_id) as session:
@@ -353,46 +298,6 @@ _CHECK = Statement(f"""
 """)  # noqa: S608 — constants
 _HELD = (ExecutionStatus.RUNNING, ExecutionStatus.PAUSED)
 """A run may keep its execution while it is paused, and then writes as before."""
-
-
-async def _close_lost(session: TenantSession, execution_id: ExecutionId) -> int:
-    """Close runs that were never closed; how many."""
-    values = {"execution_id": execution_id, "tenant_id": session.tenant_id, "ended_at": datetime.now(UTC)}
-    return len(await _CLOSE_LOST.fetch(session, values))
-
-
-def _opening_events(row: ExecutionRow) -> list[Event]:
-    execution_id, now = ExecutionId(row.execution_id), datetime.now(UTC)
-    if row.status is not ExecutionStatus.RUNNING:
-        data = StatusData(progress=row.progress, current_node=row.current_node)
-        return [
-            StatusChanged(execution_id=execution_id, seq=0, timestamp=now, status=ExecutionStatus.RUNNING, data=data)
-        ]
-    message = f"Run {row.epoch} goes on from the last finished step."
-    entry = LogEntry(level="warning", message=message, node_id=None, timestamp=now)
-    return [Logged(execution_id=execution_id, seq=0, timestamp=now, log=entry)]
-
-
-async def _claimed(session: TenantSession, row: ExecutionRow, newly_lost: int, steps: Sequence[StepRow]) -> Claimed:
-    return Claimed(
-        lease=Lease(TenantId(row.tenant_id), ExecutionId(row.execution_id), row.epoch),
-        name=row.name,
-        plan=await read_plan(session, row),
-        trigger=row.trigger,
-        timeout_s=row.timeout_s,
-        trace_parent=row.trace_parent,
-        started_at=row.started_at or datetime.now(UTC),
-        spent_s=row.spent_s,
-        steps=steps,
-        checkpoints=await read_checkpoints(session, row.execution_id) if row.epoch > 1 else [],
-        retry_of=ExecutionId(row.retry_of) if row.retry_of is not None else None,
-        retry=row.retry,
-        progress=row.progress,
-        credits=row.credits,
-        losses=row.losses,
-        newly_lost=newly_lost,
-        cancel_reason=(row.cancel_reason or "") if row.cancel_requested_at is not None else None,
-    )
 
 
 async def _hold(session: TenantSession, lease: Lease) -> ExecutionRow:
@@ -487,24 +392,9 @@ _PUT_STEP = Statement(f"""
 """)  # noqa: S608
 
 
-_OPEN = Statement(f"""
-    WITH claimed AS (
-        UPDATE {SCHEMA}.executions SET status = :status, epoch = cast(:epoch AS integer), losses = :losses,
-            head_seq = :head_seq, started_at = :started_at
-        WHERE execution_id = :execution_id AND tenant_id = :tenant_id
-        RETURNING execution_id, tenant_id
-    )
-    INSERT INTO {SCHEMA}.runs (execution_id, epoch, tenant_id, worker)
-    SELECT execution_id, cast(:epoch AS integer), tenant_id, :worker FROM claimed
-""")  # noqa: S608
 _CLOSE = Statement(f"""
     UPDATE {SCHEMA}.runs SET ended_at = :ended_at, outcome = :outcome
     WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND epoch = :epoch AND ended_at IS NULL
-""")  # noqa: S608
-_CLOSE_LOST = Statement(f"""
-    UPDATE {SCHEMA}.runs SET ended_at = :ended_at, outcome = 'lost'
-    WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND ended_at IS NULL
-    RETURNING epoch
 """)  # noqa: S608
 
 

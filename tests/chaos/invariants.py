@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contracts.events import TERMINAL
 from contracts.execution import ExecutionStatus, FailureCode, StepStatus
-from runtime.store.runs import MAX_LOSSES
+from runtime.store.claims import MAX_LOSSES
 from tests.chaos.ledger import Ledger, Sighting
 from tests.chaos.snapshot import Row, Snapshot
 

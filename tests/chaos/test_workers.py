@@ -4,7 +4,7 @@ import asyncio
 import time
 from uuid import uuid4
 
-from runtime.store.runs import MAX_LOSSES
+from runtime.store.claims import MAX_LOSSES
 from tests.chaos.checker import check_now, open_runs
 from tests.chaos.documents import wait_in_turn, wait_then_buy
 from tests.chaos.fixtures import SetStage

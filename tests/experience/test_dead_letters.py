@@ -9,6 +9,7 @@ from contracts.errors import ApiError, Code
 from contracts.execution import Failure, FailureCode
 from contracts.model import ExecutionId
 from contracts.recovery import DeadLetterDetail
+from experience.audit import Audit
 from tests.support.house import House, Json, Visitor, until
 
 DOOR = "/api/admin/dead-letters"
@@ -64,6 +65,18 @@ async def test_discarding_takes_one_off_the_list_and_is_audited(house: House, ad
     assert (await list_ids(ada), await list_ids(ada, resolved="true")) == ([], [str(execution_id)])
     (entry,) = await read_audit(ada, "dead_letter_discarded")
     assert (entry["subject"], entry["detail"]) == (f"execution:{execution_id}", {"reason": "a test page"})
+
+
+async def test_no_discard_goes_without_its_entry(house: House, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution_id = bury(house, ada)
+
+    async def break_off(*_: object, **__: object) -> None:
+        raise ApiError(Code.UNAVAILABLE, "The database can't be reached.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Audit, "record", break_off)
+        assert (await ada.http.post(f"{DOOR}/{execution_id}/discard", json={"reason": "x"})).status_code == 503
+    assert await list_ids(ada) == [str(execution_id)], "an act that could not be noted has not happened"
 
 
 async def test_retrying_one_is_an_intent_like_any_other(house: House, ada: Visitor) -> None:

@@ -1,6 +1,7 @@
 """Node types that do what a test needs: fail, hang, flood, remember."""
 
 import asyncio
+import contextlib
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -82,6 +83,19 @@ class HangOnce(Hang):
     async def run(self, inputs: Line, stage: Stage) -> Said:
         """Wait for ever, or not any more."""
         return Said(text=inputs.text) if Hang.left else await super().run(inputs, stage)
+
+
+class PartUnsafe(Hang):
+    """Comes to its end at the very moment it is cut off, and must not run twice."""
+
+    type_id, title = "part_unsafe", "Part unsafe"
+    safe = False
+
+    async def run(self, inputs: Line, stage: Stage) -> Said:
+        """Be done when there is no time left."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await super().run(inputs, stage)
+        return Said(text=inputs.text)
 
 
 class Slip(Node[Line, Said]):
@@ -178,6 +192,7 @@ TROUPE: tuple[type[Node[Any, Any]], ...] = (
     Hang,
     HangUnsafe,
     HangOnce,
+    PartUnsafe,
     Slip,
     Stumble,
     Stroll,

@@ -263,6 +263,18 @@ async def test_a_drain_lets_short_steps_end(staging: Staging) -> None:
     assert row.losses == 0
 
 
+async def test_what_was_done_when_the_worker_left_is_on_record(staging: Staging) -> None:
+    nodes = [node("a", "part_unsafe", {"Text": "done"}), node("b", "echo")]
+    execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (row.result, row.losses, row.epoch) == ({"b": {"Text": "done"}}, 0, 2)
+    assert Hang.left == ["a"], "nobody did it again, and nobody had to be asked"
+
+
 async def test_an_unsafe_step_in_flight_is_never_repeated(staging: Staging) -> None:
     execution_id = await staging.submit([node("a", "hang_unsafe")])
     async with staging.perform():

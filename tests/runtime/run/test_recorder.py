@@ -9,7 +9,8 @@ import pytest
 from contracts.model import ExecutionId, TenantId
 from runtime.masking import Redactor
 from runtime.run.recorder import Recorder
-from runtime.store.runs import Change, Lease, Runs
+from runtime.store.claims import Lease
+from runtime.store.runs import Change, Runs
 
 
 class SlowRuns:

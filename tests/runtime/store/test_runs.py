@@ -1,7 +1,7 @@
 """A worker's writes: numbered without gaps, fenced by the epoch, repeated safely, never against the state machine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -10,11 +10,12 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
+from runtime.store.claims import Claimed
 from runtime.store.db import Database, DatabaseAway, TenantSession
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.records import Records, StoredBlob
-from runtime.store.runs import Change, Claimed, End, Fenced, Runs
+from runtime.store.runs import Change, End, Fenced, Runs
 from runtime.store.states import IllegalMove
 from tests.runtime.conftest import Killer
 from tests.runtime.made import make_execution, make_log, make_step
@@ -176,6 +177,32 @@ async def test_a_lost_commit_is_repeated_and_a_lost_answer_is_not(
     ]
 
 
+@pytest.mark.parametrize("when", ["before the commit", "during the commit", "after the commit"])
+async def test_a_claim_whose_answer_is_lost_is_no_loss(
+    executions: Executions, runs: Runs, events: EventLog, db: Database, tenant_id: TenantId, when: str
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    await runs.hand_back(lease, 1)
+    flaky = Runs(FlakyDatabase(db, when), runs._queue, patience_s=5)
+    claimed = await flaky.claim(tenant_id, lease.execution_id, "worker-2")
+    assert claimed is not None
+    assert (claimed.lease.epoch, claimed.losses, claimed.spent_s) == (2, 0, 1)
+    page = await events.read_after(tenant_id, lease.execution_id, 2, 100)
+    assert [event.type for event in page.events] == ["log"]
+    assert (await runs.check(claimed.lease)).held
+
+
+async def test_a_claim_that_is_repeated_too_late_leaves_it_to_the_other_worker(
+    executions: Executions, runs: Runs, db: Database, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    late = Runs(OvertakenDatabase(db, lambda: runs.claim(tenant_id, lease.execution_id, "worker-3")), runs._queue)
+    assert await late.claim(tenant_id, lease.execution_id, "worker-2") is None
+    again = await runs.claim(tenant_id, lease.execution_id, "worker-4")
+    assert again is not None
+    assert again.lease.epoch == 4, "the second was opened, the third overtook it"
+
+
 async def test_backends_terminated_in_the_middle_lose_nothing(
     executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId, superuser: Killer
 ) -> None:
@@ -216,6 +243,23 @@ class FlakyDatabase(Database):
     async def _end_late(self, committing: AbstractAsyncContextManager[TenantSession]) -> None:
         await asyncio.sleep(0.3)
         await committing.__aexit__(None, None, None)
+
+
+class OvertakenDatabase(Database):
+    """Loses the answer to its first commit, and by then something else has happened."""
+
+    def __init__(self, inner: Database, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        self._inner = inner
+        self._meanwhile: Callable[[], Awaitable[object]] | None = meanwhile
+
+    @asynccontextmanager
+    async def write(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
+        async with self._inner.write(tenant_id) as session:
+            yield session
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+            raise DatabaseAway("test")
 
 
 def make_artifact(execution_id: ExecutionId) -> Artifact:
