@@ -44,7 +44,7 @@ from runtime.egress.policy import Policy, read_exceptions
 from runtime.figures import tell_browsers, tell_egress, tell_ground, tell_house
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import data, flow, http
-from runtime.nodes.browser import act, read, walk
+from runtime.nodes.browser import act, launch, read, walk
 from runtime.reseal import Resealed, reseal_all
 from runtime.retries import Retries
 from runtime.run.driver import Resources
@@ -73,7 +73,7 @@ from runtime.worker import Worker
 
 log = structlog.get_logger()
 
-NODES: Final = (*walk.NODES, *act.NODES, *read.NODES, *data.NODES, *http.NODES, *flow.NODES)
+NODES: Final = (*launch.NODES, *walk.NODES, *act.NODES, *read.NODES, *data.NODES, *http.NODES, *flow.NODES)
 """Every node type of this Runtime."""
 KEEP_ALIVE_S: Final = 95
 """Above the 60 s after which Experience lets go of an idle connection: whoever sends must be the one that closes."""

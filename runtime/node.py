@@ -16,6 +16,7 @@ from contracts.credential import CredentialKind
 from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
 from contracts.workflow import JsonObject, NodeType
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.egress.backend import DoorBackend
 from runtime.handles import EXECUTE_CONDITION, PageRef, Values, derive_ports
@@ -81,7 +82,7 @@ class Stage(Protocol):
         """Let time pass that counts neither against this attempt's deadline nor the execution's (spec W1)."""
         ...
 
-    async def open_page(self) -> PageRef:
+    async def open_page(self, options: ContextOptions = DEFAULT) -> PageRef:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
         ...
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from playwright.async_api import Browser, BrowserContext, Error, Playwright
@@ -15,6 +15,7 @@ from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.options import DEFAULT, ContextOptions, explain_refused
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
 from runtime.browser.trail import PageState
@@ -25,8 +26,6 @@ from runtime.egress.proxy import EgressProxy
 
 MAX_PAGES: Final = 10
 """Pages of one context: a page may open others, and a storm of them must not eat the machine."""
-VIEWPORT_WIDTH: Final = 1_280
-VIEWPORT_HEIGHT: Final = 800
 
 _LAUNCH_S = 30.0
 _OPEN_S = 15.0
@@ -144,8 +143,10 @@ class Chromium:
         """Process id of the browser."""
         return read_pid(self._launch.folder.record(self._mark))
 
-    async def open_page(self, permit: Permit) -> Page:
-        """A page of a run in a context of its own: the one kept ready, or a new one."""
+    async def open_page(self, permit: Permit, options: ContextOptions = DEFAULT) -> Page:
+        """A page of a run in a context of its own: the one kept ready where that is as asked, or a new one."""
+        if options != DEFAULT:
+            return self._give_out(await self._make_page(options), permit)
         page, self._parked = self._parked, None
         if page is None or page.lost is not None:
             page = await self._make_page()
@@ -153,7 +154,7 @@ class Chromium:
 
     async def reopen_page(self, permit: Permit, state: PageState) -> Page:
         """A page of a run in a context with that session; it has not gone to its address yet."""
-        return self._give_out(await self._make_page(state), permit)
+        return self._give_out(await self._make_page(state.reopened, state.storage), permit)
 
     async def park_page(self) -> None:
         """Make the next page ready, unless one is. Failing to do so is no failure: the next one takes a bit longer."""
@@ -199,16 +200,16 @@ class Chromium:
         self.opened += 1
         return page
 
-    async def _make_page(self, state: PageState | None = None) -> Page:
+    async def _make_page(self, options: ContextOptions = DEFAULT, storage: dict[str, Any] | None = None) -> Page:
         if not self.alive:
             raise explain_crash("")
         way_out = WayOut(self._launch.proxy)
+        context = None
         try:
             async with asyncio.timeout(_OPEN_S):
-                size = (state.width, state.height) if state is not None else (VIEWPORT_WIDTH, VIEWPORT_HEIGHT)
                 context = await self._browser.new_context(
-                    viewport={"width": size[0], "height": size[1]},
-                    storage_state=state.storage if state is not None else None,  # type: ignore[arg-type]  # as it was read
+                    **options.make_arguments(),
+                    storage_state=storage,  # type: ignore[arg-type]  # as it was read
                     accept_downloads=False,
                     proxy=way_out.settings,
                     service_workers="block",
@@ -217,13 +218,23 @@ class Chromium:
                 inner = await context.new_page()
                 await way_out.greet(context, inner)
         except (TimeoutError, Error) as error:
-            self._launch.tally.crashed += self.alive
             way_out.close()
+            if (refusal := explain_refused(error, options)) is not None:
+                await _close_context(context)
+                raise refusal from error
+            self._launch.tally.crashed += self.alive
             await self.close()  # a browser that can't open a page opens none any more
             raise explain_crash("") from error
-        page = Page(inner, context, way_out, self._launch.on_driver_lost)
+        page = Page(inner, context, way_out, self._launch.on_driver_lost, options)
         self._pages.append(page)
         return page
+
+
+async def _close_context(context: BrowserContext | None) -> None:
+    if context is not None:
+        with contextlib.suppress(TimeoutError, Error):  # a browser that hangs is found out by the next page
+            async with asyncio.timeout(_CLOSE_S):
+                await context.close()
 
 
 async def _close_surplus(context: BrowserContext, page: PlaywrightPage) -> None:

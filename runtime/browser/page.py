@@ -18,6 +18,7 @@ from playwright.async_api import Page as PlaywrightPage
 from contracts.execution import FailureCode
 from runtime.browser.concealing import COLOUR, Concealed, Secrets
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.picture import Picture, PictureFormat, read_size
 from runtime.browser.trail import PageState, Trail, read_state
 from runtime.browser.translate import (
@@ -97,9 +98,16 @@ class Page:
     """One page in a browser context of its own."""
 
     def __init__(
-        self, page: PlaywrightPage, context: BrowserContext, way_out: WayOut, on_dead: Callable[[], None]
+        self,
+        page: PlaywrightPage,
+        context: BrowserContext,
+        way_out: WayOut,
+        on_dead: Callable[[], None],
+        options: ContextOptions = DEFAULT,
     ) -> None:
         """`on_dead` is called when the page finds that nobody drives its browser any more."""
+        self.options = options
+        """Those that its context was made with."""
         self._on_dead = on_dead
         self._page = page
         self._context = context
@@ -288,7 +296,9 @@ class Page:
         """What it takes to open the page again elsewhere; None for a page that can't be. Raises BrowserFailure."""
         if not self.trail.can_be_reopened or not self.url.startswith(("http:", "https:")):
             return None
-        return await self._evaluate("read the session", lambda: read_state(self._page, self._context), _STATE_S)
+        return await self._evaluate(
+            "read the session", lambda: read_state(self._page, self._context, self.options), _STATE_S
+        )
 
     async def collect_evidence(self) -> Evidence:
         """Address, console and picture of the page as it is now, within a few seconds and whatever its state."""

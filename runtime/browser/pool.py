@@ -25,6 +25,7 @@ from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
 from runtime.browser.driver import Driver
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.browser.processes import RunFolder, reap_orphans
 from runtime.browser.trail import PageState
@@ -77,13 +78,13 @@ class Lease:
         self._pages: dict[str, tuple[Page, Chromium]] = {}
         self._held: set[Chromium] = set()
 
-    async def open_page(self, name: str) -> Page:
+    async def open_page(self, name: str, options: ContextOptions = DEFAULT) -> Page:
         """Open a page in a browser context of its own; one of the same name from before is closed.
 
-        Raises BrowserFailure: browser_missing, browser_crashed.
+        Raises BrowserFailure: browser_missing, browser_crashed, invalid_input for options that Chromium doesn't know.
         """
         chromium = await self._obtain(name)
-        page = await chromium.open_page(self.permit)
+        page = await chromium.open_page(self.permit, options)
         self._pages[name] = page, chromium
         self._pool.prepare_next(chromium)
         return page

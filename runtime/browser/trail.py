@@ -6,11 +6,13 @@ become, and a document that came as the answer to a POST can't be asked for agai
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from playwright.async_api import BrowserContext, Error, Request
 from playwright.async_api import Page as PlaywrightPage
+
+from runtime.browser.options import DEFAULT, ContextOptions
 
 SETTLE_S: Final = 3.0
 """How long a node waits for a navigation that it has begun, so that what it left is known when it ends."""
@@ -25,6 +27,13 @@ class PageState:
     """Cookies and local storage, as Playwright reads and takes them."""
     width: int
     height: int
+    options: ContextOptions = DEFAULT
+    """Those that its context was made with."""
+
+    @property
+    def reopened(self) -> ContextOptions:
+        """The options to open it again with: as they were, in the size that it has now."""
+        return replace(self.options, width=self.width, height=self.height)
 
 
 class Trail:
@@ -72,10 +81,10 @@ class Trail:
         self._arrived.set()
 
 
-async def read_state(page: PlaywrightPage, context: BrowserContext) -> PageState:
+async def read_state(page: PlaywrightPage, context: BrowserContext, options: ContextOptions) -> PageState:
     """The page's address with the session that belongs to it. Raises Playwright's Error."""
     size = page.viewport_size
     if size is None:
         raise Error("the page has no viewport of its own")
     storage = await context.storage_state()
-    return PageState(page.url, dict(storage), size["width"], size["height"])
+    return PageState(page.url, dict(storage), size["width"], size["height"], options)

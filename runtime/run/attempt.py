@@ -10,6 +10,7 @@ import structlog
 
 from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
 from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
+from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Evidence, Page
 from runtime.browser.pool import Lease as BrowserLease
 from runtime.catalogue import Catalogue
@@ -96,10 +97,10 @@ class AttemptStage:
         finally:
             self.waits = False
 
-    async def open_page(self) -> PageRef:
+    async def open_page(self, options: ContextOptions = DEFAULT) -> PageRef:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
         ref = PageRef(self._node_id)
-        page = await self._browser.open_page(ref)
+        page = await self._browser.open_page(ref, options)
         page.conceal(self._redactor)
         self._used[ref] = page
         return ref

@@ -15,8 +15,9 @@ from contracts.model import ExecutionId, TenantId
 from contracts.workflow import JsonObject, WorkflowDocument
 from runtime.app import Ground as ProductGround
 from runtime.app import lay_ground, make_worker
-from runtime.browser.chromium import _QUIET, VIEWPORT_HEIGHT, VIEWPORT_WIDTH
+from runtime.browser.chromium import _QUIET
 from runtime.browser.find import find_chromium
+from runtime.browser.options import VIEWPORT_HEIGHT, VIEWPORT_WIDTH
 from runtime.browser.page import _JPEG_QUALITY
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.egress.egress import Egress

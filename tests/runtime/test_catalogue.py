@@ -9,13 +9,13 @@ from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.handles import EXECUTE_CONDITION
 from runtime.nodes import data, flow, http
-from runtime.nodes.browser import act, read, walk
+from runtime.nodes.browser import act, launch, read, walk
 
-CATALOGUE = Catalogue((*walk.NODES, *act.NODES, *read.NODES, *data.NODES, *http.NODES, *flow.NODES))
+CATALOGUE = Catalogue((*launch.NODES, *walk.NODES, *act.NODES, *read.NODES, *data.NODES, *http.NODES, *flow.NODES))
 
 # Spec W10, "Handles of the source nodes": ★ required, ⊘ no edge allowed, → outputs. And those that were added.
 HANDLES = """
-launch_standard_browser: Website URL★⊘ → Web Page
+launch_standard_browser: Website URL★⊘ Locale⊘ Timezone⊘ Viewport Width⊘ Viewport Height⊘ User Agent⊘ → Web Page
 fill_input: Selector★ Value★ Web Page★ → Web Page
 click_element: Selector★ Web Page★ → Web Page
 wait_for_element: Selector★ Visibility★⊘ Web Page★ → Web Page

@@ -1,9 +1,10 @@
-"""What all nodes that hold a page share: the page in, the page out, selectors, and how long they may wait."""
+"""What nodes that hold a page share: the page in, the page out, selectors, how long they may wait, and going on."""
 
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from runtime.browser.page import NAVIGATION_S, Page
 from runtime.handles import PageRef, Values
 from runtime.node import Stage
 
@@ -12,6 +13,7 @@ Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, 
 
 _MARGIN_S = 1.0
 _MARGIN_SHARE = 0.2
+_FIRST_FAULTY_STATUS = 400
 
 
 class PageInputs(Values):
@@ -33,3 +35,10 @@ def choose_timeout(stage: Stage, most_s: float) -> float:
     """
     left = stage.seconds_left
     return min(most_s, max(left - _MARGIN_S, left * (1 - _MARGIN_SHARE)))
+
+
+async def open_address(page: Page, url: str, stage: Stage) -> None:
+    """Go there, and say so in the log where the site has nothing of the kind. Raises BrowserFailure."""
+    status = await page.open_url(url, timeout_s=choose_timeout(stage, NAVIGATION_S))
+    if status is not None and status >= _FIRST_FAULTY_STATUS:
+        await stage.log("warning", f"{page.url} answered {status}; the page it came with is open.")

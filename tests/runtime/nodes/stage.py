@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, FailureCode
 from contracts.model import ArtifactId
+from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.browser.pool import Lease
 from runtime.egress.backend import DoorBackend
@@ -50,9 +51,9 @@ class MemoryStage:
     async def wait(self, seconds: float) -> None:
         self.waited += seconds
 
-    async def open_page(self) -> PageRef:
+    async def open_page(self, options: ContextOptions = DEFAULT) -> PageRef:
         assert self.lease is not None
-        await self.lease.open_page(self.node_id)
+        await self.lease.open_page(self.node_id, options)
         return PageRef(self.node_id)
 
     def page(self, ref: PageRef) -> Page:

@@ -5,7 +5,8 @@ import pytest
 from contracts.execution import FailureCode
 from runtime.browser.pool import Lease
 from runtime.node import NodeFailure
-from runtime.nodes.browser.walk import LaunchStandardBrowser, Navigate, WaitForElement
+from runtime.nodes.browser.launch import LaunchStandardBrowser
+from runtime.nodes.browser.walk import Navigate, WaitForElement
 from tests.runtime.nodes.stage import MemoryStage
 from tests.support.site import Site
 
