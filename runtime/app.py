@@ -251,7 +251,12 @@ def open_egress(settings: Settings) -> Egress:
 
 def open_pool(settings: Settings, egress: Egress) -> Pool:
     """Browsers for a worker; open it."""
-    return Pool(PoolOptions(scratch_dir=settings.scratch_dir, browser_path=settings.browser_path), egress.proxy)
+    options = PoolOptions(
+        scratch_dir=settings.scratch_dir,
+        browser_path=settings.browser_path,
+        memory_limit=settings.browser_max_memory,
+    )
+    return Pool(options, egress.proxy)
 
 
 def configure_server(app: Starlette, settings: Settings) -> uvicorn.Config:

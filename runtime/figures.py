@@ -25,6 +25,7 @@ def tell_browsers(telemetry: Telemetry, pool: Pool) -> None:
     telemetry.gauge("browser_memory_bytes", "What all of them hold (PSS), now and then.", lambda: pool.figures.memory)
     telemetry.count("browser_launches", "Chromiums started.", lambda: pool.figures.launched)
     telemetry.count("browser_crashes", "Chromiums that ended unasked.", lambda: pool.figures.crashed)
+    telemetry.count("browser_overgrown", "Chromiums that held too much memory.", lambda: pool.figures.overgrown)
 
 
 def tell_egress(telemetry: Telemetry, tally: Tally) -> None:

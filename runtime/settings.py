@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     egress_max_bytes: Annotated[int, Field(ge=1_000_000)] = 2_147_483_648
     """Bytes that one run may send and receive together."""
     browser_path: Path | None = None
+    browser_max_memory: Annotated[int, Field(ge=268_435_456)] = 1_610_612_736
+    """Bytes that the pages of one Chromium, and so of one tenant on one worker, may hold; above it, it is ended."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     """Executions one worker process carries out at once."""
     heartbeat_s: Annotated[float, Field(ge=1, le=300)] = 15

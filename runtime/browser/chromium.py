@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import structlog
 from playwright.async_api import Browser, BrowserContext, Error, Playwright
-from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
@@ -19,13 +18,11 @@ from runtime.browser.options import DEFAULT, ContextOptions, explain_refused
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
 from runtime.browser.trail import PageState
-from runtime.browser.translate import explain_crash, shorten
+from runtime.browser.translate import explain_crash, explain_storm, shorten
 from runtime.browser.wall import WayOut, make_arguments
+from runtime.browser.windows import MAX_WINDOWS, Windows
 from runtime.egress.permit import Permit
 from runtime.egress.proxy import EgressProxy
-
-MAX_PAGES: Final = 10
-"""Pages of one context: a page may open others, and a storm of them must not eat the machine."""
 
 _LAUNCH_S = 30.0
 _OPEN_S = 15.0
@@ -41,6 +38,8 @@ _QUIET = (
     "--metrics-recording-only",
 )
 """Nothing leaves Chromium but what a page asks for."""
+_HEAP_MIB: Final = 1_024
+"""Of one page's scripts: a page that fills it crashes alone, before the watchdog has to end the browser."""
 _ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 """A browser gets no variable of ours: those hold the addresses and passwords of the database."""
 _TELLING = re.compile(
@@ -114,7 +113,12 @@ class Chromium:
             async with asyncio.timeout(_LAUNCH_S + _CLOSE_S):
                 browser = await playwright.chromium.launch(
                     executable_path=LAUNCHER,
-                    args=[f"{MARK}{mark}", *_QUIET, *make_arguments(launch.proxy)],
+                    args=[
+                        f"{MARK}{mark}",
+                        f"--js-flags=--max-old-space-size={_HEAP_MIB}",
+                        *_QUIET,
+                        *make_arguments(launch.proxy),
+                    ],
                     env=_make_environment(launch, record),
                     chromium_sandbox=sandboxed,
                     handle_sigint=False,  # a drain closes browsers in its own order
@@ -170,14 +174,14 @@ class Chromium:
         if page in self._pages:
             self._pages.remove(page)
 
-    def lose(self) -> None:
-        """Take note that it crashed or was cut off, and end what is left of it."""
+    def lose(self, explain: Callable[[str], BrowserFailure] = explain_crash) -> None:
+        """Take note that it crashed or was cut off, and end what is left of it; `explain` says why, for an address."""
         if self.alive:
             _log.warning("browser lost", pid=self.pid, contexts=self.opened)
             self._launch.tally.crashed += 1
         self.alive = False
         for page in self._pages:
-            page.lose(explain_crash(page.url))
+            page.lose(explain(page.url))
         end_browser(self._launch.folder.record(self._mark))
 
     def measure_memory(self) -> int:
@@ -214,7 +218,6 @@ class Chromium:
                     proxy=way_out.settings,
                     service_workers="block",
                 )
-                context.on("page", lambda page: _close_surplus(context, page))
                 inner = await context.new_page()
                 await way_out.greet(context, inner)
         except (TimeoutError, Error) as error:
@@ -226,6 +229,11 @@ class Chromium:
             await self.close()  # a browser that can't open a page opens none any more
             raise explain_crash("") from error
         page = Page(inner, context, way_out, self._launch.on_driver_lost, options)
+        Windows(
+            context,
+            on_storm=lambda: page.lose(explain_storm(MAX_WINDOWS, page.url)),
+            on_stuck=lambda: self.lose(lambda url: explain_storm(MAX_WINDOWS, url)),
+        )
         self._pages.append(page)
         return page
 
@@ -235,14 +243,6 @@ async def _close_context(context: BrowserContext | None) -> None:
         with contextlib.suppress(TimeoutError, Error):  # a browser that hangs is found out by the next page
             async with asyncio.timeout(_CLOSE_S):
                 await context.close()
-
-
-async def _close_surplus(context: BrowserContext, page: PlaywrightPage) -> None:
-    if len(context.pages) <= MAX_PAGES:
-        return
-    with contextlib.suppress(TimeoutError, Error):  # its context is going, or will be ended with the browser
-        async with asyncio.timeout(_CLOSE_S):
-            await page.close()
 
 
 def _make_environment(launch: Launch, record: Path) -> dict[str, str | float | bool]:

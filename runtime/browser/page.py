@@ -136,7 +136,8 @@ class Page:
 
     def lose(self, failure: BrowserFailure) -> None:
         """Take note that the page has gone. A crash explains more than a close, else the first reason stays."""
-        if self._lost is None or failure.code is FailureCode.BROWSER_CRASHED:
+        crashed = self._lost is not None and self._lost.code is FailureCode.BROWSER_CRASHED
+        if self._lost is None or (failure.code is FailureCode.BROWSER_CRASHED and not crashed):
             self._lost = failure
 
     async def open_url(self, url: str, *, timeout_s: float = NAVIGATION_S) -> int | None:

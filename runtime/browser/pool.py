@@ -30,6 +30,7 @@ from runtime.browser.page import Page
 from runtime.browser.processes import RunFolder, reap_orphans
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_closed
+from runtime.browser.watchdog import Watchdog
 from runtime.egress.permit import Permit
 from runtime.egress.proxy import EgressProxy
 
@@ -50,6 +51,8 @@ class PoolOptions:
     """Contexts after which a Chromium is replaced."""
     max_memory: int = 2 * 1_073_741_824
     """Bytes above which a Chromium is replaced."""
+    memory_limit: int = 1_610_612_736
+    """Bytes that pages may make a Chromium hold, above which it is ended while they use it."""
     measure_s: float = 30.0
     """Between two looks at what they hold."""
 
@@ -66,6 +69,8 @@ class PoolFigures:
     """Bytes that all of them held when that was last measured."""
     launched: int
     crashed: int
+    overgrown: int
+    """Ended because their pages held too much."""
 
 
 class Lease:
@@ -156,6 +161,7 @@ class Pool:
         """No longer given out; each ends when its last lease does."""
         self._spare: Chromium | None = None
         self._memory = 0
+        self._watchdog = Watchdog(options.memory_limit, lambda: [one for one in self._running if one.leases])
 
     async def __aenter__(self) -> Self:
         """End what a killed worker left behind, and get ready."""
@@ -171,6 +177,7 @@ class Pool:
             _log.warning("browsers run without Chromium's own sandbox, because this process is root")
         self._run(self._fill_spare())
         self._run(self._keep_measuring())
+        self._run(self._watchdog.watch())
         return self
 
     async def __aexit__(
@@ -195,6 +202,7 @@ class Pool:
             memory=self._memory,
             launched=self._driver.tally.launched,
             crashed=self._driver.tally.crashed,
+            overgrown=self._watchdog.ended,
         )
 
     @asynccontextmanager

@@ -122,6 +122,28 @@ def explain_crash(url: str) -> BrowserFailure:
     )
 
 
+def explain_memory(limit: int, url: str) -> BrowserFailure:
+    """What the browser's pages held together was too much, and it was ended."""
+    return BrowserFailure(
+        FailureCode.BROWSER_CRASHED,
+        f"The browser was ended because its pages held more than {limit // 1_048_576} MiB of memory.",
+        "It is started again; a page that needs that much can't be visited. STAGEDOOR_RUNTIME_BROWSER_MAX_MEMORY sets "
+        "how much all pages of a tenant may hold.",
+        retryable=True,
+        page_url=url,
+    )
+
+
+def explain_storm(limit: int, url: str) -> BrowserFailure:
+    """The page opened windows without end and was closed with all of them."""
+    return BrowserFailure(
+        FailureCode.PAGE_CLOSED,
+        f"The page went on opening windows when it had {limit} of them, and was closed.",
+        "Such a page can't be visited; check by hand what it opens.",
+        page_url=url,
+    )
+
+
 def explain_still_there(selector: str, url: str) -> BrowserFailure:
     """Something that was to go away has not."""
     return BrowserFailure(

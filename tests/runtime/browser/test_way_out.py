@@ -178,6 +178,43 @@ async def test_a_run_that_has_used_up_its_traffic_is_told_so(pool: Pool, permit:
     small.close()
 
 
+async def test_an_endless_download_is_cut_off(pool: Pool) -> None:
+    piece, sent, whole = b"x" * 65_536, 0, 500_000_000
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 x\r\ncontent-type: application/octet-stream\r\ncontent-length: %d\r\n"
+            b"content-disposition: attachment; filename=large.bin\r\n\r\n" % whole
+        )
+        try:
+            while sent < whole:
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+        except OSError:
+            return  # cut off
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        small = limit(make_permit(TENANT), Limits(max_bytes=20_000_000), host)
+        told: list[Refusal] = []
+        small.tell(told.append)
+        async with pool.lease(small) as lease:
+            page = await lease.open_page("node-1")
+            await page._page.evaluate("url => { fetch(url, {mode: 'no-cors'}).then(r => r.blob()) }", f"http://{host}/")
+            async with asyncio.timeout(60):
+                while not told:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        small.close()
+    assert [refusal.rule for refusal in told] == [Rule.BYTES]
+    assert small.received < 21_000_000
+    assert sent < 60_000_000, "the site went on into a connection that nobody reads"
+
+
 @pytest.mark.parametrize(
     "address",
     ["file:///etc/hostname", "view-source:file:///etc/hostname", "chrome://version", "devtools://devtools/bundled/x"],

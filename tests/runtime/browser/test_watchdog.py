@@ -1,0 +1,238 @@
+"""Pages that mean harm: each is ended in time and says why, and what another tenant does meanwhile goes on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contracts.execution import FailureCode
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.page import Page
+from runtime.browser.pool import Lease, Pool, PoolOptions
+from runtime.browser.watchdog import Watchdog, measure_growth
+from tests.runtime.browser.test_pool import a_run_of, browser_of, tenant, until
+from tests.support.browsers import open_pool
+from tests.support.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LIMIT = 600 * 1_048_576
+"""Small: the machine has other things to do."""
+TYPED_ARRAYS = """<title>bomb</title><script>const kept = [];
+setInterval(() => { const one = new Uint8Array(32 << 20); one.fill(7); kept.push(one); }, 0)</script>"""
+HEAP = """<title>bomb</title><script>const kept = [];
+setInterval(() => { for (let n = 0; n < 200000; n++) kept.push({n, text: "x" + n, more: [n, n]}); }, 0)</script>"""
+DATABASE = """<title>bomb</title><script>
+const ask = indexedDB.open("flood", 1);
+ask.onupgradeneeded = () => ask.result.createObjectStore("all", {autoIncrement: true});
+const noise = () => { const one = new Uint8Array(8 << 20);
+  for (let at = 0; at < one.length; at += 65536) crypto.getRandomValues(one.subarray(at, at + 65536)); return one; };
+ask.onsuccess = () => { const put = () => { const move = ask.result.transaction("all", "readwrite");
+  move.objectStore("all").add(noise()); move.oncomplete = put; }; put(); }</script>"""
+CALM = "<title>0</title><button onclick='document.title = +document.title + 1'>on</button>"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pool]:
+    """A pool whose browsers may hold little."""
+    options = PoolOptions(tmp_path_factory.mktemp("watched"), spare=False, memory_limit=LIMIT)
+    async with open_pool(options) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def neighbour(watched: Pool, site: Site) -> AsyncIterator[Page]:
+    """A page of another tenant, that counts clicks in its title."""
+    site.pages["/calm"] = CALM
+    async with watched.lease(a_run_of(tenant())) as lease:
+        page = await lease.open_page("calm")
+        await page.open_url(site.url("/calm"))
+        yield page
+
+
+async def work(page: Page, clicks: asyncio.Queue[float]) -> None:
+    while True:
+        before = time.monotonic()
+        await page.click("button", timeout_s=10)
+        clicks.put_nowait(time.monotonic() - before)
+
+
+async def suffer(page: Page, limit_s: float) -> BrowserFailure:
+    """Wait for something that never comes, as a run would that has met such a page."""
+    with pytest.raises(BrowserFailure) as caught:
+        await page.wait_for("#never", "visible", timeout_s=limit_s)
+    return caught.value
+
+
+@pytest.mark.parametrize("bomb", [TYPED_ARRAYS, DATABASE], ids=["typed arrays", "indexed db"])
+async def test_a_memory_bomb_is_ended_and_the_neighbour_unharmed(
+    watched: Pool, neighbour: Page, site: Site, bomb: str
+) -> None:
+    site.pages["/bomb"] = bomb
+    owner, clicks = tenant(), asyncio.Queue[float]()
+    ended = watched.figures.overgrown
+    async with watched.lease(a_run_of(owner)) as lease, asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(work(neighbour, clicks))
+        page = await lease.open_page("bomb")
+        chromium = await browser_of(lease)
+        begun = time.monotonic()
+        await open_bomb(page, site)
+        failure = await suffer(page, 30)
+        took = time.monotonic() - begun
+        assert not chromium.alive
+        done = clicks.qsize()
+        await until(lambda: clicks.qsize() > done + 3)  # its neighbour goes on
+        working.cancel()
+        again = await lease.open_page("bomb")
+        await again.open_url(site.url("/calm"))
+        assert await again.read_title() == "0"
+    assert (failure.code, failure.retryable) == (FailureCode.BROWSER_CRASHED, True)
+    assert "more than 600 MiB of memory" in failure.message
+    assert watched.figures.overgrown == ended + 1
+    assert neighbour.lost is None
+    if bomb is TYPED_ARRAYS:
+        assert took < 3.0 * slowness(), f"it took {took:.1f} s"
+
+
+def slowness() -> float:
+    """How much longer than on a quiet machine things may take: a share of what others run beside."""
+    load = float(Path("/proc/loadavg").read_text().split()[0])
+    return max(1.0, load)
+
+
+async def open_bomb(page: Page, site: Site) -> None:
+    try:
+        await page.open_url(site.url("/bomb"))
+    except BrowserFailure as failure:  # it was quicker than its own load event
+        assert failure.code is FailureCode.BROWSER_CRASHED  # noqa: PT017
+
+
+async def test_a_heap_bomb_crashes_its_page_or_is_ended(watched: Pool, neighbour: Page, site: Site) -> None:
+    site.pages["/bomb"] = HEAP
+    async with watched.lease(a_run_of(tenant())) as lease:
+        page = await lease.open_page("bomb")
+        await open_bomb(page, site)
+        failure = await suffer(page, 60)
+    assert failure.code is FailureCode.BROWSER_CRASHED
+    await neighbour.click("button")
+
+
+async def test_scripts_have_a_heap_of_their_own_limit(pool: Pool, site: Site) -> None:
+    site.pages["/heap"] = "<script>document.title = performance.memory.jsHeapSizeLimit >> 20</script>"
+    async with pool.lease(a_run_of(tenant())) as lease:
+        page = await lease.open_page("heap")
+        await page.open_url(site.url("/heap"))
+        assert int(await page.read_title()) <= 1_200
+
+
+async def test_a_storm_of_windows_ends_its_page_and_nobody_elses(watched: Pool, neighbour: Page, site: Site) -> None:
+    site.pages["/storm"] = "<script>onload = () => setInterval(() => open('/storm'), 5)</script>storm"
+    owner = tenant()
+    async with watched.lease(a_run_of(owner)) as lease:
+        beside = await lease.open_page("beside")
+        await beside.open_url(site.url("/calm"))
+        page = await lease.open_page("storm")
+        chromium = await browser_of(lease)
+        begun = time.monotonic()
+        await page.open_url(site.url("/storm"))
+        failure = await suffer(page, 30)
+        assert time.monotonic() - begun < 5 * slowness()
+        assert failure.code is FailureCode.PAGE_CLOSED
+        assert not failure.retryable
+        assert "went on opening windows" in failure.message
+        assert chromium.alive
+        await beside.click("button")
+        assert await beside.read_title() == "1"
+    await neighbour.click("button")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "while (true) {}",
+        "while (true) alert('x')",
+        "while (true) confirm('x')",
+        "while (true) history.pushState(1, '')",
+    ],
+)
+async def test_a_page_that_never_rests_ends_with_its_deadline_and_its_neighbours_live(
+    watched: Pool, neighbour: Page, site: Site, script: str
+) -> None:
+    site.pages["/busy"] = f"<title>busy</title><script>onload = () => setTimeout(() => {{ {script} }}, 100)</script>"
+    async with watched.lease(a_run_of(tenant())) as lease:
+        beside = await lease.open_page("beside")
+        await beside.open_url(site.url("/calm"))
+        page = await lease.open_page("busy")
+        await page.open_url(site.url("/busy"))
+        await asyncio.sleep(0.3)
+        begun = time.monotonic()
+        with pytest.raises(BrowserFailure) as caught:
+            await page.read_html(timeout_s=1)
+        assert time.monotonic() - begun < 7 * slowness()
+        assert caught.value.code in (FailureCode.TIMEOUT, FailureCode.BROWSER_CRASHED)
+        await beside.click("button")
+        assert await beside.read_title() == "1"
+    await neighbour.click("button")
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["title", "html", "rows", "click", "fill", "select", "wait", "picture", "state", "evidence", "open"],
+)
+async def test_every_call_has_a_deadline_on_a_page_that_hangs(lease: Lease, site: Site, call: str) -> None:
+    site.pages["/spin"] = "<title>spin</title><script>setTimeout(() => { while (true) {} }, 100)</script>spin"
+    page = await lease.open_page("spin")
+    await page.open_url(site.url("/spin"))
+    await asyncio.sleep(0.3)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "title": lambda: page.read_title(timeout_s=0.3),
+        "html": lambda: page.read_html(timeout_s=0.3),
+        "rows": lambda: page.read_rows("p", {"a": ("", "")}, timeout_s=0.3),
+        "click": lambda: page.click("p", timeout_s=0.3),
+        "fill": lambda: page.fill("p", "x", timeout_s=0.3),
+        "select": lambda: page.select("p", "x", timeout_s=0.3),
+        "wait": lambda: page.wait_for("p", "visible", timeout_s=0.3),
+        "picture": lambda: page.take_picture(timeout_s=0.3),
+        "state": page.read_state,
+        "evidence": page.collect_evidence,
+        "open": lambda: page.open_url(site.url("/spin?again"), timeout_s=0.3),
+    }
+    async with asyncio.timeout(12 * slowness()):
+        try:
+            await calls[call]()
+        except BrowserFailure as failure:
+            assert failure.code in (FailureCode.TIMEOUT, FailureCode.ELEMENT_NOT_FOUND)  # noqa: PT017
+        await page.close()
+
+
+class Grown:
+    """A browser that is said to hold too much."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid: int | None = pid
+        self.lost: list[BrowserFailure] = []
+
+    def lose(self, explain: object) -> None:
+        assert callable(explain)
+        self.lost.append(explain("https://x.example/"))
+        self.pid = None
+
+
+async def test_only_the_one_that_holds_too_much_is_ended(pool: Pool) -> None:
+    async with pool.lease(a_run_of(tenant())) as lease:
+        chromium = await browser_of(lease)
+        assert chromium.pid is not None
+        held = measure_growth({chromium.pid}, 0)[chromium.pid]
+        assert 10_000_000 < held < 500_000_000
+        assert held <= measure_growth({chromium.pid}, 2**40)[chromium.pid], "shared pages were counted more than once"
+        large, small = Grown(chromium.pid), Grown(999_999_999)
+        dog = Watchdog(held // 2, lambda: [large, small])
+        watching = asyncio.ensure_future(dog.watch())
+        await until(lambda: bool(large.lost))
+        watching.cancel()
+        assert (dog.ended, small.lost) == (1, [])
+        assert large.lost[0].page_url == "https://x.example/"
+        assert chromium.alive
