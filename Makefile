@@ -23,13 +23,13 @@ ENGINE ?= docker
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
-run: $(STAMPS)/synced $(STAMPS)/chromium  ## Run the whole product on this machine and print the link that signs you in
+run: $(STAMPS)/synced $(STAMPS)/chromium $(STAMPS)/bubblewrap  ## Run the whole product on this machine and print the link that signs you in
 	@exec $(BIN)/stagedoor up $(ARGS)
 
 doctor: $(STAMPS)/synced  ## Say what is missing on this machine, and how to mend it
 	@$(BIN)/stagedoor doctor $(ARGS)
 
-test: $(STAMPS)/synced $(STAMPS)/chromium  ## Run every test but the benchmarks and the chaos; with ARGS those of pytest
+test: $(STAMPS)/synced $(STAMPS)/chromium $(STAMPS)/bubblewrap  ## Run every test but the benchmarks and the chaos; with ARGS those of pytest
 	@status=0; \
 	$(if $(ARGS),,$(BIN)/python hatch_build.py test || status=1;) \
 	$(PYTEST) $(EVERYTHING) $(ARGS) || status=1; \
@@ -87,4 +87,9 @@ $(STAMPS)/synced: pyproject.toml uv.lock hatch_build.py $(PAGE) $(STAMPS)/uv
 
 $(STAMPS)/chromium: deploy/local/find-chromium $(STAMPS)/synced
 	@sh deploy/local/find-chromium
+	@touch $@
+
+$(STAMPS)/bubblewrap: deploy/local/find-bubblewrap
+	@mkdir -p $(STAMPS)
+	@sh deploy/local/find-bubblewrap
 	@touch $@

@@ -83,6 +83,8 @@ class NodeType(Contract):
     """Whether running it twice does no harm (reads, and writes that are the same when repeated)."""
     safe_if: dict[str, list[str]] = {}
     """Of a type that is not safe: by input, typed values with which a node of it is safe nevertheless."""
+    unavailable: str = ""
+    """Why no worker can run it now, and what to do; empty where one can. A document may hold it all the same."""
 
 
 class NodeTypes(Contract):
@@ -198,6 +200,8 @@ class Validation(Contract):
     faults: list[Fault]
     phases: list[list[str]]
     """Node ids by phase, in canonical order; empty while the document is invalid."""
+    warnings: list[Fault] = []
+    """What does not make it invalid and would make it fail now, such as nodes that no worker can run."""
 
 
 class Workflow(Contract):

@@ -1,6 +1,8 @@
-"""`python -m runtime all | serve | work | migrate | reseal | browser`: the internal tier as a process."""
+"""`python -m runtime all | serve | work | migrate | reseal | browser | sandbox`: the internal tier as a process."""
 
 import asyncio
+import logging
+import os
 import sys
 from typing import Final
 
@@ -11,7 +13,7 @@ from contracts.wiring.logging import configure
 from runtime.masking import scrub
 from runtime.settings import Settings, SettingsError, load_settings
 
-USAGE: Final = "usage: python -m runtime all | serve | work | migrate | reseal | browser"
+USAGE: Final = "usage: python -m runtime all | serve | work | migrate | reseal | browser | sandbox"
 _NEEDS: Final = {
     "all": ("database_url", "system_database_url", "internal_public_key_file"),
     "serve": ("database_url", "system_database_url", "internal_public_key_file"),
@@ -19,6 +21,7 @@ _NEEDS: Final = {
     "migrate": ("migrate_database_url",),
     "reseal": ("system_database_url", "seal_key_file"),
     "browser": (),
+    "sandbox": (),
 }
 """Settings that a command can't do without."""
 
@@ -37,6 +40,8 @@ def main() -> int:
         return _show_browser(settings)
     if command == "reseal":
         return _reseal(settings)
+    if command == "sandbox":
+        return _show_sandbox(settings)
     return _migrate(settings) if command == "migrate" else _run(settings, command)
 
 
@@ -51,6 +56,20 @@ def _show_browser(settings: Settings) -> int:
         return _refuse(f"{failure.message}\n{failure.hint}")
     except TimeoutError:
         return _refuse("Playwright's driver did not start.\nCheck that the machine has memory and processes left.")
+    return 0
+
+
+def _show_sandbox(settings: Settings) -> int:
+    """Say what would shut code in, and why nothing stronger: for `stagedoor doctor` and for who prepares a machine."""
+    from runtime.sandbox.sandbox import Sandbox  # noqa: PLC0415 — a server loads it when it needs it
+
+    logging.disable()
+    sandbox = Sandbox(require=settings.sandbox_require, for_others=os.geteuid() == 0)
+    found = asyncio.run(sandbox.choose())
+    sandbox.close()
+    if found.backend is None:
+        return _refuse(f"{found.describe()}\n{found.hint}")
+    sys.stdout.write(f"{found.describe()}\n{found.hint}\n")
     return 0
 
 

@@ -5,9 +5,10 @@ A process serves the API, works, or both. It chooses node families here and nowh
 
 import asyncio
 import math
+import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,17 +42,18 @@ from runtime.egress.egress import Egress
 from runtime.egress.lists import Policies
 from runtime.egress.permit import Limits
 from runtime.egress.policy import Policy, read_exceptions
-from runtime.figures import tell_browsers, tell_egress, tell_ground, tell_house
+from runtime.figures import tell_browsers, tell_egress, tell_ground, tell_house, tell_sandbox
 from runtime.housekeeping import Housekeeping
-from runtime.nodes import data, flow, http
+from runtime.nodes import code, data, flow, http
 from runtime.nodes.browser import act, launch, read, walk
 from runtime.reseal import Resealed, reseal_all
 from runtime.retries import Retries
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
+from runtime.sandbox.sandbox import Sandbox, State
 from runtime.seal import Seal, read_keys
 from runtime.settings import Settings
-from runtime.store.db import Database, Ring, SystemDatabase
+from runtime.store.db import Database, DatabaseAway, Ring, SystemDatabase
 from runtime.store.dead_letters import DeadLetters
 from runtime.store.egress import EgressRecords
 from runtime.store.events import EventLog
@@ -59,6 +61,7 @@ from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
 from runtime.store.records import Records
 from runtime.store.runs import Runs
+from runtime.store.sandboxes import Sandboxes, SandboxReports
 from runtime.store.sealed import SealedRows
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
@@ -73,7 +76,16 @@ from runtime.worker import Worker
 
 log = structlog.get_logger()
 
-NODES: Final = (*launch.NODES, *walk.NODES, *act.NODES, *read.NODES, *data.NODES, *http.NODES, *flow.NODES)
+NODES: Final = (
+    *launch.NODES,
+    *walk.NODES,
+    *act.NODES,
+    *read.NODES,
+    *data.NODES,
+    *http.NODES,
+    *flow.NODES,
+    *code.NODES,
+)
 """Every node type of this Runtime."""
 KEEP_ALIVE_S: Final = 95
 """Above the 60 s after which Experience lets go of an idle connection: whoever sends must be the one that closes."""
@@ -95,11 +107,14 @@ class Ground:
     telemetry: Telemetry
     seal: Seal | None
     """What seals credentials and checkpoints; None where no keys are set."""
+    sandbox: Sandbox
+    """Looked after by workers only."""
 
     async def close(self) -> None:
         """Let go of the connections."""
         await self.db.close()
         await self.system.close()
+        self.sandbox.close()
 
 
 def lay_ground(settings: Settings) -> Ground:
@@ -115,6 +130,7 @@ def lay_ground(settings: Settings) -> Ground:
         catalogue=Catalogue(NODES),
         telemetry=Telemetry(),
         seal=_find_seal(settings),
+        sandbox=Sandbox(require=settings.sandbox_require, slots=settings.concurrency, for_others=os.geteuid() == 0),
     )
     made.telemetry.tell_pools(made.db, made.system)
     tell_ground(made.telemetry, made.db, made.wakeups)
@@ -131,8 +147,12 @@ def _choose_carrier(settings: Settings) -> tuple[Carrier, Ring | None]:
     return nats, nats.ring
 
 
-def create_api(ground: Ground, public_key: Path) -> Starlette:
-    """The internal API. Refuses to be built while a declared endpoint has nobody to serve it."""
+def create_api(ground: Ground, public_key: Path, *, works: bool = False) -> Starlette:
+    """The internal API. Refuses to be built while a declared endpoint has nobody to serve it.
+
+    Args:
+        works: the process also carries out executions, and says how its sandbox is.
+    """
     verifier = InternalVerifier(public_key.read_bytes())
     server: Server[InternalCaller] = Server(RuntimeApi, identify)
     executions = Executions(ground.db, ground.queue)
@@ -146,7 +166,7 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     submissions = Submissions(workflows, realms, ground.catalogue.types, Policies(policy, egress), retries, check)
     ExecutionHandlers(executions, records, events, submissions).serve(server)
     DeadLetterHandlers(DeadLetters(ground.db)).serve(server)
-    WorkflowHandlers(workflows, executions, ground.catalogue, check).serve(server)
+    WorkflowHandlers(workflows, executions, ground.catalogue, check, Sandboxes(ground.db)).serve(server)
     ArtifactHandlers(records, ground.folder).serve(server)
     TenantHandlers(Tenants(ground.db, ground.system, ground.queue), ground.folder).serve(server)
     CredentialHandlers(credentials, Vault(credentials, ground.seal)).serve(server)
@@ -155,12 +175,12 @@ def create_api(ground: Ground, public_key: Path) -> Starlette:
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
     channels.on(RuntimeApi.events, EventStreams(events, ground.wakeups).serve)
     gate = Middleware(Gate, verifier=verifier)
-    return _build([*server.routes(), *channels.routes()], ground, gate)
+    return _build([*server.routes(), *channels.routes()], ground, gate, works=works)
 
 
 def create_health(ground: Ground) -> Starlette:
     """All that a process without the API answers."""
-    return _build([], ground)
+    return _build([], ground, works=True)
 
 
 def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
@@ -174,6 +194,7 @@ def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
         egress=egress,
         policies=Policies(egress.policy, EgressRecords(ground.db)),
         pool=pool,
+        sandbox=ground.sandbox,
         wakeups=ground.wakeups,
         telemetry=ground.telemetry,
         drain=Drain(max(0.0, settings.drain_s - MARGIN_S)),
@@ -216,13 +237,14 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(ground.close)
         key = settings.internal_public_key_file
-        api = create_api(ground, key) if serves and key else create_health(ground)
+        api = create_api(ground, key, works=works) if serves and key else create_health(ground)
         worker = None
         if works:
             egress = await stack.enter_async_context(open_egress(settings))
             pool = await stack.enter_async_context(open_pool(settings, egress))
             tell_browsers(ground.telemetry, pool)
             tell_egress(ground.telemetry, egress.tally)
+            tell_sandbox(ground.telemetry, ground.sandbox)
             worker = make_worker(ground, egress, pool)
         server = _Server(configure_server(api, settings))
         async with asyncio.TaskGroup() as group:
@@ -233,6 +255,8 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
                 beside.append(group.create_task(house.keep()))
             serving = group.create_task(server.serve())
             working = group.create_task(worker.work()) if worker else None
+            if worker is not None:
+                beside.append(group.create_task(_look_after(ground, worker.name)))
             await _wait_for_the_end(serving, working)
             server.should_exit = True
             if worker is not None and working is not None:
@@ -247,6 +271,24 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
 def open_egress(settings: Settings) -> Egress:
     """Ways out for a worker; open them."""
     return Egress(settings.allowed_hosts, limits=Limits(max_bytes=settings.egress_max_bytes))
+
+
+async def _look_after(ground: Ground, worker: str) -> None:
+    """Keep watch over the sandbox, and say in the database what was found, until cancelled."""
+    reports = SandboxReports(ground.system, worker)
+
+    async def tell(found: State) -> None:
+        try:
+            await reports.tell(found.name, f"{found.describe()}. {found.hint}".strip())
+        except DatabaseAway as error:  # the next look says it
+            log.warning("what the sandbox found is not noted", reason=error.detail)
+
+    try:
+        await ground.sandbox.keep_watch(tell)
+    finally:
+        with suppress(DatabaseAway, TimeoutError):
+            async with asyncio.timeout(MARGIN_S):
+                await reports.leave()
 
 
 def open_pool(settings: Settings, egress: Egress) -> Pool:
@@ -301,7 +343,10 @@ async def _wait_for_the_end(*tasks: "asyncio.Task[None] | None") -> None:
             loop.remove_signal_handler(number)
 
 
-def _build(routes: list[BaseRoute], ground: Ground, *inner: Middleware) -> Starlette:
+def _build(routes: list[BaseRoute], ground: Ground, *inner: Middleware, works: bool) -> Starlette:
     checks: Mapping[str, Check] = {"database": ground.db.ping}
-    health = make_routes(checks, ground.telemetry, hints={"wake-ups": ground.wakeups.check})
+    hints: dict[str, Check] = {"wake-ups": ground.wakeups.check}
+    if works:
+        hints["sandbox"] = ground.sandbox.report
+    health = make_routes(checks, ground.telemetry, hints=hints)
     return build_app([*health, *routes], middleware=inner, meter=ground.telemetry)

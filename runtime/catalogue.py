@@ -26,9 +26,25 @@ class Catalogue:
         """The node type that runs. Raises KeyError for an unknown one, which the validator has refused before."""
         return self._nodes[type_]
 
-    def list_types(self) -> NodeTypes:
-        """The catalogue as the editor reads it, by group and title."""
-        return NodeTypes(items=sorted(self.types.values(), key=lambda one: (one.group, one.title)))
+    def list_types(self, no_sandbox: str | None = None) -> NodeTypes:
+        """The catalogue as the editor reads it, by group and title.
+
+        Args:
+            no_sandbox: why no worker can run code, if so.
+        """
+        types = self.mark(no_sandbox).values()
+        return NodeTypes(items=sorted(types, key=lambda one: (one.group, one.title)))
+
+    def mark(self, no_sandbox: str | None) -> Mapping[str, NodeType]:
+        """The node types, with those that can't be run now marked by the reason."""
+        if no_sandbox is None:
+            return self.types
+        marked = {
+            name: kind.model_copy(update={"unavailable": no_sandbox})
+            for name, kind in self.types.items()
+            if self._nodes[name].runs_code
+        }
+        return {**self.types, **marked}
 
 
 def list_realms() -> Realms:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from runtime.browser.pool import Pool
 from runtime.egress.permit import Tally
 from runtime.housekeeping import Housekeeping
+from runtime.sandbox.sandbox import Sandbox
 from runtime.store.db import Database
 from runtime.store.upkeep import Figures
 from runtime.store.wakeups import Wakeups
@@ -45,6 +46,12 @@ def tell_egress(telemetry: Telemetry, tally: Tally) -> None:
     telemetry.count("egress_connections", "Connections let through.", lambda: tally.opened)
     telemetry.gauge("egress_connections_open", "Connections open now.", lambda: tally.open)
     telemetry.count("egress_unreachable", "Connections let through that nobody took.", lambda: tally.unreachable)
+
+
+def tell_sandbox(telemetry: Telemetry, sandbox: Sandbox) -> None:
+    """What shuts code in, and how its runs ended."""
+    telemetry.gauge("sandbox_backend", "1 for the backend that is used.", lambda: sandbox.backends, "name")
+    telemetry.count("sandbox_runs", "Runs of code, by how they ended.", lambda: dict(sandbox.ended), "outcome")
 
 
 def tell_house(telemetry: Telemetry, house: Housekeeping) -> None:

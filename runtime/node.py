@@ -20,6 +20,7 @@ from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.egress.backend import DoorBackend
 from runtime.handles import EXECUTE_CONDITION, PageRef, Values, derive_ports
+from runtime.sandbox.sandbox import Sandbox
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -80,6 +81,11 @@ class Stage(Protocol):
 
     async def wait(self, seconds: float) -> None:
         """Let time pass that counts neither against this attempt's deadline nor the execution's (spec W1)."""
+        ...
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """Where code of strangers runs."""
         ...
 
     async def open_page(self, options: ContextOptions = DEFAULT) -> PageRef:
@@ -149,6 +155,8 @@ class Node(ABC, Generic[InT, OutT]):
     """Of a type that is not safe: by input, typed values with which it is safe nevertheless."""
     edits: ClassVar[bool] = False
     """Whether it changes what stands on a page without going anywhere, so that the page's address can't tell of it."""
+    runs_code: ClassVar[bool] = False
+    """Whether it needs the sandbox."""
     _inputs: ClassVar[type[Values]]
     _outputs: ClassVar[type[Values]]
 

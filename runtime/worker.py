@@ -34,16 +34,16 @@ class Worker:
     def __init__(self, queue: Queue, resources: Resources) -> None:
         self._queue = queue
         self._resources = resources
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-6:]}"
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-6:]}"
 
     async def work(self) -> None:
         """Take executions until `leave`; return when none is in this worker's hands any more."""
-        log.info("worker ready", worker=self._name)
+        log.info("worker ready", worker=self.name)
         try:
             await self._queue.work(self._perform)
         except DatabaseAway as error:  # only while leaving: until then the queue waits for its database
             log.warning("left without the database; the leases expire by themselves", reason=error.detail)
-        log.info("worker gone", worker=self._name)
+        log.info("worker gone", worker=self.name)
 
     def leave(self) -> None:
         """Take nothing more, and give back what is not done when the grace time is over."""
@@ -59,7 +59,7 @@ class Worker:
         with structlog.contextvars.bound_contextvars(
             execution_id=str(entry.execution_id), tenant_id=str(entry.tenant_id)
         ):
-            claimed = await self._resources.runs.claim(entry.tenant_id, entry.execution_id, self._name, entry.turn)
+            claimed = await self._resources.runs.claim(entry.tenant_id, entry.execution_id, self.name, entry.turn)
             if claimed is None:
                 return
             with ExitStack() as stack:
@@ -68,7 +68,7 @@ class Worker:
                 self._resources.telemetry.count_losses(claimed.newly_lost)
                 self._resources.telemetry.leases.inc()
                 stack.callback(self._resources.telemetry.leases.dec)
-                log.info("run begins", worker=self._name)
+                log.info("run begins", worker=self.name)
                 verdict = await self._play(claimed)
                 log.info("run left", verdict=verdict.name.lower())
             if verdict is Verdict.FENCED:

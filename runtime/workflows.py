@@ -20,7 +20,7 @@ from contracts.workflow import (
 )
 from runtime.engine.document import normalize_document
 from runtime.engine.plan import Plan, make_plan
-from runtime.engine.validate import check_document
+from runtime.engine.validate import check_document, find_unavailable
 from runtime.store.tables import WorkflowVersionRow
 from runtime.store.workflows import Draft, Stored
 
@@ -59,7 +59,8 @@ def validate(document: WorkflowDocument, catalogue: Catalogue, credentials: Sequ
     faults = check_document(document, catalogue)
     phases = [] if faults else make_plan(document, catalogue).phases
     every = [*faults, *credentials]
-    return Validation(valid=not every, faults=every, phases=phases)
+    warnings = list(find_unavailable(document, catalogue))
+    return Validation(valid=not every, faults=every, phases=phases, warnings=warnings)
 
 
 def describe(stored: Stored, credentials: Sequence[Fault] = ()) -> Workflow:

@@ -13,8 +13,8 @@ from contracts.errors import ApiError
 from contracts.wiring.metering import Metrics
 
 CHECK_S: Final = 2.0
-Check = Callable[[], Awaitable[None]]
-"""Returns when all is well; raises ApiError with what is not."""
+Check = Callable[[], Awaitable[str | None]]
+"""Returns when all is well, perhaps with a remark; raises ApiError with what is not."""
 
 
 def make_routes(checks: Mapping[str, Check], metrics: Metrics, *, hints: Mapping[str, Check]) -> list[BaseRoute]:
@@ -27,20 +27,21 @@ def make_routes(checks: Mapping[str, Check], metrics: Metrics, *, hints: Mapping
         async with asyncio.TaskGroup() as group:
             asked = {name: group.create_task(_ask(check)) for name, check in (*checks.items(), *hints.items())}
         found = {name: task.result() for name, task in asked.items()}
-        bad = {name for name, answer in found.items() if answer != "ok"}
+        bad = {name for name, (well, _) in found.items() if not well}
+        told = {name: text for name, (_, text) in found.items()}
         if bad & checks.keys():
-            return JSONResponse({"status": "not ready", "checks": found}, HTTPStatus.SERVICE_UNAVAILABLE)
-        return JSONResponse({"status": "degraded" if bad else "ok", "checks": found})
+            return JSONResponse({"status": "not ready", "checks": told}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return JSONResponse({"status": "degraded" if bad else "ok", "checks": told})
 
     return [Route("/health", health), Route("/ready", ready), metrics.route()]
 
 
-async def _ask(check: Check) -> str:
+async def _ask(check: Check) -> tuple[bool, str]:
     try:
         async with asyncio.timeout(CHECK_S):
-            await check()
+            remark = await check()
     except ApiError as error:
-        return error.detail
+        return False, error.detail
     except TimeoutError:
-        return f"no answer within {CHECK_S:g} s"
-    return "ok"
+        return False, f"no answer within {CHECK_S:g} s"
+    return True, remark or "ok"

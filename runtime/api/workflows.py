@@ -22,6 +22,7 @@ from contracts.workflow import (
 )
 from runtime.catalogue import Catalogue
 from runtime.store.executions import Executions
+from runtime.store.sandboxes import Sandboxes
 from runtime.store.workflows import Stored, Workflows
 from runtime.vault import CredentialCheck
 from runtime.workflows import describe, describe_version, make_draft, summarize, validate
@@ -33,10 +34,16 @@ class WorkflowHandlers:
     """The tenant is the token's; whatever is another's is not found."""
 
     def __init__(
-        self, workflows: Workflows, executions: Executions, catalogue: Catalogue, credentials: CredentialCheck
+        self,
+        workflows: Workflows,
+        executions: Executions,
+        catalogue: Catalogue,
+        credentials: CredentialCheck,
+        sandboxes: Sandboxes,
     ) -> None:
         self._credentials = credentials
         self._workflows = workflows
+        self._sandboxes = sandboxes
         self._executions = executions
         self._catalogue = catalogue
 
@@ -52,9 +59,9 @@ class WorkflowHandlers:
         server.on(RuntimeApi.list_versions, self.list_versions)
         server.on(RuntimeApi.validate_workflow, self.validate_workflow)
 
-    async def get_node_types(self, _: Caller, __: Nothing) -> NodeTypes:
-        """The catalogue."""
-        return self._catalogue.list_types()
+    async def get_node_types(self, call: Caller, _: Nothing) -> NodeTypes:
+        """The catalogue, with what no worker can run now."""
+        return self._catalogue.list_types(await self._sandboxes.find_reason(call.caller.tenant_id))
 
     async def create(self, call: Caller, document: CreateWorkflow) -> Workflow:
         """Version 1 of a new one."""
@@ -104,8 +111,10 @@ class WorkflowHandlers:
         return await self._validate(call, WorkflowDocument.model_validate(stored.version.document))
 
     async def _validate(self, call: Caller, document: WorkflowDocument) -> Validation:
-        faults = await self._credentials.find_faults(call.caller.tenant_id, document)
-        return validate(document, self._catalogue.types, faults)
+        tenant_id = call.caller.tenant_id
+        faults = await self._credentials.find_faults(tenant_id, document)
+        types = self._catalogue.mark(await self._sandboxes.find_reason(tenant_id))
+        return validate(document, types, faults)
 
     async def _describe(self, call: Caller, stored: Stored) -> Workflow:
         document = WorkflowDocument.model_validate(stored.version.document)

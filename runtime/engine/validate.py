@@ -45,6 +45,15 @@ def check_document(
     ]
 
 
+def find_unavailable(document: WorkflowDocument, catalogue: Mapping[str, NodeType]) -> Iterator[Fault]:
+    """Nodes that no worker can run now. They are no faults: the document is sound, and may run later or elsewhere."""
+    for index, node in enumerate(document.nodes):
+        kind = catalogue.get(node.type)
+        if kind is not None and kind.unavailable:
+            said = f"“{node.name or kind.title}” can't be run now: {kind.unavailable}"
+            yield Fault(where=f"body.nodes[{index}].type", rule="unavailable_node_type", detail=said, node_id=node.id)
+
+
 class _Graph:
     """A document with what the checks look up again and again."""
 

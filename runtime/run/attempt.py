@@ -26,6 +26,7 @@ from runtime.run.events import tell_artifact
 from runtime.run.recorder import Recorder
 from runtime.run.secrets import NodeSecrets
 from runtime.run.signals import Failed, Succeeded
+from runtime.sandbox.sandbox import Sandbox
 from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
 from runtime.store.runs import Change, Fenced
@@ -49,6 +50,7 @@ class Ground:
     recorder: Recorder
     clock: Clock
     checkpoints: Checkpoints
+    sandbox: Sandbox
 
 
 class AttemptStage:
@@ -57,6 +59,8 @@ class AttemptStage:
     def __init__(self, node: PlannedNode, ground: Ground, secrets: NodeSecrets) -> None:
         self.network = ground.network
         """Connections of this run through the checked door."""
+        self.sandbox = ground.sandbox
+        """Where code of strangers runs."""
         self._node_id = node.id
         self._ends = time.monotonic() + node.timeout_s
         self._limit: asyncio.Timeout | None = None

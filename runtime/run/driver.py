@@ -53,6 +53,7 @@ from runtime.run.signals import (
 )
 from runtime.run.steps import StepTracker, make_failure_storable
 from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
+from runtime.sandbox.sandbox import Sandbox
 from runtime.seal import Seal
 from runtime.store.claims import Claimed
 from runtime.store.records import Records
@@ -89,6 +90,7 @@ class Resources:
     egress: Egress
     policies: Policies
     pool: Pool
+    sandbox: Sandbox
     wakeups: Wakeups
     telemetry: Telemetry
     drain: Drain
@@ -134,6 +136,7 @@ class RunDriver:
             recorder=self._recorder,
             clock=self._clock,
             checkpoints=past.checkpoints,
+            sandbox=resources.sandbox,
         )
         self._inbox: Queue[Signal] = Queue()
         self._attempts: dict[str, Task[None]] = {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.sandbox.launch import Backend, BackendMissing
+from runtime.sandbox.launch import Backend, BackendMissing, find_open_folder
 from runtime.sandbox.limits import Bound, Ended, Limits
 from runtime.sandbox.programs import Program
 from runtime.sandbox.warden import Stop, watch
@@ -60,7 +60,8 @@ class Bait:
 def lay_bait() -> Iterator[Bait]:
     """Bait that is gone afterwards."""
     word = secrets.token_hex(16)
-    with tempfile.TemporaryDirectory(prefix="stagedoor-canary-") as name, contextlib.ExitStack() as stack:
+    home = tempfile.TemporaryDirectory(prefix="stagedoor-canary-", dir=find_open_folder())
+    with home as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)  # it is to be the sandbox that stands in the way
         secret, path = folder / "secret", folder / "socket"
@@ -76,8 +77,11 @@ def lay_bait() -> Iterator[Bait]:
         yield Bait(listener.getsockname()[1], str(secret), str(path), word)
 
 
-def send_canary(backend: Backend, python: Program) -> None:
+def send_canary(backend: Backend, python: Program, stop: Stop) -> None:
     """Return when the backend's walls stand.
+
+    Args:
+        stop: ends it early, as if the canary had died.
 
     Raises:
         CanaryDead: they don't, or it does not work at all.
@@ -85,8 +89,9 @@ def send_canary(backend: Backend, python: Program) -> None:
     try:
         backend.check()
         with lay_bait() as bait:
-            ways = _answer(_send(backend, python, _SUSPECT.read_text(encoding="utf-8"), bait.ask("ways")))
-            forked = _send(backend, python, _SUSPECT.read_text(encoding="utf-8"), bait.ask("processes"))
+            suspect = _SUSPECT.read_text(encoding="utf-8")
+            ways = _answer(_send(backend, python, suspect, bait.ask("ways"), stop))
+            forked = _send(backend, python, suspect, bait.ask("processes"), stop)
     except (BackendMissing, OSError) as error:
         raise CanaryDead(str(error)) from error
     if ways != []:
@@ -95,20 +100,18 @@ def send_canary(backend: Backend, python: Program) -> None:
         raise CanaryDead("code could start more processes than it may")
 
 
-def try_program(backend: Backend, program: Program, code: str) -> None:
+def try_program(backend: Backend, program: Program, code: str, stop: Stop) -> None:
     """Return when `code` of that language ends with true; CanaryDead otherwise."""
     try:
-        answer = _answer(_send(backend, program, code, {}))
+        answer = _answer(_send(backend, program, code, {}, stop))
     except (BackendMissing, OSError) as error:
         raise CanaryDead(str(error)) from error
     if answer is not True:
         raise CanaryDead(f"{program.executable} does not work in the sandbox")
 
 
-def _send(backend: Backend, program: Program, code: str, inputs: dict[str, Any]) -> Ended:
-    payload = json.dumps({"code": code, "inputs": inputs}).encode()
-    with contextlib.closing(Stop()) as stop:
-        return watch(backend.prepare(program, LIMITS), payload, LIMITS, stop)
+def _send(backend: Backend, program: Program, code: str, inputs: dict[str, Any], stop: Stop) -> Ended:
+    return watch(backend.prepare(program, LIMITS), program.encode(code, inputs), LIMITS, stop)
 
 
 def _answer(ended: Ended) -> Any:

@@ -4,8 +4,7 @@ The code sees that the machine's files exist and can read none of them. Root bec
 anybody else the code runs under Runtime's account, and what keeps it apart is Landlock, seccomp and the watchdog.
 """
 
-import base64
-import json
+import marshal
 import os
 import shutil
 import sys
@@ -15,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.sandbox import confine
-from runtime.sandbox.launch import BackendMissing, Launch, choose_account, describe_environment, list_reads
+from runtime.sandbox.launch import (
+    BackendMissing,
+    Launch,
+    choose_account,
+    describe_environment,
+    find_open_folder,
+    list_reads,
+)
 from runtime.sandbox.limits import Limits
 from runtime.sandbox.processes import count_threads_of
 from runtime.sandbox.programs import Program
@@ -60,13 +66,11 @@ class Landlock:
                 *((path, confine.DEVICE) for path in _DEVICES if Path(path).exists()),
                 (str(scratch), confine.SCRATCH),
             ],
-            "filter": base64.b64encode(
-                build_filter(machine, same_view=True, signals=uid is None and abi < confine.SCOPE_ABI)
-            ).decode(),
+            "filter": build_filter(machine, same_view=True, signals=uid is None and abi < confine.SCOPE_ABI),
         }
         launcher = getattr(sys, "_base_executable", sys.executable)
         return Launch(
-            command=[launcher, "-I", "-S", "-B", str(Path(confine.__file__)), json.dumps(spec)],
+            command=[launcher, "-I", "-S", "-B", str(Path(confine.__file__)), marshal.dumps(spec).hex()],
             descriptors=(kept_open,),
             scratch=scratch,
             control=control,
@@ -76,7 +80,7 @@ class Landlock:
 
 def _make_scratch(uid: int | None) -> Path:
     """A folder of the run's own, named after this process so that a later one knows whose it was."""
-    scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=find_open_folder()))
     if uid is not None:
         os.chown(scratch, uid, uid)
     return scratch
@@ -88,7 +92,7 @@ _PREFIX = "stagedoor-code-"
 def remove_leftovers() -> int:
     """Remove the folders of Runtimes that are gone; answers how many there were."""
     removed = 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in Path(find_open_folder()).glob(f"{_PREFIX}*"):
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
             with suppress(OSError):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,12 @@ def list_reads(program: Program) -> list[Path]:
 def describe_environment(program: Program, scratch: str) -> Mapping[str, str]:
     """All that the code's environment holds."""
     return {"HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8", "TZ": "UTC"} | program.environment
+
+
+def find_open_folder() -> str:
+    """Where an account without rights can walk to what we make: TMPDIR may be ours alone, and long."""
+    usual = tempfile.gettempdir()
+    return next((path for path in ("/tmp", "/var/tmp", usual) if os.access(path, os.W_OK | os.X_OK)), usual)  # noqa: S108
 
 
 def choose_account() -> int | None:

@@ -6,6 +6,8 @@ The sandbox's account can't walk into a project under a 0700 home: there, root g
 
 import fcntl
 import hashlib
+import json
+import marshal
 import os
 import shutil
 import sys
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 SHARED: Final = Path("/var/lib/stagedoor")
 INSTALL_NODE: Final = "Install Node on the machines that run workers (apt-get install nodejs)."
@@ -57,6 +59,11 @@ class Program:
         """What it needs itself. Node ends where OpenSSL's configuration is there and can't be read."""
         loader = {"LD_LIBRARY_PATH": str(self.libraries)} if self.libraries else {}
         return loader | ({"OPENSSL_CONF": "/dev/null"} if self.language is Language.NODE else {})
+
+    def encode(self, code: str, inputs: Any) -> bytes:
+        """What is handed in; for Python in a form that needs no module, since it is the interpreter that we run in."""
+        asked = {"code": code, "inputs": inputs}
+        return marshal.dumps(asked) if self.language is Language.PYTHON else json.dumps(asked).encode()
 
     def command(self, memory: int) -> list[str]:
         """How it is started: the part of ours that speaks with Runtime is handed over as text, so no file is needed."""

@@ -5,15 +5,15 @@ no code is run at all, and whoever asks is told why and what to install.
 """
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import structlog
 
+from contracts.errors import ApiError, Code
 from runtime.sandbox.bwrap import INSTALL, Bwrap
 from runtime.sandbox.canary import CanaryDead, send_canary, try_program
 from runtime.sandbox.cgroup import make_group
@@ -90,6 +90,9 @@ class Sandbox:
         self._runs = ThreadPoolExecutor(slots, "sandbox")
         self._canaries = ThreadPoolExecutor(1, "canary")
         self.state = State()
+        self.looked = False
+        """Whether canaries have been sent at all."""
+        self._choosing = asyncio.Lock()
         self.ended: Counter[str] = Counter()
         """Runs by how they ended."""
 
@@ -111,22 +114,42 @@ class Sandbox:
             raise SandboxUnavailable(message, self.state.missing[language])
 
     async def choose(self) -> State:
-        """Send the canaries and go by what they find."""
-        found = await asyncio.get_running_loop().run_in_executor(self._canaries, self._look)
+        """Send the canaries and go by what they find. Cancelling calls them back."""
+        stop = Stop()
+        looking = asyncio.get_running_loop().run_in_executor(self._canaries, self._look, stop)
+        try:
+            found = await asyncio.shield(looking)
+        except asyncio.CancelledError:
+            stop.now()
+            await asyncio.wait({looking})
+            raise
+        finally:
+            stop.close()
         if found.name != self.state.name or found.missing != self.state.missing:
             tell = log.info if found.backend is not None and not found.refusals else log.warning
             tell("sandbox chosen", backend=found.name, refusals=dict(found.refusals), hint=found.hint)
-        self.state = found
+        self.state, self.looked = found, True
         return found
 
-    async def keep_watch(self, changed: Callable[[], Any] = lambda: None) -> None:
-        """Choose anew from time to time, until cancelled."""
+    async def keep_watch(self, tell: Callable[[State], Awaitable[None]]) -> None:
+        """Choose now and again from time to time, and tell what was found, until cancelled."""
         while True:
+            async with self._choosing:
+                found = await self.choose()
+            await tell(found)
             await asyncio.sleep(AGAIN_S)
-            await self.choose()
-            changed()
 
-    def _look(self) -> State:
+    async def report(self) -> str:
+        """What shuts code in, in one line.
+
+        Raises:
+            ApiError: UNAVAILABLE; nothing does.
+        """
+        if self.looked and self.state.backend is None:
+            raise ApiError(Code.UNAVAILABLE, self.state.describe(), self.state.hint)
+        return f"ok: {self.state.describe()}" if self.looked else "not looked at yet"
+
+    def _look(self, stop: Stop) -> State:
         remove_leftovers()
         refusals: dict[str, str] = {}
         try:
@@ -135,20 +158,22 @@ class Sandbox:
             return State(None, {"python": str(missing)})
         for backend in self._backends:
             try:
-                send_canary(backend, python)
+                send_canary(backend, python, stop)
             except CanaryDead as dead:
                 refusals[backend.name] = str(dead)
+                if stop.asked:
+                    break
                 continue
-            return self._try_programs(State(backend, refusals, {Language.PYTHON: python}))
+            return self._try_programs(State(backend, refusals, {Language.PYTHON: python}), stop)
         return State(None, refusals | self._skipped)
 
-    def _try_programs(self, state: State) -> State:
+    def _try_programs(self, state: State, stop: Stop) -> State:
         programs, missing = dict(state.programs), {}
         assert state.backend is not None  # noqa: S101 — for the type checker
         for language, code in _TRIALS.items():
             try:
                 programs[language] = find_program(language, for_others=self._for_others)
-                try_program(state.backend, programs[language], code)
+                try_program(state.backend, programs[language], code, stop)
             except (ProgramMissing, CanaryDead) as reason:
                 missing[language] = str(reason)
         return State(state.backend, state.refusals, programs, missing)
@@ -162,10 +187,14 @@ class Sandbox:
         Raises:
             SandboxUnavailable: nothing was started, or nothing of ours came up.
         """
+        if not self.looked:
+            async with self._choosing:
+                if not self.looked:
+                    await self.choose()
         self.check(language)
         backend, program = self.state.backend, self.state.programs[language]
         assert backend is not None  # noqa: S101 — checked above
-        payload = json.dumps({"code": code, "inputs": inputs}).encode()
+        payload = program.encode(code, inputs)
         stop = Stop()
 
         def work() -> Ended:

@@ -41,9 +41,12 @@ class Stop:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._lock = threading.Lock()
         self._open = True
+        self.asked = False
+        """Whether somebody has."""
 
     def now(self) -> None:
         """End the run."""
+        self.asked = True
         with self._lock:
             if self._open:
                 with contextlib.suppress(BlockingIOError):
@@ -205,7 +208,7 @@ class _Run:
 
     def _hear(self, selector: selectors.BaseSelector) -> None:
         data = self.channel.recv(_CHUNK)
-        if not data:
+        if not data or self.killed:
             selector.unregister(self.channel)
         elif self.ready:
             self.answer += data
@@ -224,7 +227,6 @@ class _Run:
         own = list_below(self.process.pid)
         cpus = sorted(os.sched_getaffinity(0))
         restrain(own, cpus[next(_turns) % len(cpus)])
-        self.group.admit(own)
         self.payload = len(self.payload).to_bytes(_HEAD, "big") + self.payload
         self.began = time.monotonic()
         self.deadline = self.began + self.limits.wall_s
@@ -243,6 +245,8 @@ class _Run:
         if not self.ready:
             return
         own = list_below(self.process.pid)
+        if not self.peak:  # it takes the kernel milliseconds, which short runs need not wait for
+            self.group.admit(own)
         held = max(measure_memory(own, self.limits.memory), self.group.measure())
         self.peak = max(self.peak, held)
         if held > self.limits.memory or self.group.has_overflowed():

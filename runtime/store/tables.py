@@ -357,6 +357,17 @@ class CredentialRow(Row, table=True):
     last_used_at: datetime | None = _optional(_INSTANT)
 
 
+class SandboxRow(Row, table=True):
+    """What a worker found of its sandbox when it last looked. No tenant's."""
+
+    __tablename__ = "sandboxes"
+
+    worker: str = _key(Text)
+    backend: str = _required(Text)
+    reason: str = _required(Text)
+    seen_at: datetime = _required(_INSTANT)
+
+
 class CredentialUseRow(Row, table=True):
     """One use of a credential. It outlives the credential and the execution."""
 

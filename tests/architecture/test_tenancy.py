@@ -41,6 +41,7 @@ ACROSS_TENANTS_IN_RUNTIME = {
     "runtime/app.py": "hands the door on",
     "runtime/store/sealed.py": "when a key is changed, all that it sealed is sealed anew, whosever it is",
     "runtime/store/tenants.py": "adopting a guest's work is a move from one tenant to another",
+    "runtime/store/sandboxes.py": "what a worker can run is no tenant's",
     "runtime/store/upkeep.py": "reconciles, prunes and measures for all tenants",
 }
 """As above; Runtime's stores open their transactions themselves, so they are named, too."""
@@ -49,6 +50,7 @@ STATEMENTS_OF_NO_TENANT = {
     "runtime/store/db.py": "says who the tenant is",
     "runtime/store/queue.py": "PgQueuer's tables, which know no tenant; what an entry names is loaded as its tenant",
     "runtime/store/sealed.py": "works across tenants, as said above",
+    "runtime/store/sandboxes.py": "what a worker can run is no tenant's, and says nothing of any",
     "runtime/store/upkeep.py": "works across tenants, as said above",
 }
 """Modules of Runtime's store whose SQL need not name a tenant, and why."""

@@ -2,7 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 
-from tests.bench import actions, append, execution_rate, fanout, first_word, growth, idle, latency, proxied, start
+from tests.bench import (
+    actions,
+    append,
+    execution_rate,
+    fanout,
+    first_word,
+    growth,
+    idle,
+    latency,
+    proxied,
+    sandbox,
+    start,
+)
 from tests.bench.figure import Figure
 from tests.bench.ground import Ground
 from tests.bench.rounds import Effort
@@ -22,6 +34,7 @@ BENCHES: dict[str, Bench] = {
     "b9": latency.measure_beside_stalled,
     "b11": append.measure,
     "b13": growth.measure,
+    "sandbox": sandbox.measure,
     "10k": idle.measure_many,
 }
 

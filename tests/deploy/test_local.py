@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+CHMOD = shutil.which("chmod")
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "deploy" / "local"
 TOOLS = ("sh", "id", "env", "cat", "mkdir", "timeout", "dirname")
@@ -86,6 +87,34 @@ def test_named_browser_that_does_not_run_is_said(machine: Path) -> None:
     refused = run("find-chromium", machine, STAGEDOOR_RUNTIME_BROWSER_PATH="/nowhere/chromium")
     assert refused.returncode == 1
     assert "STAGEDOOR_RUNTIME_BROWSER_PATH is /nowhere/chromium" in refused.stderr
+
+
+def test_bubblewrap_that_is_there_is_enough(machine: Path) -> None:
+    add_program(machine, "uname", "echo Linux")
+    add_program(machine, "bwrap", "exit 0")
+    add_program(machine, "apt-get", "echo called >> called")
+    assert run("find-bubblewrap", machine).stderr == ""
+    assert not (machine.parent / "called").exists()
+
+
+def test_root_on_debian_gets_bubblewrap(machine: Path) -> None:
+    add_program(machine, "uname", "echo Linux")
+    (machine / "id").unlink()
+    add_program(machine, "id", "echo 0")
+    add_program(
+        machine, "apt-get", f'[ "$1" = install ] && echo "#!/bin/sh" > {machine}/bwrap && {CHMOD} +x {machine}/bwrap'
+    )
+    done = run("find-bubblewrap", machine)
+    assert (done.returncode, done.stderr) == (0, "Installing bubblewrap …\n")
+
+
+def test_without_bubblewrap_one_is_warned_and_goes_on(machine: Path) -> None:
+    add_program(machine, "uname", "echo Linux")
+    (machine / "id").unlink()
+    add_program(machine, "id", "echo 1000")
+    done = run("find-bubblewrap", machine)
+    assert done.returncode == 0
+    assert "sudo apt install bubblewrap" in done.stderr
 
 
 def test_help_names_every_target() -> None:

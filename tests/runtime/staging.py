@@ -22,6 +22,7 @@ from runtime.engine.validate import check_document
 from runtime.node import Node
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
+from runtime.sandbox.sandbox import Sandbox
 from runtime.seal import Seal
 from runtime.store.db import SystemDatabase
 from runtime.store.egress import EgressRecords
@@ -75,6 +76,7 @@ class Staging:
         self.credentials = Credentials(self.db)
         self.hosts: tuple[str, ...] = ()
         self.seal: Seal | None = None
+        self.sandbox = Sandbox(backends=(), for_others=False)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -113,6 +115,7 @@ class Staging:
                 egress=egress,
                 policies=Policies(egress.policy, EgressRecords(db)),
                 pool=pool,
+                sandbox=self.sandbox,
                 wakeups=wakeups,
                 telemetry=Telemetry(),
                 drain=Drain(self._grace_s),

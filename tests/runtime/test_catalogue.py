@@ -8,10 +8,21 @@ from runtime.catalogue import Catalogue, list_realms
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.handles import EXECUTE_CONDITION
-from runtime.nodes import data, flow, http
+from runtime.nodes import code, data, flow, http
 from runtime.nodes.browser import act, launch, read, walk
 
-CATALOGUE = Catalogue((*launch.NODES, *walk.NODES, *act.NODES, *read.NODES, *data.NODES, *http.NODES, *flow.NODES))
+CATALOGUE = Catalogue(
+    (
+        *launch.NODES,
+        *walk.NODES,
+        *act.NODES,
+        *read.NODES,
+        *data.NODES,
+        *http.NODES,
+        *flow.NODES,
+        *code.NODES,
+    )
+)
 
 # Spec W10, "Handles of the source nodes": ★ required, ⊘ no edge allowed, → outputs. And those that were added.
 HANDLES = """
@@ -27,11 +38,19 @@ branch: Left Value★ Operator★ Right Value★ → True Path, False Path, Resu
 navigate: URL★ Web Page★ → Web Page
 select_option: Selector★ Option★ Web Page★ → Web Page
 extract_list: Selector★ Fields★ Web Page★ → Items, Web Page
+run_code: Language⊘ Code★ Inputs Timeout → Result, Stdout, Stderr
 screenshot: Full Page⊘ Format⊘ Web Page★ → Image, Web Page
 http_request: Method⊘ URL★ Query Headers Credential Body Type⊘ Body Timeout⊘ Retries⊘ Redirects⊘ Max Size⊘ \
 Fail On Error⊘ → Status, Headers, Final URL, Body, Artifact
 """
-CREDITS = {"launch_standard_browser": 5, "get_html": 2, "get_text_from_html": 2, "extract_list": 2, "http_request": 2}
+CREDITS = {
+    "launch_standard_browser": 5,
+    "get_html": 2,
+    "get_text_from_html": 2,
+    "extract_list": 2,
+    "http_request": 2,
+    "run_code": 2,
+}
 
 
 def describe(type_: str) -> str:
@@ -68,6 +87,7 @@ def test_credits_starts_and_safety() -> None:
         "launch_standard_browser",
         "delay",
         "http_request",
+        "run_code",
     }
     assert {kind.type for kind in types if not kind.safe} == {"click_element", "http_request"}
 

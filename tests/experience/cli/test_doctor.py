@@ -19,6 +19,17 @@ def test_what_is_there_is_fine(tmp_path: Path) -> None:
     assert doctor.check_clock().verdict is doctor.Verdict.FINE
 
 
+def test_the_sandbox_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = doctor.check_sandbox()
+    assert found.verdict is not doctor.Verdict.BROKEN
+    assert found.seen.split()[0] in ("bwrap", "bwrap-noproc", "landlock", "no")
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = doctor.check_sandbox()
+    assert found.verdict is doctor.Verdict.ODD
+    assert "bwrap is not installed" in found.seen
+    assert "apt-get install bubblewrap" in found.mend
+
+
 def test_a_taken_port_is_odd_but_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(doctor, "DEFAULT_PORT", taken.getsockname()[1])

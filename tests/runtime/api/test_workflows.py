@@ -20,6 +20,8 @@ from contracts.workflow import (
     WorkflowRef,
     WorkflowStatus,
 )
+from runtime.app import Ground
+from runtime.store.sandboxes import SandboxReports
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.api.test_executions import ask
 
@@ -154,6 +156,28 @@ async def test_nothing_of_another_tenant_is_found(client: RuntimeClient, make_cl
         with pytest.raises(ApiError) as refused:
             await attempt
         assert refused.value.code is Code.NOT_FOUND
+
+
+async def test_code_that_no_worker_can_run_is_marked_and_warned_of(client: RuntimeClient, ground: Ground) -> None:
+    code = ValidateDocument(**draw(nodes=[{"id": "code", "type": "run_code", "data": {"inputs": {"Code": "x = 1"}}}]))
+    lacking, other = SandboxReports(ground.system, "lacks-a-sandbox"), SandboxReports(ground.system, "has-one")
+    try:
+        assert await find_unavailable(client) == {}
+        await lacking.tell("none", "bwrap is not installed.")
+        assert await find_unavailable(client) == {"run_code": "bwrap is not installed."}
+        found = await client.validate_document(code)
+        assert (found.valid, [fault.rule for fault in found.warnings]) == (True, ["unavailable_node_type"])
+        assert "bwrap is not installed" in found.warnings[0].detail
+        await other.tell("landlock", "")
+        assert await find_unavailable(client) == {}
+        assert (await client.validate_document(code)).warnings == []
+    finally:
+        await lacking.leave()
+        await other.leave()
+
+
+async def find_unavailable(client: RuntimeClient) -> dict[str, str]:
+    return {kind.type: kind.unavailable for kind in (await client.get_node_types(NOTHING)).items if kind.unavailable}
 
 
 async def test_the_catalogue_lists_node_types(client: RuntimeClient) -> None:

@@ -16,15 +16,22 @@ from runtime.egress.backend import DoorBackend
 from runtime.engine.references import Reference, fill_references
 from runtime.handles import PageRef
 from runtime.node import Level, NodeFailure, Opened
+from runtime.sandbox.sandbox import Sandbox
 
 
 class MemoryStage:
     """See `runtime.node.Stage`."""
 
     def __init__(
-        self, lease: Lease | None = None, *, seconds: float = 60.0, network: DoorBackend | None = None
+        self,
+        lease: Lease | None = None,
+        *,
+        seconds: float = 60.0,
+        network: DoorBackend | None = None,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._network = network
+        self.sandbox = sandbox or Sandbox(backends=(), for_others=False)
         self.lease = lease
         self.artifacts: list[tuple[Artifact, bytes]] = []
         self.lines: list[tuple[Level, str]] = []

@@ -89,7 +89,7 @@ writing = threading.Lock()
 def perform(asked: dict[str, Any]) -> dict[str, Any]:
     backend, limits = BACKENDS[asked["backend"]], Limits(**asked["limits"])
     program = find_program(Language(asked["language"]), for_others=os.geteuid() == 0)
-    payload = json.dumps({"code": asked["code"], "inputs": asked["inputs"]}).encode()
+    payload = program.encode(asked["code"], asked["inputs"])
     stop = Stop()
     if asked["stop_after_s"] is not None:
         timer = threading.Timer(asked["stop_after_s"], stop.now)

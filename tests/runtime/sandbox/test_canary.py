@@ -1,6 +1,8 @@
 """The canary lives behind walls and dies where one is missing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from runtime.sandbox.landlock import Landlock
 from runtime.sandbox.launch import Backend, BackendMissing, Launch
 from runtime.sandbox.limits import Limits
 from runtime.sandbox.programs import Language, Program, find_program
+from runtime.sandbox.warden import Stop
 from tests.runtime.sandbox.driver import BACKENDS
 
 
@@ -17,13 +20,20 @@ def python() -> Program:
     return find_program(Language.PYTHON, for_others=True)
 
 
-def test_it_lives_in_every_backend(backend: str, python: Program) -> None:
-    send_canary(BACKENDS[backend], python)
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    one = Stop()
+    yield one
+    one.close()
 
 
-def test_it_dies_without_walls_and_says_which_are_missing(python: Program) -> None:
+def test_it_lives_in_every_backend(backend: str, python: Program, stop: Stop) -> None:
+    send_canary(BACKENDS[backend], python, stop)
+
+
+def test_it_dies_without_walls_and_says_which_are_missing(python: Program, stop: Stop) -> None:
     with pytest.raises(CanaryDead) as dead:
-        send_canary(BACKENDS["bare"], python)
+        send_canary(BACKENDS["bare"], python, stop)
     for way in ("file", "network", "unix socket", "memory"):
         assert way in str(dead.value)
 
@@ -60,15 +70,29 @@ class Absent(Broken):
         (Absent([]), "not installed"),
     ],
 )
-def test_it_dies_where_nothing_starts_and_says_why(backend: Backend, said: str, python: Program) -> None:
+def test_it_dies_where_nothing_starts_and_says_why(backend: Backend, said: str, python: Program, stop: Stop) -> None:
     with pytest.raises(CanaryDead, match=said):
-        send_canary(backend, python)
+        send_canary(backend, python, stop)
 
 
-def test_a_language_is_tried_too(python: Program) -> None:
-    try_program(Landlock(), python, "result = True")
+def test_it_can_be_called_back(python: Program, stop: Stop) -> None:
+    stop.now()
     with pytest.raises(CanaryDead):
-        try_program(Landlock(), python, "result = False")
+        send_canary(Landlock(), python, stop)
+
+
+def test_a_language_is_tried_too(python: Program, stop: Stop) -> None:
+    try_program(Landlock(), python, "result = True", stop)
+    with pytest.raises(CanaryDead):
+        try_program(Landlock(), python, "result = False", stop)
+
+
+def test_bait_is_where_everybody_can_walk_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir(mode=0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with lay_bait() as bait:
+        assert not bait.socket.startswith(str(long))
 
 
 def test_the_bait_is_gone_afterwards() -> None:

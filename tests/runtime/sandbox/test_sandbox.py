@@ -105,6 +105,16 @@ async def test_a_cancel_ends_the_run_before_it_returns(make: Make, backends: Seq
     assert not [name for name in os.listdir("/tmp") if name.startswith(f"stagedoor-code-{os.getpid()}-")]  # noqa: PTH208
 
 
+async def test_canaries_are_called_back_when_nobody_waits(make: Make) -> None:
+    sandbox = make(*BACKENDS.values())
+    looking = asyncio.create_task(sandbox.choose())
+    await asyncio.sleep(0.2)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert not sandbox.looked
+
+
 async def test_a_run_that_does_not_come_up_is_no_fault_of_the_code(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = make(Landlock())
     await sandbox.choose()

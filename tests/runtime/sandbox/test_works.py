@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.runtime.sandbox.confinement import Confinement, read
+from tests.runtime.sandbox.confinement import Confinement, Driver, read
 
 POOL = """
 import multiprocessing
@@ -90,6 +90,14 @@ def test_node_can(confinement: Confinement, what: str) -> None:
     code, expected = NODE[what]
     told = confinement.run(code, language="node", inputs={"a": 2})
     assert (told.result, told.answer.get("error")) == (expected, None), (told.answer, told.stderr)
+
+
+def test_results_are_written_as_json_dumps_does(ordinary_driver: Driver) -> None:
+    values = "[None, True, -1, 2 ** 70, 1.5, 1e300, 'ü\\n\\x00\\ud800', (1, 2), {'a': {}, 1: [], None: 2, 1.5: 4}]"
+    code = f"import json\nresult = {values}\nprint(json.dumps(dict(result=result)), end='')"
+    told = ordinary_driver.run("landlock", code, inputs=None)
+    assert told.frame == told.stdout
+    assert ordinary_driver.run("landlock", "result = float('nan')", inputs=None).frame == b'{"result": NaN}'
 
 
 def test_what_is_printed_comes_out(confinement: Confinement) -> None:

@@ -1,0 +1,113 @@
+"""The node that runs code, in a sandbox that is really there."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contracts.execution import FailureCode
+from runtime.node import NodeFailure
+from runtime.nodes.code import RunCode
+from runtime.sandbox.landlock import Landlock
+from runtime.sandbox.sandbox import BACKENDS, Sandbox
+from tests.runtime.nodes.stage import MemoryStage
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    made = Sandbox(for_others=os.geteuid() == 0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stage(sandbox: Sandbox) -> MemoryStage:
+    return MemoryStage(sandbox=sandbox)
+
+
+async def run(stage: MemoryStage, code: str, **inputs: Any) -> dict[str, Any]:
+    return await RunCode().perform({"Code": code, **inputs}, stage)
+
+
+async def fail(stage: MemoryStage, code: str, **inputs: Any) -> NodeFailure:
+    with pytest.raises(NodeFailure) as caught:
+        await run(stage, code, **inputs)
+    assert not caught.value.retryable
+    assert caught.value.hint
+    return caught.value
+
+
+async def test_python_sets_a_result(stage: MemoryStage) -> None:
+    outputs = await run(stage, "print('counting')\nresult = sum(inputs['prices'])", Inputs={"prices": [1, 2.5]})
+    assert outputs == {"Result": 3.5, "Stdout": "counting\n", "Stderr": ""}
+    assert stage.lines == [("info", "counting")]
+
+
+async def test_javascript_returns_one(stage: MemoryStage) -> None:
+    code = "console.error('odd'); return inputs.map((n) => n * 2)"
+    outputs = await run(stage, code, Language="javascript", Inputs="[1, 2]")
+    assert outputs == {"Result": [2, 4], "Stdout": "", "Stderr": "odd\n"}
+    assert stage.lines == [("warning", "odd")]
+
+
+async def test_an_error_is_told_with_its_last_lines_and_what_was_printed(stage: MemoryStage) -> None:
+    failure = await fail(stage, "print('so far')\nprice = {}\nprice['eur']")
+    assert failure.code is FailureCode.CODE_FAILED
+    assert 'File "code.py", line 3' in failure.message
+    assert failure.message.endswith("KeyError: 'eur'")
+    assert stage.lines == [("info", "so far")]
+    failure = await fail(stage, "throw new Error('no stock')", Language="javascript")
+    assert (failure.code, "Error: no stock" in failure.message) == (FailureCode.CODE_FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "code_of_failure", "said"),
+    [
+        ("import time; time.sleep(9)", FailureCode.CODE_TIMEOUT, "within 1.5 s"),
+        ("bytearray(3 << 30)", FailureCode.CODE_LIMIT, "memory"),
+        ("while True: print('x' * 9999)", FailureCode.CODE_LIMIT, "output"),
+        ("result = 'x' * (5 << 20)", FailureCode.CODE_LIMIT, "result"),
+        ("result = object()", FailureCode.CODE_FAILED, "not JSON serializable"),
+        ("import os; os._exit(3)", FailureCode.CODE_FAILED, "status 3"),
+        ("import os; os.write(3, b'\\0\\0\\0\\1{'); os._exit(0)", FailureCode.CODE_FAILED, "can't be read"),
+        ("result = (", FailureCode.CODE_FAILED, "SyntaxError"),
+    ],
+)
+async def test_ends_that_are_none(stage: MemoryStage, code: str, code_of_failure: FailureCode, said: str) -> None:
+    failure = await fail(stage, code, Timeout=1.5 if "sleep" in code else 20)
+    assert failure.code is code_of_failure, failure
+    assert said in failure.message
+
+
+async def test_the_nodes_own_time_limit_comes_after_the_codes(sandbox: Sandbox) -> None:
+    stage = MemoryStage(sandbox=sandbox, seconds=3)
+    failure = await fail(stage, "print('begun', flush=True)\nimport time; time.sleep(9)")
+    assert failure.code is FailureCode.CODE_TIMEOUT
+    assert stage.lines == [("info", "begun")]
+
+
+async def test_the_log_gets_the_first_lines(stage: MemoryStage) -> None:
+    outputs = await run(stage, "for n in range(60): print(n)")
+    assert outputs["Stdout"].count("\n") == 60
+    assert [line for _, line in stage.lines][-2:] == ["49", "… 10 more lines"]
+
+
+async def test_nothing_is_run_without_a_sandbox() -> None:
+    sandbox = Sandbox(backends=(), for_others=False)
+    failure = await fail(MemoryStage(sandbox=sandbox), "result = 1")
+    assert failure.code is FailureCode.SANDBOX_UNAVAILABLE
+    assert "apt-get install bubblewrap" in failure.hint
+    sandbox.close()
+
+
+async def test_inputs_are_checked_before(stage: MemoryStage) -> None:
+    for wrong in ({"Timeout": 61}, {"Timeout": 0}, {"Language": "ruby"}, {"Code": ""}):
+        with pytest.raises(NodeFailure) as caught:
+            await RunCode().perform({"Code": "x = 1", **wrong}, stage)
+        assert caught.value.code is FailureCode.INVALID_INPUT
+
+
+def test_the_backends_stand_in_their_order() -> None:
+    assert [backend.name for backend in BACKENDS] == ["bwrap", "bwrap-noproc", "landlock"]
+    assert [backend.isolates for backend in BACKENDS] == [True, True, Landlock().isolates] == [True, True, False]
