@@ -9,12 +9,15 @@ import marshal
 import os
 import sys
 
+try:  # now, because the code may leave no descriptor to load it by
+    from _json import encode_basestring_ascii, make_encoder
+except ImportError:
+    make_encoder = None  # type: ignore[assignment, misc]
+
 
 def _to_json(value: object) -> str:
     """As json.dumps, by the part of it that is written in C; where that is not as it was, or refuses, by itself."""
     try:
-        from _json import encode_basestring_ascii, make_encoder  # noqa: PLC0415
-
         encode = make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
         return "".join(encode(value, 0))
     except Exception:  # noqa: BLE001 — the next line says it better
@@ -67,7 +70,9 @@ def _perform(asked: dict[str, object]) -> dict[str, object]:
         return _explain(error, code)
     try:
         _to_json(names["result"])
-    except (TypeError, ValueError, RecursionError) as error:
+    except MemoryError:
+        return {"error": "memory", "message": "MemoryError", "traceback": ""}
+    except (TypeError, ValueError, RecursionError, OSError) as error:  # the last: of loading json
         return {"error": "result", "message": f"{type(error).__name__}: {error}"[:2_000], "traceback": ""}
     return {"result": names["result"]}
 

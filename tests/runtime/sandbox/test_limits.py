@@ -162,6 +162,11 @@ def test_a_result_is_cut(confinement: Confinement) -> None:
     assert (told.bound, told.frame) == (Bound.RESULT, None)
 
 
+def test_a_result_that_fits_once_and_not_as_json_is_a_limit(confinement: Confinement) -> None:
+    told = confinement.run("result = 'x' * (300 << 20)", inputs=None)
+    assert told.answer.get("error") == "memory" or told.bound is Bound.MEMORY
+
+
 IGNORES_SIGNALS = """
 import signal
 for number in range(1, 65):
