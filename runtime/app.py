@@ -45,7 +45,7 @@ from runtime.egress.policy import Policy, read_exceptions
 from runtime.figures import tell_browsers, tell_egress, tell_ground, tell_house, tell_sandbox
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import code, data, flow, http
-from runtime.nodes.browser import act, launch, read, walk
+from runtime.nodes.browser import act, files, launch, read, walk
 from runtime.reseal import Resealed, reseal_all
 from runtime.retries import Retries
 from runtime.run.driver import Resources
@@ -76,16 +76,8 @@ from runtime.worker import Worker
 
 log = structlog.get_logger()
 
-NODES: Final = (
-    *launch.NODES,
-    *walk.NODES,
-    *act.NODES,
-    *read.NODES,
-    *data.NODES,
-    *http.NODES,
-    *flow.NODES,
-    *code.NODES,
-)
+_IN_BROWSERS: Final = (*launch.NODES, *walk.NODES, *act.NODES, *files.NODES, *read.NODES)
+NODES: Final = (*_IN_BROWSERS, *data.NODES, *http.NODES, *flow.NODES, *code.NODES)
 """Every node type of this Runtime."""
 KEEP_ALIVE_S: Final = 95
 """Above the 60 s after which Experience lets go of an idle connection: whoever sends must be the one that closes."""

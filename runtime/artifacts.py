@@ -21,6 +21,7 @@ from runtime.store.records import StoredBlob
 MAX_BYTES = 64 * 1_048_576
 """Of one artifact."""
 _CHUNK = 256 * 1_024
+_PIECE = 1_048_576
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -42,6 +43,17 @@ class Disk:
     free: int
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A file that was taken in."""
+
+    path: str
+    """Relative to the folder."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
 class ArtifactFolder:
     """Files by relative path. What is known of them stands in the database; a file without a row is nobody's."""
 
@@ -54,18 +66,35 @@ class ArtifactFolder:
         Raises:
             ArtifactStoreFailure: it is too large, the disk is full, or the folder can't be written.
         """
-        if len(data) > MAX_BYTES:
-            raise ArtifactStoreFailure(
-                FailureCode.OUTPUT_TOO_LARGE,
-                f"{len(data)} bytes are more than an artifact may have ({MAX_BYTES}).",
-                "Store less at once: a part of the page, or a smaller picture.",
-            )
+        _refuse_large(len(data))
         path = f"{tenant_id}/{execution_id}/{artifact_id}"
         try:
             await asyncio.to_thread(_write_whole, self._root / path, data)
         except OSError as error:
             raise _explain(error) from error
         return path
+
+    async def take_in(
+        self, tenant_id: TenantId, execution_id: ExecutionId, artifact_id: ArtifactId, source: Path
+    ) -> "Taken":
+        """Store a copy of a file, piece by piece; whoever is cancelled leaves nothing behind.
+
+        Raises:
+            ArtifactStoreFailure: as `write`.
+        """
+        size = (await asyncio.to_thread(source.stat)).st_size
+        _refuse_large(size)
+        path = f"{tenant_id}/{execution_id}/{artifact_id}"
+        target = self._root / path
+        try:
+            await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
+            return Taken(path, size, await _copy(source, target))
+        except OSError as error:
+            raise _explain(error) from error
+
+    async def copy_out(self, path: str, target: Path) -> None:
+        """Copy a file to `target`, piece by piece. Raises FileNotFoundError when it is gone, OSError."""
+        await _copy(self._resolve(path), target)
 
     async def read(self, path: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Bytes from `start`, in chunks; the file is opened before the first chunk is asked for.
@@ -158,6 +187,34 @@ class ArtifactWriter:
         )
         return StoredBlob(artifact, path)
 
+    async def put_file(
+        self, node_id: str | None, name: str, media_type: str, source: Path, *, page_url: str | None = None
+    ) -> StoredBlob:
+        """Store a copy of a file and describe it; once there is something to mask, a text is masked.
+
+        Raises:
+            ArtifactStoreFailure: as `ArtifactFolder.write`.
+        """
+        if self._redactor.armed and (text := await asyncio.to_thread(_read_text, source)) is not None:
+            kind = media_type if media_type.startswith("text/") else f"{media_type}; charset=utf-8"
+            data = self._redactor.clean_text(text).encode()
+            return await self.put(node_id, ArtifactKind.FILE, name, kind, data, page_url=page_url)
+        artifact_id = ArtifactId(uuid7())
+        taken = await self._folder.take_in(self._tenant_id, self._execution_id, artifact_id, source)
+        artifact = Artifact(
+            artifact_id=artifact_id,
+            execution_id=self._execution_id,
+            node_id=node_id,
+            kind=ArtifactKind.FILE,
+            name=self._redactor.clean_text(name),
+            media_type=media_type,
+            size=taken.size,
+            sha256=taken.sha256,
+            page_url=self._redactor.clean(page_url),
+            created_at=datetime.now(UTC),
+        )
+        return StoredBlob(artifact, taken.path)
+
     async def discard(self, blob: StoredBlob) -> None:
         """Remove bytes whose row was never written."""
         await self._folder.discard(blob.path)
@@ -175,6 +232,49 @@ def _write_whole(target: Path, data: bytes) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _refuse_large(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ArtifactStoreFailure(
+            FailureCode.OUTPUT_TOO_LARGE,
+            f"{size} bytes are more than an artifact may have ({MAX_BYTES}).",
+            "Store less at once: a part of the page, or a smaller picture.",
+        )
+
+
+async def _copy(source: Path, target: Path) -> str:
+    """Copy in pieces, so that a deadline can come in between; answers the SHA-256."""
+    unfinished = target.with_suffix(".part")
+    digest = hashlib.sha256()
+    reading = await asyncio.to_thread(source.open, "rb")
+    try:
+        with reading, await asyncio.to_thread(unfinished.open, "wb") as writing:
+            while piece := await asyncio.to_thread(reading.read, _PIECE):
+                digest.update(piece)
+                await asyncio.to_thread(writing.write, piece)
+            await asyncio.to_thread(_sync, writing)
+        await asyncio.to_thread(unfinished.replace, target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return digest.hexdigest()
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _read_text(source: Path) -> str | None:
+    """What a file holds, if it is a text: whatever it is called, nothing else can be looked through."""
+    if source.stat().st_size > MAX_BYTES:
+        return None
+    data = source.read_bytes()
+    try:
+        return None if b"\0" in data else data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _open_at(path: Path, start: int) -> BinaryIO:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandle
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from contracts.execution import Artifact
 from contracts.model import ArtifactId, Contract
 from contracts.workflow import DataType, JsonObject, Port
 
@@ -52,6 +53,13 @@ class FileRef(Contract):
     media_type: str
     size: int
     """Bytes."""
+
+
+def refer_to(artifact: Artifact) -> FileRef:
+    """A stored artifact, to be handed on."""
+    return FileRef(
+        artifact_id=artifact.artifact_id, name=artifact.name, media_type=artifact.media_type, size=artifact.size
+    )
 
 
 def _parse_json_text(value: Any) -> Any:

@@ -7,6 +7,7 @@ editor's palette and the documents all derive from it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
@@ -19,7 +20,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.egress.backend import DoorBackend
-from runtime.handles import EXECUTE_CONDITION, PageRef, Values, derive_ports
+from runtime.handles import EXECUTE_CONDITION, FileRef, PageRef, Values, derive_ports
 from runtime.sandbox.sandbox import Sandbox
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -126,6 +127,17 @@ class Stage(Protocol):
         page_url: str | None = None,
     ) -> Artifact:
         """Store a blob and record it with the execution. Raises NodeFailure (artifact_store, output_too_large)."""
+        ...
+
+    async def store_file(self, name: str, media_type: str, source: Path, *, page_url: str | None = None) -> Artifact:
+        """Store a copy of a file and record it with the execution, as `store_artifact`."""
+        ...
+
+    async def lend_file(self, file: FileRef, page: Page) -> Path:
+        """A copy of a stored file that lies there for as long as the page lives.
+
+        Raises NodeFailure (not_found, artifact_store).
+        """
         ...
 
     async def log(self, level: Level, message: str) -> None:

@@ -21,6 +21,7 @@ from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_crash, explain_storm, shorten
 from runtime.browser.wall import WayOut, make_arguments
 from runtime.browser.windows import MAX_WINDOWS, Windows
+from runtime.browser.workspace import Workspace
 from runtime.egress.permit import Permit
 from runtime.egress.proxy import EgressProxy
 
@@ -228,7 +229,7 @@ class Chromium:
             self._launch.tally.crashed += self.alive
             await self.close()  # a browser that can't open a page opens none any more
             raise explain_crash("") from error
-        page = Page(inner, context, way_out, self._launch.on_driver_lost, options)
+        page = Page(inner, context, way_out, Workspace(self._launch.folder.path), self._launch.on_driver_lost, options)
         Windows(
             context,
             on_storm=lambda: page.lose(explain_storm(MAX_WINDOWS, page.url)),

@@ -10,6 +10,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator, Request, Response
@@ -17,6 +18,7 @@ from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
 from runtime.browser.concealing import COLOUR, Concealed, Secrets
+from runtime.browser.downloads import MAX_FILE, Downloaded, Downloads
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.picture import Picture, PictureFormat, read_size
@@ -34,6 +36,7 @@ from runtime.browser.translate import (
     translate_other,
 )
 from runtime.browser.wall import WayOut, explain_forgotten
+from runtime.browser.workspace import Workspace
 from runtime.egress.proxy import REFUSED_HEADER
 
 Visibility = Literal["visible", "hidden"]
@@ -102,6 +105,7 @@ class Page:
         page: PlaywrightPage,
         context: BrowserContext,
         way_out: WayOut,
+        workspace: Workspace,
         on_dead: Callable[[], None],
         options: ContextOptions = DEFAULT,
     ) -> None:
@@ -112,6 +116,8 @@ class Page:
         self._page = page
         self._context = context
         self.way_out = way_out
+        self.workspace = workspace
+        self._downloads = Downloads(page, context, workspace)
         self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
         self._lost: BrowserFailure | None = None
         self._failed_url: str | None = None
@@ -139,6 +145,7 @@ class Page:
         crashed = self._lost is not None and self._lost.code is FailureCode.BROWSER_CRASHED
         if self._lost is None or (failure.code is FailureCode.BROWSER_CRASHED and not crashed):
             self._lost = failure
+            self._downloads.lose(failure)
 
     async def open_url(self, url: str, *, timeout_s: float = NAVIGATION_S) -> int | None:
         """Go to an address and wait until it has loaded; answers the HTTP status, None for a blank page.
@@ -206,6 +213,48 @@ class Page:
     async def select(self, selector: str, option: str, *, timeout_s: float = ACTION_S) -> None:
         """Choose an option of a list by its value or its label."""
         await self._act("select", selector, lambda found, limit: found.select_option(option, timeout=limit), timeout_s)
+
+    async def upload(self, selector: str, file: Path, *, timeout_s: float = ACTION_S) -> None:
+        """Choose a file in a field for files. It has to stay where it is for as long as the page may send it."""
+
+        async def choose(found: Locator, limit: float) -> None:
+            await found.set_input_files(file, timeout=limit)
+
+        await self._act("upload to", selector, choose, timeout_s)
+
+    async def download(
+        self, *, selector: str = "", url: str = "", max_bytes: int = MAX_FILE, timeout_s: float = ACTION_S
+    ) -> Downloaded:
+        """Click what a selector finds, or go to an address, and take the file that comes of it.
+
+        Raises BrowserFailure: as `click` and `open_url`; timeout, output_too_large, navigation_failed.
+        """
+
+        async def begin() -> None:
+            if selector:
+                await self.click(selector, timeout_s=min(timeout_s, ACTION_S))
+            else:
+                await self._ask_for_file(url, timeout_s)
+
+        if self.lost is not None:
+            raise self.lost
+        try:
+            return await self._downloads.catch(begin, max_bytes, timeout_s)
+        except Error as error:
+            raise (await self._await_reason(error) or translate_other(error, self.url)) from error
+
+    async def _ask_for_file(self, url: str, timeout_s: float) -> None:
+        self.way_out.check(url)
+        self._failed_url = None
+        try:
+            response = await self._page.goto(url, timeout=timeout_s * 1_000, wait_until="commit")
+        except Error as error:
+            # a download ends the navigation that led to it: its absence is found out by whoever waits for it
+            if "Download is starting" not in error.message and "ERR_ABORTED" not in error.message:
+                raise (await self._await_reason(error) or self._explain_navigation(error, url)) from error
+        else:
+            if response is not None and (failure := self._explain_answer(response, url)) is not None:
+                raise failure
 
     async def wait_for(self, selector: str, visibility: Visibility, *, timeout_s: float = ACTION_S) -> None:
         """Wait until the first match is visible, or until none is."""
@@ -318,6 +367,8 @@ class Page:
         with contextlib.suppress(TimeoutError, Error):  # the browser hangs or has gone; whoever holds it ends it
             async with asyncio.timeout(_CLOSE_S):
                 await self._context.close()
+        await self._downloads.close()
+        await self.workspace.remove()
 
     # --- running calls against the clock
 

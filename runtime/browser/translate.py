@@ -11,7 +11,7 @@ from runtime.browser.failure import BrowserFailure
 _BAD_SELECTOR = re.compile(
     r"while parsing|is not a valid (?:selector|XPath expression)|Invalid regular expression|InvalidSelectorError"
 )
-_UNFIT = re.compile(r"cannot be filled|Element is not an? |Malformed value|not a checkbox|Not an? ")
+_UNFIT = re.compile(r"cannot be filled|(?:Element|Node) is not an? |Malformed value|not a checkbox|Not an? ")
 _CLOSED = re.compile(r"has been closed|Connection closed|Target closed|detached")
 _OBSTACLE = re.compile(
     r"^\s*- (?P<found>element is (?:not \w+|outside of the viewport)|<.+> intercepts pointer events"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,13 +19,14 @@ from runtime.egress.backend import DoorBackend
 from runtime.engine.commands import StartNode
 from runtime.engine.explain import ask_about
 from runtime.engine.plan import PlannedNode
-from runtime.handles import PageRef
+from runtime.handles import FileRef, PageRef
 from runtime.node import Level, NodeFailure, Opened
 from runtime.run.checkpoints import Checkpoints
 from runtime.run.clock import Clock
 from runtime.run.events import tell_artifact
 from runtime.run.recorder import Recorder
 from runtime.run.secrets import NodeSecrets
+from runtime.run.shelf import Shelf
 from runtime.run.signals import Failed, Succeeded
 from runtime.sandbox.sandbox import Sandbox
 from runtime.store.checkpoints import SealedCheckpoint
@@ -51,6 +53,7 @@ class Ground:
     clock: Clock
     checkpoints: Checkpoints
     sandbox: Sandbox
+    shelf: Shelf
 
 
 class AttemptStage:
@@ -66,6 +69,7 @@ class AttemptStage:
         self._limit: asyncio.Timeout | None = None
         self._clock = ground.clock
         self._checkpoints = ground.checkpoints
+        self._shelf = ground.shelf
         self._secrets = secrets
         self._redactor = secrets.redactor
         self.waits = False
@@ -147,6 +151,9 @@ class AttemptStage:
             blob = await self._writer.put(self._node_id, kind, name, media_type, data, size=size, page_url=page_url)
         except ArtifactStoreFailure as failure:
             raise NodeFailure(failure.code, failure.message, failure.hint, page_url=page_url) from failure
+        return await self._record(blob)
+
+    async def _record(self, blob: StoredBlob) -> Artifact:
         try:
             told = tell_artifact(blob.artifact.execution_id, blob.artifact, blob.artifact.created_at)
             await self._recorder.record(Change(blobs=[blob], events=[told]))
@@ -155,6 +162,18 @@ class AttemptStage:
             raise
         # otherwise nobody knows whether the row stands: the file stays, and goes with its execution's folder
         return blob.artifact
+
+    async def store_file(self, name: str, media_type: str, source: Path, *, page_url: str | None = None) -> Artifact:
+        """Store a copy of a file and record it. Raises NodeFailure (artifact_store, output_too_large)."""
+        try:
+            blob = await self._writer.put_file(self._node_id, name, media_type, source, page_url=page_url)
+        except ArtifactStoreFailure as failure:
+            raise NodeFailure(failure.code, failure.message, failure.hint, page_url=page_url) from failure
+        return await self._record(blob)
+
+    async def lend_file(self, file: FileRef, page: Page) -> Path:
+        """A copy of a stored file in the page's workspace. Raises NodeFailure (not_found, artifact_store)."""
+        return await self._shelf.lend(file, page.workspace)
 
     async def log(self, level: Level, message: str) -> None:
         """Write a line to the execution's log."""

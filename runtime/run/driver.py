@@ -37,6 +37,7 @@ from runtime.run.outputs import make_storable
 from runtime.run.recorder import Recorder
 from runtime.run.recovery import Recovered
 from runtime.run.secrets import NodeSecrets, RunSecrets
+from runtime.run.shelf import Shelf
 from runtime.run.signals import (
     CancelAsked,
     DrainBegun,
@@ -137,6 +138,7 @@ class RunDriver:
             clock=self._clock,
             checkpoints=past.checkpoints,
             sandbox=resources.sandbox,
+            shelf=Shelf(resources.records, resources.folder, lease.tenant_id),
         )
         self._inbox: Queue[Signal] = Queue()
         self._attempts: dict[str, Task[None]] = {}

@@ -4,25 +4,15 @@ import jsonschema
 import pytest
 
 from contracts.workflow import DataType, WorkflowDocument
+from runtime.app import NODES
 from runtime.catalogue import Catalogue, list_realms
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.handles import EXECUTE_CONDITION
-from runtime.nodes import code, data, flow, http
-from runtime.nodes.browser import act, launch, read, walk
+from runtime.nodes import flow
+from runtime.nodes.browser import act
 
-CATALOGUE = Catalogue(
-    (
-        *launch.NODES,
-        *walk.NODES,
-        *act.NODES,
-        *read.NODES,
-        *data.NODES,
-        *http.NODES,
-        *flow.NODES,
-        *code.NODES,
-    )
-)
+CATALOGUE = Catalogue(NODES)
 
 # Spec W10, "Handles of the source nodes": ★ required, ⊘ no edge allowed, → outputs. And those that were added.
 HANDLES = """
@@ -39,12 +29,15 @@ navigate: URL★ Web Page★ → Web Page
 select_option: Selector★ Option★ Web Page★ → Web Page
 extract_list: Selector★ Fields★ Web Page★ → Items, Web Page
 run_code: Language⊘ Code★ Inputs Timeout → Result, Stdout, Stderr
+download_file: Selector URL Max Size⊘ Web Page★ → File, Web Page
+upload_file: Selector★ File★ Web Page★ → Web Page
 screenshot: Full Page⊘ Format⊘ Web Page★ → Image, Web Page
 http_request: Method⊘ URL★ Query Headers Credential Body Type⊘ Body Timeout⊘ Retries⊘ Redirects⊘ Max Size⊘ \
 Fail On Error⊘ → Status, Headers, Final URL, Body, Artifact
 """
 CREDITS = {
     "launch_standard_browser": 5,
+    "download_file": 2,
     "get_html": 2,
     "get_text_from_html": 2,
     "extract_list": 2,
@@ -89,7 +82,12 @@ def test_credits_starts_and_safety() -> None:
         "http_request",
         "run_code",
     }
-    assert {kind.type for kind in types if not kind.safe} == {"click_element", "http_request"}
+    assert {kind.type for kind in types if not kind.safe} == {
+        "click_element",
+        "download_file",
+        "http_request",
+        "upload_file",
+    }
 
 
 def test_types_of_handles() -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from contracts.execution import ArtifactKind, FailureCode
 from runtime.browser.page import ACTION_S
 from runtime.browser.picture import PictureFormat
-from runtime.handles import FileRef, FromJsonText, Html, JsonData, NoEdge
+from runtime.handles import FileRef, FromJsonText, Html, JsonData, NoEdge, refer_to
 from runtime.node import Node, NodeFailure, Stage
 from runtime.nodes.browser.pages import PageInputs, PageOutputs, Selector, choose_timeout
 
@@ -129,13 +129,7 @@ class Screenshot(Node[ScreenshotInputs, ScreenshotOutputs]):
             height=picture.height,
             page_url=picture.page_url,
         )
-        image = FileRef(
-            artifact_id=artifact.artifact_id,
-            name=artifact.name,
-            media_type=artifact.media_type,
-            size=artifact.size,
-        )
-        return ScreenshotOutputs(web_page=inputs.web_page, image=image)
+        return ScreenshotOutputs(web_page=inputs.web_page, image=refer_to(artifact))
 
 
 NODES = (GetHtml, ExtractList, Screenshot)

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from uuid_utils.compat import uuid7
@@ -14,7 +15,7 @@ from runtime.browser.page import Page
 from runtime.browser.pool import Lease
 from runtime.egress.backend import DoorBackend
 from runtime.engine.references import Reference, fill_references
-from runtime.handles import PageRef
+from runtime.handles import FileRef, PageRef
 from runtime.node import Level, NodeFailure, Opened
 from runtime.sandbox.sandbox import Sandbox
 
@@ -107,6 +108,16 @@ class MemoryStage:
         )
         self.artifacts.append((artifact, data))
         return artifact
+
+    async def store_file(self, name: str, media_type: str, source: Path, *, page_url: str | None = None) -> Artifact:
+        data = source.read_bytes()  # noqa: ASYNC240 — a test waits for itself alone
+        return await self.store_artifact(ArtifactKind.FILE, name, media_type, data, page_url=page_url)
+
+    async def lend_file(self, file: FileRef, page: Page) -> Path:
+        data = next(data for artifact, data in self.artifacts if artifact.artifact_id == file.artifact_id)
+        target = page.workspace.path / file.name
+        target.write_bytes(data)
+        return target
 
     async def log(self, level: Level, message: str) -> None:
         self.lines.append((level, message))

@@ -1,0 +1,135 @@
+"""Files that pages hand out: one when it is wanted, none otherwise, and nothing stays behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contracts.execution import FailureCode
+from runtime.browser.downloads import name_file
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.page import Page
+from runtime.browser.pool import Pool
+from tests.support.browsers import TENANT, make_permit
+from tests.support.handout import Handout, run_handout
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+PAGE = """<a id=file href="/report.csv">report</a> <a id=large href="/large.bin">large</a>
+<a id=slow href="/slow.bin">slow</a> <a id=page href="/page">page</a>
+<a id=blob download="made.txt">blob</a>
+<button id=two onclick="for (const n of ['report.csv', 'other.csv']) { const f = document.createElement('iframe');
+  f.src = '/' + n; document.body.append(f) }">two</button>
+<script>blob.href = URL.createObjectURL(new Blob(['made here']))</script>"""
+
+
+@pytest.fixture(scope="module")
+def handout() -> Iterator[Handout]:
+    with run_handout(PAGE) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(pool: Pool, handout: Handout) -> AsyncIterator[Page]:
+    async with pool.lease(make_permit(TENANT, handout.host)) as lease:
+        opened = await lease.open_page("node-1")
+        await opened.open_url(handout.url("/"))
+        yield opened
+
+
+def left(page: Page) -> list[str]:
+    return [str(found) for found in page.workspace.path.rglob("*")]
+
+
+async def test_a_click_brings_a_file(page: Page, handout: Handout) -> None:
+    found = await page.download(selector="#file")
+    assert (found.name, found.size, found.url) == ("report.csv", len(handout.report), handout.url("/report.csv"))
+    assert found.path.read_bytes() == handout.report
+    assert found.path.is_relative_to(page.workspace.path)
+    assert page.url == handout.url("/")
+
+
+async def test_an_address_and_a_blob_do_too(page: Page, handout: Handout) -> None:
+    found = await page.download(url=handout.url("/report.csv"))
+    assert found.path.read_bytes() == handout.report
+    made = await page.download(selector="#blob")
+    assert (made.name, made.path.read_bytes()) == ("made.txt", b"made here")
+
+
+async def test_nothing_is_taken_that_nobody_waits_for(page: Page, handout: Handout) -> None:
+    await page.click("#file")
+    await asyncio.sleep(0.5)
+    assert left(page) == []
+    await page.download(selector="#file")
+    kept = left(page)
+    await page.click("#large")  # once more after one that was wanted
+    await asyncio.sleep(0.5)
+    assert left(page) == kept
+
+
+async def test_what_is_larger_than_wanted_is_stopped(page: Page) -> None:
+    with pytest.raises(BrowserFailure) as caught:
+        await page.download(selector="#large", max_bytes=100_000)
+    assert (caught.value.code, caught.value.acted) == (FailureCode.OUTPUT_TOO_LARGE, True)
+    await asyncio.sleep(0.3)
+    assert left(page) == []
+
+
+async def test_one_that_does_not_end_is_given_up(page: Page) -> None:
+    with pytest.raises(BrowserFailure) as caught:
+        await page.download(selector="#slow", timeout_s=2)
+    assert (caught.value.code, caught.value.acted) == (FailureCode.TIMEOUT, True)
+    assert "did not end" in caught.value.message
+    assert page.lost is None
+
+
+async def test_a_link_to_a_page_is_no_download(page: Page, handout: Handout) -> None:
+    with pytest.raises(BrowserFailure, match="No download began"):
+        await page.download(selector="#page", timeout_s=2)
+    with pytest.raises(BrowserFailure) as caught:
+        await page.download(url=handout.url("/status/503"), timeout_s=5)
+    assert caught.value.code is FailureCode.NAVIGATION_FAILED
+    with pytest.raises(BrowserFailure) as caught:
+        await page.download(url="http://192.168.1.1/x.csv")
+    assert caught.value.code is FailureCode.HOST_REFUSED
+
+
+async def test_of_two_at_once_one_is_taken(page: Page, handout: Handout) -> None:
+    found = await page.download(selector="#two")
+    await asyncio.sleep(0.3)
+    assert left(page) == [str(found.path)]
+
+
+async def test_a_page_that_goes_says_so_at_once(page: Page) -> None:
+    waiting = asyncio.ensure_future(page.download(selector="#slow", timeout_s=30))
+    await asyncio.sleep(1)
+    await page.close()
+    with pytest.raises(BrowserFailure) as caught:
+        async with asyncio.timeout(10):
+            await waiting
+    assert caught.value.code is FailureCode.PAGE_CLOSED
+
+
+async def test_nothing_is_left_when_the_page_is_closed(page: Page) -> None:
+    found = await page.download(selector="#file")
+    assert left(page) == [str(found.path)]
+    folder: Path = page.workspace.path
+    await page.close()
+    assert not folder.exists()  # noqa: ASYNC240 — a test waits for itself alone
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("report.csv", "report.csv"),
+        ("../../etc/passwd", "passwd"),
+        ("..\\x.exe", "x.exe"),
+        ("..", "file"),
+        ("", "file"),
+        ("a" * 300 + ".csv", "a" * 196 + ".csv"),
+        ("new\nline", "newline"),
+    ],
+)
+async def test_names_lead_nowhere(text: str, name: str) -> None:
+    assert name_file(text) == name
