@@ -1,6 +1,7 @@
 """A page that repeats whatever is typed into it everywhere a page can, and a look into all that a database keeps."""
 
 import base64
+import html
 import json
 from urllib.parse import quote, quote_plus
 
@@ -42,7 +43,8 @@ def forms_of(secret: str) -> set[str]:
     """The spellings of a secret that are looked for."""
     data = secret.encode()
     inner = {base64.b64encode(b"\0" * offset + data).decode()[4:-4] for offset in range(3)}
-    return {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], data.hex(), *inner}
+    asked = {quote(secret, safe=""), quote(secret), quote(secret, safe="!'()*~"), quote_plus(secret)}
+    return {secret, html.escape(secret), json.dumps(secret)[1:-1], data.hex(), *asked, *inner}
 
 
 def find_leaks(secret: str, text: str) -> list[str]:
