@@ -19,6 +19,8 @@ MIN_OPEN_LENGTH: Final = 8
 CUT: Final = "…"
 """What stands at the end of a text that was shortened."""
 _MIN_BASE64: Final = 8
+_MIN_BINARY: Final = 8
+"""Characters from which on a value is looked for in files of any kind: a shorter one may stand there by chance."""
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 _TEXT_TYPES: Final = re.compile(
     r"text/|application/(?:json|xml|javascript|ecmascript|x-www-form-urlencoded|x-ndjson|yaml|x-yaml|sql|graphql)"
@@ -40,6 +42,8 @@ class _Secret:
         self._clue = max(_WORD.findall(value.lower()), key=len, default="")
         self._encoded = sorted(_encode(value), key=len, reverse=True)
         self._written = {value.lower(), quote(value, safe="").lower(), quote_plus(value).lower()}
+        self._wide = [value.encode(coding, "replace") for coding in ("utf-16-le", "utf-16-be")]
+        self._fits_binary = len(value) >= _MIN_BINARY
 
     def mask(self, text: str, lowered: str) -> str:
         if self._clue in lowered:
@@ -48,6 +52,17 @@ class _Secret:
             if form in text:
                 text = text.replace(form, self.alias)
         return self._mask_cut_off(text) if CUT in text else text
+
+    def mask_bytes(self, data: bytes, lowered: bytes) -> bytes:
+        """Bytes of any kind without it, as UTF-8, UTF-16 or base64; what is not it stays as it is."""
+        if not self._fits_binary:
+            return data
+        for form in self._wide:
+            data = data.replace(form, self.alias.encode())
+        if self._clue.encode() not in lowered and not any(form.encode() in data for form in self._encoded):
+            return data
+        text = data.decode("utf-8", "surrogateescape")
+        return self.mask(text, text.lower()).encode("utf-8", "surrogateescape")
 
     def _mask_cut_off(self, text: str) -> str:
         """Whoever shortens a text may do it in the middle of a value."""
@@ -108,17 +123,24 @@ class Redactor:
         return text
 
     def clean_bytes(self, data: bytes, media_type: str) -> bytes:
-        """Bytes of a text type with all of them masked; pictures and the like stay as they are."""
-        if not self._secrets or not _TEXT_TYPES.match(media_type.strip()):
+        """A file with all of them masked: in one that is no text, those of eight characters and more."""
+        if not self._secrets:
             return data
         named = _CHARSET.search(media_type)
-        for charset in (named[1] if named else "utf-8", "latin-1"):
+        charsets = [named[1] if named else "utf-8"]
+        if _TEXT_TYPES.match(media_type.strip()):
+            charsets.append("latin-1")
+        for charset in charsets:
             try:
                 text = data.decode(charset)
-            except (LookupError, UnicodeDecodeError):
+            except (LookupError, UnicodeError):
                 continue
             masked = self.clean_text(text)
-            return data if masked == text else masked.encode(charset, "replace")
+            data = data if masked == text else masked.encode(charset, "replace")
+            break
+        lowered = data.lower()
+        for secret in self._secrets.values():
+            data = secret.mask_bytes(data, lowered)
         return data
 
 

@@ -20,6 +20,19 @@ from tests.support.sockets import Served, serve
 
 CANARY = "Canary-5b7e!sings&loud"
 REFERENCE = "{{credential.shop.password}}"
+ASSEMBLE = """
+import base64, sys
+canary = "Canary-5b7e" + "!sings&loud"
+print("so it goes:", canary)
+print(base64.b64encode(canary.encode()).decode(), file=sys.stderr)
+"""
+"""Code that knows the secret by itself: what it says of it must be masked all the same, as nobody typed it whole."""
+ASSEMBLE_IN_NODE = """
+const canary = ['Canary-5b7e', 'sings&loud'].join('!');
+console.log(JSON.stringify({canary}));
+console.error(encodeURIComponent(canary));
+return {[canary]: [inputs, canary]};
+"""
 
 
 @pytest.fixture
@@ -65,6 +78,19 @@ def draw(parrot: Site, api: Served) -> dict[str, Any]:
                 Body={"said": REFERENCE},
                 Credential="shop",
             ),
+            send(api, "text_file", "/file?type=text/plain"),
+            send(api, "plain_file", "/file"),
+            send(api, "binary_file", "/file?binary=1"),
+            send(api, "picture_file", "/file?binary=1&type=image/png"),
+            node("python", "run_code", Code=ASSEMBLE + "result = {canary: [canary, inputs]}"),
+            node("node", "run_code", Language="javascript", Code=ASSEMBLE_IN_NODE),
+            {
+                **node("raise", "run_code", Code=ASSEMBLE + "raise LookupError(canary)"),
+                "data": {
+                    "inputs": {"Code": ASSEMBLE + "raise LookupError(canary)"},
+                    "settings": {"on_error": "continue"},
+                },
+            },
             node("click", "click_element", Selector="#go"),
             {
                 **node("fail", "wait_for_element", Selector="#never", Visibility="visible"),
@@ -78,9 +104,18 @@ def draw(parrot: Site, api: Served) -> dict[str, Any]:
             edge("html", "rows"),
             edge("rows", "picture"),
             edge("picture", "click"),
+            # the code sees what came back to the request, and runs once the value has been used
+            edge("ask", "python", "Body", "Inputs"),
+            edge("python", "node", "Result", "Inputs"),
+            edge("node", "raise", "Stdout", "Inputs"),
             edge("click", "fail"),
         ],
     }
+
+
+def send(api: Served, node_id: str, path: str) -> dict[str, Any]:
+    """A request whose answer is kept as a file."""
+    return node(node_id, "http_request", Method="POST", URL=api.http(path), Body={"said": REFERENCE}, Credential="shop")
 
 
 async def test_a_secret_is_nowhere_but_on_the_page_that_was_given_it(perch: Stack, parrot: Site, api: Served) -> None:
@@ -119,11 +154,19 @@ async def test_a_secret_is_nowhere_but_on_the_page_that_was_given_it(perch: Stac
             channels[path] = await read(person, path)
         artifacts = status.artifacts or []
         assert {artifact.kind for artifact in artifacts} >= {"screenshot", "failure_screenshot", "console"}
+        files = {artifact.node_id for artifact in artifacts if artifact.kind == "file"}
+        assert files >= {"text_file", "plain_file", "binary_file", "picture_file"}
         for artifact in artifacts:
-            channels[artifact.name] = await read(person, f"/api/artifact/{artifact.artifact_id}")
+            found = await read(person, f"/api/artifact/{artifact.artifact_id}")
+            channels[f"{artifact.node_id}: {artifact.name}"] = found
+            assert artifact.kind != "file" or "[credential.shop.password]" in found, artifact
         channels["export"] = await export(perch, person)
     assert any(find_leaks(CANARY, path) for path in parrot.requests), status.error
-    assert "[credential.shop.password]" in channels[f"/api/execution/{execution_id}/steps"]
+    read_steps = json.JSONDecoder().raw_decode(channels[f"/api/execution/{execution_id}/steps"])[0]["items"]
+    steps = {step["node_id"]: json.dumps(step) for step in read_steps}
+    for told in ("ask", "html", "python", "node", "raise"):
+        assert "[credential.shop.password]" in steps[told], steps[told]
+    assert "LookupError" in steps["raise"]
     channels |= await read_metrics(perch)
     dsn = f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(find_socket_dir(perch.data / 'postgres')), safe='/')}"
     tables = await dump(dsn, "experience", "runtime")
@@ -134,7 +177,7 @@ async def test_a_secret_is_nowhere_but_on_the_page_that_was_given_it(perch: Stac
     channels["printed"] = perch.text()
     # the write-ahead log, profiles of browsers, configuration: whatever lies in the folder
     channels |= {str(path): path.read_bytes().decode("latin-1") for path in perch.data.rglob("*") if path.is_file()}
-    leaks = {name: found for name, text in channels.items() if (found := find_leaks(CANARY, text))}
+    leaks = {name: seen for name, text in channels.items() if (seen := find_leaks(CANARY, text))}
     assert leaks == {}
 
 

@@ -84,13 +84,32 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
     assert make("secret").clean("nothing to see") == "nothing to see"
 
 
-def test_files_of_text_are_masked_and_pictures_are_not() -> None:
+def test_files_of_text_are_masked() -> None:
     redactor = make("müsli-1234")
     assert redactor.clean_bytes("müsli-1234".encode("utf-16"), "text/plain; charset=utf-16").decode("utf-16") == ALIAS
     assert redactor.clean_bytes("müsli-1234".encode("latin-1"), "text/html") == ALIAS.encode()
     assert redactor.clean_bytes(b'{"a":"m\\u00fcsli-1234"}', "application/ld+json") == b'{"a":"%s"}' % ALIAS.encode()
-    picture = b"\x89PNG" + "müsli-1234".encode()
-    assert redactor.clean_bytes(picture, "image/png") == picture
+    assert make("1x2y").clean_bytes(b"is 1x2y", "application/octet-stream") == f"is {ALIAS}".encode()
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("media_type", ["application/octet-stream", "application/zip", "image/png", "", "text/plain"])
+def test_a_value_is_masked_in_files_of_any_kind(media_type: str, coding: str) -> None:
+    head, tail = b"\x89PNG\r\n\x1a\n\x00\xff\xfe\x80", bytes(range(255, -1, -1))
+    masked = make("müsli-1234").clean_bytes(head + "müsli-1234".encode(coding) + tail, media_type)
+    assert masked == head + ALIAS.encode() + tail
+
+
+def test_a_value_is_masked_in_a_file_as_base64() -> None:
+    said = b"\xff" + base64.b64encode(b"ada:m-sli-1234") + b"\xff"
+    masked = make("m-sli-1234").clean_bytes(said, "application/octet-stream")
+    assert ALIAS.encode() in masked
+    assert masked[0] == masked[-1] == 0xFF
+
+
+def test_short_values_don_t_damage_what_is_no_text() -> None:
+    picture = b"\x89PNG\xff 1x2y"
+    assert make("1x2y").clean_bytes(picture, "image/png") == picture
 
 
 def test_lines_of_the_processs_log_are_masked_while_a_run_lives() -> None:

@@ -26,6 +26,7 @@ class Api:
         """The server."""
         routes = {
             "/echo": self._echo,
+            "/file": self._file,
             "/busy": self._busy,
             "/status/{code:int}": self._status,
             "/go": self._go,
@@ -52,6 +53,14 @@ class Api:
 
     async def _echo(self, request: Request) -> Response:
         return JSONResponse(await self._note(request), headers={"x-seen": request.headers.get("authorization", "")})
+
+    async def _file(self, request: Request) -> Response:
+        """What it was sent, as a file of the `type` asked for that is too large to be handed on as a value."""
+        seen = await self._note(request)
+        told = "; ".join([seen["body"], *seen["query"].values(), *seen["headers"].values()]).encode()
+        kind = request.query_params.get("type", "application/octet-stream")
+        packing = b"\x89\x00\xff" if request.query_params.get("binary") else b"- "
+        return Response(packing * 150_000 + told, media_type=kind)
 
     async def _busy(self, request: Request) -> Response:
         """Refuses as often as `times` says, with `code` and `after`."""
