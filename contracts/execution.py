@@ -506,3 +506,4 @@ class RuntimeExport(Contract):
     workflows: list[JsonObject]
     executions: list[JsonObject]
     artifacts: list[JsonObject]
+    browser_profiles: list[JsonObject] = []

@@ -41,6 +41,9 @@ class Scope(StrEnum):
     CREDENTIAL_READ = "credential:read"
     """Names, kinds and domains, for who draws workflows; values are shown to nobody."""
     CREDENTIAL_WRITE = "credential:write"
+    BROWSER_PROFILE_READ = "browser-profile:read"
+    """Names and hosts of saved logins, for who draws workflows; what is in one is shown to nobody."""
+    BROWSER_PROFILE_WRITE = "browser-profile:write"
     KEYS = "keys"
     MEMBERS = "members"
     AUDIT = "audit"
@@ -55,9 +58,22 @@ _GUEST = frozenset(
     {Scope.SESSION, Scope.EXECUTION_READ, Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_READ}
 )
 _VIEWER = frozenset({Scope.PROFILE, Scope.SESSION, Scope.EXECUTION_READ, Scope.WORKFLOW_READ, Scope.KEYS})
-_MEMBER = _VIEWER | {Scope.EXECUTION_WRITE, Scope.EXECUTION_CANCEL, Scope.WORKFLOW_WRITE, Scope.CREDENTIAL_READ}
+_MEMBER = _VIEWER | {
+    Scope.EXECUTION_WRITE,
+    Scope.EXECUTION_CANCEL,
+    Scope.WORKFLOW_WRITE,
+    Scope.CREDENTIAL_READ,
+    Scope.BROWSER_PROFILE_READ,
+}
 # who may say where a credential goes could send it to themselves, so that is for admins
-_ADMIN = _MEMBER | {Scope.MEMBERS, Scope.AUDIT, Scope.DEAD_LETTERS, Scope.CREDENTIAL_WRITE, Scope.EGRESS}
+_ADMIN = _MEMBER | {
+    Scope.MEMBERS,
+    Scope.AUDIT,
+    Scope.DEAD_LETTERS,
+    Scope.CREDENTIAL_WRITE,
+    Scope.BROWSER_PROFILE_WRITE,
+    Scope.EGRESS,
+}
 ROLE_SCOPES: dict[Role, frozenset[Scope]] = {
     Role.GUEST: _GUEST,
     Role.VIEWER: _VIEWER,
@@ -275,6 +291,8 @@ class TenantExport(Contract):
     workflows: list[dict[str, Any]]
     executions: list[dict[str, Any]]
     artifacts: list[dict[str, Any]]
+    browser_profiles: list[dict[str, Any]] = []
+    """What may be known of saved logins; what is in one stays where it is."""
 
 
 class AuditAct(StrEnum):
@@ -314,6 +332,7 @@ class AuditAct(StrEnum):
     CREDENTIAL_CHANGED = "credential_changed"
     CREDENTIAL_REPLACED = "credential_replaced"
     CREDENTIAL_DELETED = "credential_deleted"
+    BROWSER_PROFILE_DELETED = "browser_profile_deleted"
     EGRESS_CHANGED = "egress_changed"
     HOST_REFUSED = "host_refused"
     CROSS_SITE_REFUSED = "cross_site_refused"

@@ -28,6 +28,7 @@ StepId = NewType("StepId", UUID)
 ArtifactId = NewType("ArtifactId", UUID)
 LogId = NewType("LogId", UUID)
 CredentialId = NewType("CredentialId", UUID)
+BrowserProfileId = NewType("BrowserProfileId", UUID)
 
 NodeId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """A node's id: chosen by whoever drew the workflow, unique within it."""

@@ -33,6 +33,7 @@ from experience.auth.throttle import Throttle
 from experience.background import run_beside
 from experience.dead_letters import DeadLetters
 from experience.gateway.artifacts import Artifacts, Links
+from experience.gateway.browser_profiles import BrowserProfiles
 from experience.gateway.credentials import Credentials
 from experience.gateway.egress import Egress
 from experience.gateway.executions import Executions
@@ -225,6 +226,7 @@ def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Gr
     DeadLetters(runtime=g.runtime, intents=intents, tenants=g.tenants, audit=g.audit).serve(server)
     Workflows(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     Credentials(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
+    BrowserProfiles(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     Egress(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     Artifacts(runtime=g.runtime, links=Links(g.keyring, g.clock, g.settings.public_url)).serve(server)
     watching = serve_streams(channels, ground, intents, executions)

@@ -229,6 +229,7 @@ class Installation:
             workflows=theirs.workflows,
             executions=theirs.executions,
             artifacts=theirs.artifacts,
+            browser_profiles=theirs.browser_profiles,
         )
 
 

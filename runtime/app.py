@@ -25,6 +25,7 @@ from contracts.wiring.internal import InternalCaller, InternalVerifier
 from contracts.wiring.server import Server, build_app
 from contracts.wiring.uvicorn_socket import uvicorn_settings
 from runtime.api.artifacts import ArtifactHandlers
+from runtime.api.browser_profiles import BrowserProfileHandlers
 from runtime.api.credentials import CredentialHandlers
 from runtime.api.dead_letters import DeadLetterHandlers
 from runtime.api.egress import EgressHandlers
@@ -45,7 +46,8 @@ from runtime.egress.policy import Policy, read_exceptions
 from runtime.figures import tell_browsers, tell_egress, tell_ground, tell_house, tell_sandbox
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import code, data, flow, http
-from runtime.nodes.browser import act, files, launch, read, walk
+from runtime.nodes.browser import act, files, launch, login, read, walk
+from runtime.profiles import Profiles
 from runtime.reseal import Resealed, reseal_all
 from runtime.retries import Retries
 from runtime.run.driver import Resources
@@ -53,6 +55,7 @@ from runtime.run.watch import Drain
 from runtime.sandbox.sandbox import Sandbox, State
 from runtime.seal import Seal, read_keys
 from runtime.settings import Settings
+from runtime.store.browser_profiles import BrowserProfileRecords
 from runtime.store.db import Database, DatabaseAway, Ring, SystemDatabase
 from runtime.store.dead_letters import DeadLetters
 from runtime.store.egress import EgressRecords
@@ -76,7 +79,7 @@ from runtime.worker import Worker
 
 log = structlog.get_logger()
 
-_IN_BROWSERS: Final = (*launch.NODES, *walk.NODES, *act.NODES, *files.NODES, *read.NODES)
+_IN_BROWSERS: Final = (*launch.NODES, *walk.NODES, *act.NODES, *files.NODES, *login.NODES, *read.NODES)
 NODES: Final = (*_IN_BROWSERS, *data.NODES, *http.NODES, *flow.NODES, *code.NODES)
 """Every node type of this Runtime."""
 KEEP_ALIVE_S: Final = 95
@@ -162,6 +165,7 @@ def create_api(ground: Ground, public_key: Path, *, works: bool = False) -> Star
     ArtifactHandlers(records, ground.folder).serve(server)
     TenantHandlers(Tenants(ground.db, ground.system, ground.queue), ground.folder).serve(server)
     CredentialHandlers(credentials, Vault(credentials, ground.seal)).serve(server)
+    BrowserProfileHandlers(BrowserProfileRecords(ground.db)).serve(server)
     EgressHandlers(egress).serve(server)
     RealmHandlers(realms).serve(server)
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
@@ -192,6 +196,7 @@ def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
         drain=Drain(max(0.0, settings.drain_s - MARGIN_S)),
         lease_s=settings.heartbeat_s,
         vault=Vault(Credentials(ground.db), ground.seal),
+        profiles=Profiles(BrowserProfileRecords(ground.db), ground.seal),
         seal=ground.seal,
     )
     return Worker(ground.queue, resources)
@@ -200,7 +205,7 @@ def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
 def _find_seal(settings: Settings) -> Seal | None:
     if settings.seal_key_file is None:
         log.warning(
-            "no credentials and no browser checkpoints are kept, because STAGEDOOR_RUNTIME_SEAL_KEY_FILE is not set"
+            "no credentials, browser profiles and checkpoints are kept: STAGEDOOR_RUNTIME_SEAL_KEY_FILE is not set"
         )
         return None
     return read_keys(settings.seal_key_file)

@@ -89,8 +89,25 @@ class Stage(Protocol):
         """Where code of strangers runs."""
         ...
 
-    async def open_page(self, options: ContextOptions = DEFAULT) -> PageRef:
-        """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
+    async def open_page(self, options: ContextOptions = DEFAULT, login: str | None = None) -> PageRef:
+        """Open a page in a browser context of its own, named after this node, signed in as a saved login is.
+
+        Raises BrowserFailure, NodeFailure as `load_login`.
+        """
+        ...
+
+    async def save_login(self, name: str, page: Page) -> None:
+        """Keep what sites keep in the page's context, under a name of the tenant's.
+
+        Raises BrowserFailure, NodeFailure (credential_sealed, invalid_input).
+        """
+        ...
+
+    async def load_login(self, name: str, ref: PageRef) -> None:
+        """Open a page anew, at its address, where sites find a saved login in place of what they have kept.
+
+        Raises BrowserFailure, NodeFailure (credential_missing, credential_sealed).
+        """
         ...
 
     def page(self, ref: PageRef) -> Page:

@@ -5,7 +5,7 @@
 2. `python -m runtime reseal`.
 3. Take the old line out, and restart Runtime.
 
-Of credentials only their data keys are wrapped anew; no value is opened.
+Of credentials and browser profiles only their data keys are wrapped anew; no value is opened.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,10 @@ from typing import Any
 
 import structlog
 
+from runtime.profiles import place_of as place_of_profile
 from runtime.run.checkpoints import place_of as place_of_checkpoint
 from runtime.seal import Seal, SealBroken
-from runtime.store.sealed import CHECKPOINTS, CREDENTIALS, Kind, SealedRows
+from runtime.store.sealed import BROWSER_PROFILES, CHECKPOINTS, CREDENTIALS, Kind, SealedRows
 from runtime.vault import place_of as place_of_credential
 
 log = structlog.get_logger()
@@ -42,14 +43,19 @@ class Resealed:
             return f"{self.changed} sealed anew. Only the first key of the file is needed now."
         return (
             f"{self.changed} sealed anew; {self.broken} can't be opened with any key of the file. Put back the key "
-            "that sealed them and repeat this, or enter those credentials anew; the log names them."
+            "that sealed them and repeat this, or make those anew; the log names them."
         )
 
 
 async def reseal_all(rows: SealedRows, seal: Seal) -> Resealed:
     """Bring everything under the first key. Raises DatabaseAway; what was done until then stays done."""
     changed = broken = 0
-    for kind, reseal in ((CREDENTIALS, _rewrap(seal)), (CHECKPOINTS, _reseal(seal))):
+    kinds = (
+        (CREDENTIALS, _rewrap(seal, _place_credential)),
+        (BROWSER_PROFILES, _rewrap(seal, _place_profile)),
+        (CHECKPOINTS, _reseal(seal)),
+    )
+    for kind, reseal in kinds:
         counted = _Counting(kind, reseal)
         changed += await rows.reseal(kind, counted)
         broken += counted.broken
@@ -73,11 +79,19 @@ class _Counting:
             return None
 
 
-def _rewrap(seal: Seal) -> Callable[[Any], bytes | None]:
+def _rewrap(seal: Seal, place: Callable[[Any], str]) -> Callable[[Any], bytes | None]:
     def rewrap(row: Any) -> bytes | None:
-        return seal.rewrap(row.sealed, place_of_credential(row.tenant_id, row.credential_id, row.version))
+        return seal.rewrap(row.sealed, place(row))
 
     return rewrap
+
+
+def _place_credential(row: Any) -> str:
+    return place_of_credential(row.tenant_id, row.credential_id, row.version)
+
+
+def _place_profile(row: Any) -> str:
+    return place_of_profile(row.tenant_id, row.name, row.state_id)
 
 
 def _reseal(seal: Seal) -> Callable[[Any], bytes | None]:

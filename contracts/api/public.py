@@ -1,6 +1,7 @@
 """PublicApi: everything that Experience answers to people and programs."""
 
 from contracts.api.account import AdminApi, AuthApi, SessionApi
+from contracts.api.browser_profile import BrowserProfileApi
 from contracts.api.credential import CredentialApi
 from contracts.api.egress import EgressApi
 from contracts.api.work import ArtifactApi, DeadLetterApi, ExecutionApi, IntentApi, WorkflowApi
@@ -14,6 +15,7 @@ class PublicApi(
     ArtifactApi,
     WorkflowApi,
     CredentialApi,
+    BrowserProfileApi,
     AdminApi,
     DeadLetterApi,
     EgressApi,

@@ -1,5 +1,12 @@
 """RuntimeApi: what Runtime answers to Experience. The tenant is in the internal token, never in a parameter."""
 
+from contracts.browser_profile import (
+    BrowserProfile,
+    BrowserProfileRef,
+    BrowserProfileUse,
+    ListBrowserProfiles,
+    ListProfileUses,
+)
 from contracts.credential import (
     ChangeCredential,
     CreateCredential,
@@ -406,6 +413,49 @@ class RuntimeApi:
         summary="Where it went, newest first.",
         scope=None,
         tag="credentials",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    list_browser_profiles = Endpoint(
+        method="GET",
+        path="/api/runtime/browser-profiles",
+        request=ListBrowserProfiles,
+        result=Page[BrowserProfile],
+        summary="Browser profiles, newest first, without what is in them.",
+        scope=None,
+        tag="browser profiles",
+        idempotent=True,
+    )
+    get_browser_profile = Endpoint(
+        method="GET",
+        path="/api/runtime/browser-profiles/{browser_profile_id}",
+        request=BrowserProfileRef,
+        result=BrowserProfile,
+        summary="What may be known of a browser profile.",
+        scope=None,
+        tag="browser profiles",
+        errors=(Code.NOT_FOUND,),
+        idempotent=True,
+    )
+    delete_browser_profile = Endpoint(
+        method="DELETE",
+        path="/api/runtime/browser-profiles/{browser_profile_id}",
+        request=BrowserProfileRef,
+        result=Nothing,
+        status=204,
+        summary="Delete it with all that is in it; workflows that load it fail from then on.",
+        scope=None,
+        tag="browser profiles",
+        errors=(Code.NOT_FOUND,),
+    )
+    list_profile_uses = Endpoint(
+        method="GET",
+        path="/api/runtime/browser-profiles/{browser_profile_id}/uses",
+        request=ListProfileUses,
+        result=Page[BrowserProfileUse],
+        summary="Which executions saved and loaded it, newest first.",
+        scope=None,
+        tag="browser profiles",
         errors=(Code.NOT_FOUND,),
         idempotent=True,
     )

@@ -17,6 +17,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.options import DEFAULT, ContextOptions, explain_refused
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
+from runtime.browser.storage import has_databases
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_crash, explain_storm, shorten
 from runtime.browser.wall import WayOut, make_arguments
@@ -148,10 +149,12 @@ class Chromium:
         """Process id of the browser."""
         return read_pid(self._launch.folder.record(self._mark))
 
-    async def open_page(self, permit: Permit, options: ContextOptions = DEFAULT) -> Page:
+    async def open_page(
+        self, permit: Permit, options: ContextOptions = DEFAULT, storage: dict[str, Any] | None = None
+    ) -> Page:
         """A page of a run in a context of its own: the one kept ready where that is as asked, or a new one."""
-        if options != DEFAULT:
-            return self._give_out(await self._make_page(options), permit)
+        if options != DEFAULT or storage is not None:
+            return self._give_out(await self._make_page(options, storage), permit)
         page, self._parked = self._parked, None
         if page is None or page.lost is not None:
             page = await self._make_page()
@@ -235,6 +238,7 @@ class Chromium:
             on_storm=lambda: page.lose(explain_storm(MAX_WINDOWS, page.url)),
             on_stuck=lambda: self.lose(lambda url: explain_storm(MAX_WINDOWS, url)),
         )
+        page.keeps_databases = has_databases(storage)
         self._pages.append(page)
         return page
 

@@ -22,6 +22,7 @@ from runtime.browser.downloads import MAX_FILE, Downloaded, Downloads
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.picture import Picture, PictureFormat, read_size
+from runtime.browser.storage import read_storage
 from runtime.browser.trail import PageState, Trail, read_state
 from runtime.browser.translate import (
     explain_closed,
@@ -110,6 +111,8 @@ class Page:
         options: ContextOptions = DEFAULT,
     ) -> None:
         """`on_dead` is called when the page finds that nobody drives its browser any more."""
+        self.keeps_databases = False
+        """Whether it was given a login that is more than cookies and local storage; its checkpoints then are, too."""
         self.options = options
         """Those that its context was made with."""
         self._on_dead = on_dead
@@ -344,11 +347,22 @@ class Page:
 
     async def read_state(self) -> PageState | None:
         """What it takes to open the page again elsewhere; None for a page that can't be. Raises BrowserFailure."""
-        if not self.trail.can_be_reopened or not self.url.startswith(("http:", "https:")):
+        if not self.can_be_reopened:
             return None
-        return await self._evaluate(
-            "read the session", lambda: read_state(self._page, self._context, self.options), _STATE_S
-        )
+
+        def read() -> Awaitable[PageState]:
+            return read_state(self._page, self._context, self.options, databases=self.keeps_databases)
+
+        return await self._evaluate("read the session", read, _STATE_S)
+
+    @property
+    def can_be_reopened(self) -> bool:
+        """Whether going to its address once more leads to the same document."""
+        return self.trail.can_be_reopened and self.url.startswith(("http:", "https:"))
+
+    async def read_storage(self, *, timeout_s: float = ACTION_S) -> dict[str, Any]:
+        """What sites keep in this page's context. Raises BrowserFailure."""
+        return await self._evaluate("read what is kept", lambda: read_storage(self._context), timeout_s)
 
     async def collect_evidence(self) -> Evidence:
         """Address, console and picture of the page as it is now, within a few seconds and whatever its state."""

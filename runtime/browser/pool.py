@@ -25,6 +25,7 @@ from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
 from runtime.browser.driver import Driver
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.hosts import BLANK
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.browser.processes import RunFolder, reap_orphans
@@ -83,13 +84,17 @@ class Lease:
         self._pages: dict[str, tuple[Page, Chromium]] = {}
         self._held: set[Chromium] = set()
 
-    async def open_page(self, name: str, options: ContextOptions = DEFAULT) -> Page:
+    async def open_page(
+        self, name: str, options: ContextOptions = DEFAULT, storage: dict[str, Any] | None = None
+    ) -> Page:
         """Open a page in a browser context of its own; one of the same name from before is closed.
+
+        `storage` is what sites find there as if they had kept it.
 
         Raises BrowserFailure: browser_missing, browser_crashed, invalid_input for options that Chromium doesn't know.
         """
         chromium = await self._obtain(name)
-        page = await chromium.open_page(self.permit, options)
+        page = await chromium.open_page(self.permit, options, storage)
         self._pages[name] = page, chromium
         self._pool.prepare_next(chromium)
         return page
@@ -109,6 +114,18 @@ class Lease:
             raise
         page.trail.forget()  # nothing that this run did has brought it here
         return page
+
+    async def replace_login(self, name: str, storage: dict[str, Any]) -> Page:
+        """Open a page anew, at its address, in a context where sites find `storage` in place of what they have kept.
+
+        What is open holds on to its databases, so that they can't be replaced under it.
+
+        Raises BrowserFailure: as `page` and `reopen_page`.
+        """
+        page = self.page(name)
+        url = page.url if page.can_be_reopened else BLANK
+        options = page.options
+        return await self.reopen_page(name, PageState(url, storage, options.width, options.height, options))
 
     def page(self, name: str) -> Page:
         """The page of that name. Raises BrowserFailure (page_closed, browser_crashed) when it can't be used."""

@@ -13,6 +13,7 @@ from playwright.async_api import BrowserContext, Error, Request
 from playwright.async_api import Page as PlaywrightPage
 
 from runtime.browser.options import DEFAULT, ContextOptions
+from runtime.browser.storage import read_storage
 
 SETTLE_S: Final = 3.0
 """How long a node waits for a navigation that it has begun, so that what it left is known when it ends."""
@@ -24,7 +25,7 @@ class PageState:
 
     url: str
     storage: dict[str, Any]
-    """Cookies and local storage, as Playwright reads and takes them."""
+    """What sites keep, as Playwright reads and takes it; databases only where a login was loaded with some."""
     width: int
     height: int
     options: ContextOptions = DEFAULT
@@ -81,10 +82,12 @@ class Trail:
         self._arrived.set()
 
 
-async def read_state(page: PlaywrightPage, context: BrowserContext, options: ContextOptions) -> PageState:
+async def read_state(
+    page: PlaywrightPage, context: BrowserContext, options: ContextOptions, *, databases: bool
+) -> PageState:
     """The page's address with the session that belongs to it. Raises Playwright's Error."""
     size = page.viewport_size
     if size is None:
         raise Error("the page has no viewport of its own")
-    storage = await context.storage_state()
-    return PageState(page.url, dict(storage), size["width"], size["height"], options)
+    storage = await read_storage(context, databases=databases)
+    return PageState(page.url, storage, size["width"], size["height"], options)

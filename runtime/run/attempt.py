@@ -24,6 +24,7 @@ from runtime.node import Level, NodeFailure, Opened
 from runtime.run.checkpoints import Checkpoints
 from runtime.run.clock import Clock
 from runtime.run.events import tell_artifact
+from runtime.run.logins import Logins
 from runtime.run.recorder import Recorder
 from runtime.run.secrets import NodeSecrets
 from runtime.run.shelf import Shelf
@@ -54,6 +55,7 @@ class Ground:
     checkpoints: Checkpoints
     sandbox: Sandbox
     shelf: Shelf
+    logins: Logins
 
 
 class AttemptStage:
@@ -70,6 +72,7 @@ class AttemptStage:
         self._clock = ground.clock
         self._checkpoints = ground.checkpoints
         self._shelf = ground.shelf
+        self._logins = ground.logins
         self._secrets = secrets
         self._redactor = secrets.redactor
         self.waits = False
@@ -105,10 +108,11 @@ class AttemptStage:
         finally:
             self.waits = False
 
-    async def open_page(self, options: ContextOptions = DEFAULT) -> PageRef:
-        """Open a page in a browser context of its own, named after this node. Raises BrowserFailure."""
+    async def open_page(self, options: ContextOptions = DEFAULT, login: str | None = None) -> PageRef:
+        """Open a page in a browser context of its own, named after this node. Raises BrowserFailure, NodeFailure."""
         ref = PageRef(self._node_id)
-        page = await self._browser.open_page(ref, options)
+        storage = await self._logins.load(self._node_id, login) if login is not None else None
+        page = await self._browser.open_page(ref, options, storage)
         page.conceal(self._redactor)
         self._used[ref] = page
         return ref
@@ -121,6 +125,17 @@ class AttemptStage:
         self._used[ref] = page
         page.conceal(self._redactor)
         return page
+
+    async def save_login(self, name: str, page: Page) -> None:
+        """Keep what sites keep in the page's context. Raises BrowserFailure, NodeFailure."""
+        kept = await self._logins.save(self._node_id, name, await page.read_storage())
+        await self.log("info", f"Saved the login “{name}”, version {kept.version}.")
+
+    async def load_login(self, name: str, ref: PageRef) -> None:
+        """Open the page anew with a saved login. Raises BrowserFailure, NodeFailure."""
+        state = await self._logins.load(self._node_id, name)
+        page = self._used[ref] = await self._browser.replace_login(ref, state)
+        page.conceal(self._redactor)
 
     def holds_credentials(self, handle: str) -> bool:
         """Whether what a person typed into this input asks for credentials."""

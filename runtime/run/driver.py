@@ -28,11 +28,13 @@ from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, Start
 from runtime.engine.explain import ask_about
 from runtime.engine.plan import Plan
 from runtime.masking import Redactor
+from runtime.profiles import Profiles
 from runtime.run.attempt import AttemptStage, Ground, attempt
 from runtime.run.clock import Clock
 from runtime.run.departure import Departure
 from runtime.run.draft import Draft
 from runtime.run.events import tell_end
+from runtime.run.logins import Logins
 from runtime.run.outputs import make_storable
 from runtime.run.recorder import Recorder
 from runtime.run.recovery import Recovered
@@ -98,6 +100,7 @@ class Resources:
     lease_s: float
     """Silence after which a lease goes to another worker."""
     vault: Vault
+    profiles: Profiles
     seal: Seal | None = None
     """For checkpoints; without it none are kept."""
 
@@ -139,6 +142,7 @@ class RunDriver:
             checkpoints=past.checkpoints,
             sandbox=resources.sandbox,
             shelf=Shelf(resources.records, resources.folder, lease.tenant_id),
+            logins=Logins(resources.profiles, lease.tenant_id, lease.execution_id),
         )
         self._inbox: Queue[Signal] = Queue()
         self._attempts: dict[str, Task[None]] = {}

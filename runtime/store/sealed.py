@@ -41,6 +41,13 @@ CHECKPOINTS: Final = Kind(
     f"""UPDATE {SCHEMA}.checkpoints SET sealed = :sealed
         WHERE concat_ws(chr(31), execution_id, node_id, page) = :key""",  # noqa: S608
 )
+BROWSER_PROFILES: Final = Kind(
+    "browser_profiles",
+    f"""SELECT browser_profile_id::text AS key, tenant_id, name, state_id, data_key AS sealed
+        FROM {SCHEMA}.browser_profiles WHERE browser_profile_id::text > :after
+        ORDER BY browser_profile_id::text LIMIT :batch FOR UPDATE""",  # noqa: S608
+    f"UPDATE {SCHEMA}.browser_profiles SET data_key = :sealed WHERE browser_profile_id::text = :key",  # noqa: S608
+)
 
 
 class SealedRows:

@@ -8,6 +8,7 @@
                             ├─ checkpoints          where a page was, sealed; one per node that went somewhere
                             └─ dead_letters         at most one: it took its workers down and waits for an admin
     tenants ─── credentials, credential_uses         sealed values; where each of them went, for good
+    tenants ─── browser_profiles, browser_profile_uses  sealed states of browsers; who saved and loaded them, for good
     tenants ─── egress_lists, egress_refusals        what executions may reach; what they were refused, for good
 
 PgQueuer's own tables lie in the same schema; store/queue.py is the only module that knows them.
@@ -380,6 +381,46 @@ class CredentialUseRow(Row, table=True):
     version: int = _required(Integer)
     fields: list[str] = _required(_JSONB)
     host: str = _required(Text)
+    execution_id: UUID = _required(Uuid)
+    node_id: str = _required(Text)
+    at: datetime = _required(_INSTANT)
+
+
+class BrowserProfileRow(Row, table=True):
+    """A saved login. What opens it is not here, as with credentials."""
+
+    __tablename__ = "browser_profiles"
+    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+
+    browser_profile_id: UUID = _key(Uuid)
+    tenant_id: UUID = _in_tenant()
+    name: str = _required(Text)
+    hosts: list[str] = _required(_JSONB)
+    size: int = _required(BigInteger)
+    """Bytes of the state before it was packed and sealed."""
+    version: int = _required(Integer)
+    state_id: UUID = _required(Uuid)
+    """Of this save alone."""
+    data_key: bytes = _required(LargeBinary)
+    sealed: bytes = _required(LargeBinary)
+    saved_by: UUID = _required(Uuid)
+    """The execution that saved this version; it may be gone."""
+    created_at: datetime = _required(_INSTANT)
+    updated_at: datetime = _required(_INSTANT)
+    last_used_at: datetime | None = _optional(_INSTANT)
+
+
+class BrowserProfileUseRow(Row, table=True):
+    """One save or load of a browser profile. It outlives the profile and the execution."""
+
+    __tablename__ = "browser_profile_uses"
+
+    use_id: UUID = _key(Uuid)
+    tenant_id: UUID = _in_tenant()
+    browser_profile_id: UUID = _required(Uuid)
+    name: str = _required(Text)
+    version: int = _required(Integer)
+    act: str = _required(Text)
     execution_id: UUID = _required(Uuid)
     node_id: str = _required(Text)
     at: datetime = _required(_INSTANT)

@@ -86,6 +86,7 @@ class Tenants:
                 workflows=await _select_json(session, _WORKFLOWS),
                 executions=await _select_json(session, _EXECUTIONS),
                 artifacts=await _select_json(session, _ARTIFACTS),
+                browser_profiles=await _select_json(session, _BROWSER_PROFILES),
             )
 
     async def delete(self, tenant_id: TenantId) -> list[str]:
@@ -143,4 +144,8 @@ _EXECUTIONS = text(f"""
 """)  # noqa: S608
 _ARTIFACTS = text(f"""
     SELECT to_jsonb(a) AS item FROM {SCHEMA}.artifacts a WHERE a.tenant_id = :tenant_id ORDER BY a.created_at
+""")  # noqa: S608
+_BROWSER_PROFILES = text(f"""
+    SELECT to_jsonb(p) - 'data_key' - 'sealed' - 'state_id' AS item
+    FROM {SCHEMA}.browser_profiles p WHERE p.tenant_id = :tenant_id ORDER BY p.created_at
 """)  # noqa: S608

@@ -10,7 +10,7 @@ from contracts.api.public import PublicApi
 from contracts.declare import Endpoint, endpoints
 from contracts.model import ExecutionId
 from tests.e2e.conftest import Person, Stack
-from tests.e2e.work import start, visit_and_read, wait_for_end, watch
+from tests.e2e.work import node, start, visit_and_read, wait_for_end, watch
 
 IDS_OF_PEOPLE = {"tenant_id", "user_id"}
 """Their endpoints need roles and are tested where those are."""
@@ -25,7 +25,7 @@ with_ids = [
 @pytest.fixture
 async def belongings(person: Person, shop: str) -> dict[str, str]:
     """One of everything that has an id."""
-    execution_id = await start(person, visit_and_read(shop))
+    execution_id = await start(person, visit_and_read(shop, node("save", "save_login", Profile="shop")))
     status = await wait_for_end(person, execution_id)
     assert status.artifacts
     pending = await person.http.post(
@@ -39,6 +39,7 @@ async def belongings(person: Person, shop: str) -> dict[str, str]:
         json={"name": "shop", "kind": "token", "values": {"token": "let-me-in"}},
         headers=person.bearer,
     )
+    profiles = await person.http.get("/api/browser-profile", headers=person.bearer)
     session = await person.http.post("/api/session", json={}, headers=person.bearer)
     return {
         "workflow_id": str(status.workflow_id),
@@ -47,6 +48,7 @@ async def belongings(person: Person, shop: str) -> dict[str, str]:
         "artifact_id": str(status.artifacts[0].artifact_id),
         "key_id": key.json()["key"]["key_id"],
         "credential_id": credential.json()["credential_id"],
+        "browser_profile_id": profiles.json()["items"][0]["browser_profile_id"],
         "session_id": session.json()["session"]["session_id"],
     }
 

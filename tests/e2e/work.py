@@ -29,8 +29,8 @@ def edge(source: str, target: str, source_handle: str = "Web Page", target_handl
     }
 
 
-def visit_and_read(shop: str) -> dict[str, Any]:
-    """Open the shop, take a picture, read its heading: four nodes, a few hundred milliseconds."""
+def visit_and_read(shop: str, *more: dict[str, Any]) -> dict[str, Any]:
+    """Open the shop, take a picture, read its heading: four nodes, a few hundred milliseconds; then `more`."""
     return {
         "name": "Read the heading",
         "nodes": [
@@ -38,11 +38,13 @@ def visit_and_read(shop: str) -> dict[str, Any]:
             node("picture", "screenshot"),
             node("html", "get_html"),
             node("heading", "get_text_from_html", Selector="h1"),
+            *more,
         ],
         "edges": [
             edge("open", "picture"),
             edge("picture", "html"),
             edge("html", "heading", "Html Content", "Html"),
+            *(edge("html", one["id"]) for one in more),
         ],
     }
 

@@ -20,10 +20,12 @@ from runtime.egress.lists import Policies
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.node import Node
+from runtime.profiles import Profiles
 from runtime.run.driver import Resources
 from runtime.run.watch import Drain
 from runtime.sandbox.sandbox import Sandbox
 from runtime.seal import Seal
+from runtime.store.browser_profiles import BrowserProfileRecords
 from runtime.store.db import SystemDatabase
 from runtime.store.egress import EgressRecords
 from runtime.store.events import EventLog
@@ -74,6 +76,7 @@ class Staging:
         self._way = way
         self.executions = Executions(self.db, self.make_queue())
         self.credentials = Credentials(self.db)
+        self.profiles = BrowserProfileRecords(self.db)
         self.hosts: tuple[str, ...] = ()
         self.seal: Seal | None = None
         self.sandbox = Sandbox(backends=(), for_others=False)
@@ -121,6 +124,7 @@ class Staging:
                 drain=Drain(self._grace_s),
                 lease_s=self._heartbeat_s,
                 vault=Vault(self.credentials, self.seal),
+                profiles=Profiles(self.profiles, self.seal),
                 seal=self.seal,
             )
             worker = Worker(queue, resources)

@@ -16,7 +16,8 @@ CATALOGUE = Catalogue(NODES)
 
 # Spec W10, "Handles of the source nodes": ★ required, ⊘ no edge allowed, → outputs. And those that were added.
 HANDLES = """
-launch_standard_browser: Website URL★⊘ Locale⊘ Timezone⊘ Viewport Width⊘ Viewport Height⊘ User Agent⊘ → Web Page
+launch_standard_browser: Website URL★⊘ Profile⊘ Locale⊘ Timezone⊘ Viewport Width⊘ Viewport Height⊘ \
+User Agent⊘ → Web Page
 fill_input: Selector★ Value★ Web Page★ → Web Page
 click_element: Selector★ Web Page★ → Web Page
 wait_for_element: Selector★ Visibility★⊘ Web Page★ → Web Page
@@ -29,6 +30,8 @@ navigate: URL★ Web Page★ → Web Page
 select_option: Selector★ Option★ Web Page★ → Web Page
 extract_list: Selector★ Fields★ Web Page★ → Items, Web Page
 run_code: Language⊘ Code★ Inputs Timeout → Result, Stdout, Stderr
+save_login: Profile★⊘ Web Page★ → Web Page
+load_login: Profile★⊘ Web Page★ → Web Page
 download_file: Selector URL Max Size⊘ Web Page★ → File, Web Page
 upload_file: Selector★ File★ Web Page★ → Web Page
 screenshot: Full Page⊘ Format⊘ Web Page★ → Image, Web Page

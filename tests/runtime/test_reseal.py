@@ -9,11 +9,13 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from contracts.credential import CreateCredential
-from contracts.model import TenantId
+from contracts.model import ExecutionId, TenantId
+from runtime.profiles import Profiles, ProfileTrouble
 from runtime.reseal import reseal_all
 from runtime.run.checkpoints import place_of
 from runtime.seal import Seal, SealBroken
 from runtime.store import sealed as store
+from runtime.store.browser_profiles import BrowserProfileRecords, ProfileUse
 from runtime.store.checkpoints import SealedCheckpoint, put_checkpoints, read_checkpoints
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
@@ -42,8 +44,10 @@ async def test_the_old_key_may_go_once_everything_is_under_the_new_one(own_datab
     db, tenants = TenantDatabase(own_database.dsn("runtime_app")), [TenantId(uuid7()), TenantId(uuid7())]
     old, new = Vault(Credentials(db), Seal([OLD])), Vault(Credentials(db), Seal([NEW]))
     asked = {"name": "shop", "kind": "token", "values": {"token": "canary-1"}}
+    profiles = Profiles(BrowserProfileRecords(db), Seal([OLD]))
     for tenant_id in tenants:
         await old.create(tenant_id, None, CreateCredential.model_validate(asked))
+        await profiles.save(tenant_id, "shop", {"cookies": []}, [], ProfileUse(ExecutionId(uuid7()), "n"))
     execution = make_execution()
     await Executions(db, PgQueue("", concurrency=1, heartbeat_s=15)).submit(tenants[0], execution)
     place = place_of(execution.execution_id, "n", "p")
@@ -54,7 +58,7 @@ async def test_the_old_key_may_go_once_everything_is_under_the_new_one(own_datab
     refused = reseal(own_database, tmp_path / "keys", LOST)
     assert (refused.returncode, "can't be opened" in refused.stdout) == (1, True)
     done = reseal(own_database, tmp_path / "keys", NEW, OLD)
-    assert (done.returncode, done.stdout) == (0, "3 sealed anew. Only the first key of the file is needed now.\n")
+    assert (done.returncode, done.stdout) == (0, "5 sealed anew. Only the first key of the file is needed now.\n")
     again = reseal(own_database, tmp_path / "keys", NEW)
     assert (again.returncode, again.stdout[0]) == (0, "0")
 
@@ -63,6 +67,10 @@ async def test_the_old_key_may_go_once_everything_is_under_the_new_one(own_datab
         assert new.open(held) == {"token": "canary-1"}
         with pytest.raises(VaultLocked, match="not here"):
             old.open(held)
+        use = ProfileUse(ExecutionId(uuid7()), "n")
+        assert await Profiles(BrowserProfileRecords(db), Seal([NEW])).load(tenant_id, "shop", use) == {"cookies": []}
+        with pytest.raises(ProfileTrouble, match="not here"):
+            await profiles.load(tenant_id, "shop", use)
     async with db.read(tenants[0]) as session:
         (kept,) = await read_checkpoints(session, execution.execution_id)
     assert Seal([NEW]).open(kept.sealed, place) == b"state"

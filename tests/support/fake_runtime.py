@@ -75,6 +75,7 @@ from contracts.workflow import (
 )
 from experience.cli.ports import find_free_port
 from tests.support.fake_egress import FakeEgress
+from tests.support.fake_profiles import FakeProfiles
 from tests.support.fake_vault import FakeVault
 from tests.support.served import ServedThread, listen
 
@@ -169,7 +170,7 @@ class Kept:
 
 
 @dataclass
-class FakeRuntime(FakeVault, FakeEgress):
+class FakeRuntime(FakeVault, FakeProfiles, FakeEgress):
     """What it was told, and how it is to behave. Lives in a thread of its own."""
 
     public_pem: bytes

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 from runtime.browser.options import VIEWPORT_HEIGHT, VIEWPORT_WIDTH, ContextOptions
 from runtime.handles import NoEdge, Values
 from runtime.node import Node, Stage
+from runtime.nodes.browser.login import ProfileName
 from runtime.nodes.browser.pages import Address, PageOutputs, open_address
 
 Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")]
@@ -19,6 +20,9 @@ class LaunchInputs(Values):
 
     website_url: Annotated[Address, NoEdge()] = Field(
         alias="Website URL", description="Address of the first page, with http:// or https://."
+    )
+    profile: Annotated[ProfileName | None, NoEdge()] = Field(
+        default=None, alias="Profile", description="Name of a browser profile to begin with: a login that was saved."
     )
     locale: Annotated[Locale | None, NoEdge()] = Field(
         default=None, alias="Locale", description="Language that sites are asked for, such as en-GB or de-AT."
@@ -54,7 +58,7 @@ class LaunchStandardBrowser(Node[LaunchInputs, PageOutputs]):
             timezone=inputs.timezone,
             user_agent=inputs.user_agent,
         )
-        ref = await stage.open_page(options)
+        ref = await stage.open_page(options, inputs.profile)
         await open_address(stage.page(ref), inputs.website_url, stage)
         return PageOutputs(web_page=ref)
 

@@ -40,6 +40,7 @@ class MemoryStage:
         self.credentials: dict[str, dict[Reference, str]] = {}
         """What each input may ask for."""
         self.opened: Opened | None = None
+        self.logins: dict[str, dict[str, Any]] = {}
         self.revealed: list[tuple[str, str]] = []
         self._ends = time.monotonic() + seconds
 
@@ -59,14 +60,22 @@ class MemoryStage:
     async def wait(self, seconds: float) -> None:
         self.waited += seconds
 
-    async def open_page(self, options: ContextOptions = DEFAULT) -> PageRef:
+    async def open_page(self, options: ContextOptions = DEFAULT, login: str | None = None) -> PageRef:
         assert self.lease is not None
-        await self.lease.open_page(self.node_id, options)
+        storage = self.logins[login] if login is not None else None
+        await self.lease.open_page(self.node_id, options, storage)
         return PageRef(self.node_id)
 
     def page(self, ref: PageRef) -> Page:
         assert self.lease is not None
         return self.lease.page(ref)
+
+    async def save_login(self, name: str, page: Page) -> None:
+        self.logins[name] = await page.read_storage()
+
+    async def load_login(self, name: str, ref: PageRef) -> None:
+        assert self.lease is not None
+        await self.lease.replace_login(ref, self.logins[name])
 
     def holds_credentials(self, handle: str) -> bool:
         return handle in self.credentials

@@ -1,0 +1,160 @@
+"""A login is saved by one run and loaded by another: cookies, local storage and databases, on a site that asks."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.browser_profile import ListBrowserProfiles, ListProfileUses
+from contracts.execution import ExecutionStatus, FailureCode
+from contracts.model import ExecutionId
+from contracts.workflow import JsonObject
+from runtime.app import NODES
+from runtime.seal import Seal
+from tests.runtime.staging import Staging, edge, node
+from tests.support.canary import dump, find_leaks
+from tests.support.postgres import Database
+from tests.support.site import Site, run_site
+
+CANARY = "canary-5e55101"
+SIGN_IN = f"""<title>in</title><p id=done></p><script>
+  document.cookie = "session={CANARY}-c; path=/; max-age=9999"
+  localStorage.setItem("token", "{CANARY}-l")
+  const opening = indexedDB.open("auth", 1)
+  opening.onupgradeneeded = () => opening.result.createObjectStore("user").put("{CANARY}-d", "me")
+  opening.onsuccess = () => {{ opening.result.close(); done.textContent = "signed in" }}
+</script>"""
+SHOW = """<p id=seen></p><script>
+  const opening = indexedDB.open("auth", 1)
+  opening.onupgradeneeded = () => opening.result.createObjectStore("user")
+  opening.onsuccess = () => {
+    const asked = opening.result.transaction("user").objectStore("user").get("me")
+    asked.onsuccess = () => {
+      const seen = [document.cookie, localStorage.getItem("token"), asked.result]
+      document.querySelector("#seen").textContent = seen.filter(one => one).length + " of 3"
+    }
+  }
+</script>"""
+PAGE = "Web Page"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with run_site({"/in": SIGN_IN, "/show": SHOW}) as running:
+        yield running
+
+
+@pytest.fixture
+async def staging(own_database: Database, tmp_path: Path, site: Site) -> AsyncIterator[Staging]:
+    made = Staging(own_database, tmp_path, NODES)
+    made.hosts = (site.host,)
+    made.seal = Seal([b"k" * 32])
+    yield made
+    await made.close()
+
+
+async def run(staging: Staging, *nodes: JsonObject) -> tuple[ExecutionId, ExecutionStatus]:
+    ids = [str(one["id"]) for one in nodes]
+    edges = [edge(source, target, PAGE, PAGE) for source, target in pairwise(ids)]
+    execution_id = await staging.submit(list(nodes), edges)
+    return execution_id, await staging.wait_for_end(execution_id)
+
+
+def save(site: Site) -> list[JsonObject]:
+    return [
+        node("open", "launch_standard_browser", {"Website URL": site.url("/in")}),
+        node("wait", "wait_for_element", {"Selector": "text=signed in", "Visibility": "visible"}),
+        node("save", "save_login", {"Profile": "shop"}),
+    ]
+
+
+def look() -> list[JsonObject]:
+    return [
+        node("settled", "wait_for_element", {"Selector": "text=of 3", "Visibility": "visible"}),
+        node("read", "extract_list", {"Selector": "#seen", "Fields": {"seen": "@id"}}),
+        node("text", "extract_list", {"Selector": "body", "Fields": {"text": "#seen"}}),
+    ]
+
+
+async def read_seen(staging: Staging, execution_id: ExecutionId) -> str:
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    outputs: Any = next(step.outputs for step in steps if step.node_id == "text")
+    return str(outputs["Items"][0]["text"])
+
+
+async def read_failure(staging: Staging, execution_id: ExecutionId) -> Any:
+    return (await staging.executions.get(staging.tenant_id, execution_id)).error
+
+
+async def test_who_begins_with_it_is_signed_in(staging: Staging, site: Site, own_database: Database) -> None:
+    async with staging.perform():
+        fresh, _ = await run(
+            staging, node("open", "launch_standard_browser", {"Website URL": site.url("/show")}), *look()
+        )
+        assert await read_seen(staging, fresh) == "0 of 3"
+        saved, status = await run(staging, *save(site))
+        assert status is ExecutionStatus.COMPLETED
+        inputs = {"Website URL": site.url("/show"), "Profile": "shop"}
+        begun, _ = await run(staging, node("open", "launch_standard_browser", inputs), *look())
+        assert await read_seen(staging, begun) == "3 of 3"
+        loaded, _ = await run(
+            staging,
+            node("open", "launch_standard_browser", {"Website URL": site.url("/show")}),
+            node("load", "load_login", {"Profile": "shop"}),
+            *look(),
+        )
+        assert await read_seen(staging, loaded) == "3 of 3"
+    (profile,), _ = await staging.profiles.list_page(staging.tenant_id, ListBrowserProfiles())
+    assert (profile.name, profile.version, profile.saved_by) == ("shop", 1, saved)
+    assert set(profile.hosts) == {"127.0.0.1", site.host}
+    wanted = ListProfileUses(browser_profile_id=profile.browser_profile_id)
+    uses, _ = await staging.profiles.list_uses(staging.tenant_id, wanted)
+    assert [(one.act, one.execution_id, one.node_id) for one in uses] == [
+        ("loaded", loaded, "load"),
+        ("loaded", begun, "open"),
+        ("saved", saved, "save"),
+    ]
+    tables = await dump(own_database.superuser_dsn, "runtime")
+    assert [name for name, text in tables.items() if find_leaks(CANARY, text)] == []
+
+
+async def test_a_page_that_comes_back_is_still_signed_in(staging: Staging, site: Site) -> None:
+    async with staging.perform():
+        await run(staging, *save(site))
+    inputs = {"Website URL": site.url("/show"), "Profile": "shop"}
+    execution_id = await staging.submit(
+        [
+            node("open", "launch_standard_browser", inputs),
+            node("pause", "delay", {"Duration": 3}),
+            *look(),
+        ],
+        [edge(one, other, PAGE, PAGE) for one, other in pairwise(("open", "pause", "settled", "read", "text"))],
+    )
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "pause")
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    assert await read_seen(staging, execution_id) == "3 of 3"
+
+
+@pytest.mark.parametrize("way", ["launch", "load"])
+async def test_one_that_is_not_there_is_said(staging: Staging, site: Site, way: str) -> None:
+    inputs = {"Website URL": site.url("/show"), **({"Profile": "none"} if way == "launch" else {})}
+    nodes = [node("open", "launch_standard_browser", inputs)]
+    if way == "load":
+        nodes.append(node("load", "load_login", {"Profile": "none"}))
+    async with staging.perform():
+        execution_id, status = await run(staging, *nodes)
+    assert status is ExecutionStatus.FAILED
+    assert json.dumps(await read_failure(staging, execution_id)).count(FailureCode.CREDENTIAL_MISSING) == 1
+
+
+async def test_without_a_key_nothing_is_saved(staging: Staging, site: Site) -> None:
+    staging.seal = None
+    async with staging.perform():
+        execution_id, status = await run(staging, *save(site))
+    assert status is ExecutionStatus.FAILED
+    assert (await read_failure(staging, execution_id))["code"] == FailureCode.CREDENTIAL_SEALED
