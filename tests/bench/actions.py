@@ -143,12 +143,13 @@ class Script:
         context = await self._browser.new_context(viewport={"width": VIEWPORT_WIDTH, "height": VIEWPORT_HEIGHT})
         page = await context.new_page()
         for action in ACTIONS:
-            await _do(page, action, self._host)
+            await act(page, action, self._host)
         await context.close()
         return (time.perf_counter() - began) * 1e3
 
 
-async def _do(page: Page, action: Action, host: str) -> None:
+async def act(page: Page, action: Action, host: str) -> None:
+    """Do one action as a script does it."""
     match action.kind:
         case "launch_standard_browser":
             await page.goto(f"http://{host}{action.value}")

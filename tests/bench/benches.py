@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from tests.bench import (
     actions,
     append,
+    egress,
     execution_rate,
     fanout,
     first_word,
@@ -36,6 +37,7 @@ BENCHES: dict[str, Bench] = {
     "b13": growth.measure,
     "sandbox": sandbox.measure,
     "10k": idle.measure_many,
+    "t2": egress.measure,
 }
 
 REMARKS = """## Where the time goes
