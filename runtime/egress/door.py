@@ -31,7 +31,8 @@ BUFFER: Final = 262_144
 _RESOLVE_S: Final = 10.0
 _ATTEMPT_S: Final = 5.0
 _MAX_ATTEMPTS: Final = 4
-_RESOLVERS: Final = 16
+_RESOLVERS: Final = 128
+"""Threads; a machine's resolver blocks its caller, and one whose caller has given up blocks on."""
 
 
 class Unreachable(Exception):  # noqa: N818 — what the other side is
@@ -143,7 +144,7 @@ class Door:
         permit.check(target)
         if (refusal := permit.policy.judge_name(target)) is not None:
             raise permit.refuse(refusal)
-        addresses = [target.host.address] if target.host.address is not None else await self._look_up(target)
+        addresses = [target.host.address] if target.host.address is not None else await self._look_up(permit, target)
         if (refusal := permit.policy.judge(target, addresses)) is not None:
             raise permit.refuse(refusal)
         return addresses
@@ -153,9 +154,9 @@ class Door:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _look_up(self, target: Target) -> Sequence[Address]:
+    async def _look_up(self, permit: Permit, target: Target) -> Sequence[Address]:
         try:
-            async with asyncio.timeout(_RESOLVE_S):
+            async with asyncio.timeout(_RESOLVE_S), permit.lookups:
                 found = await self._resolve(target.host.name, target.port)
         except TimeoutError as error:
             raise Unreachable(target, "its name was not resolved in time", timed_out=True) from error

@@ -1,5 +1,6 @@
 """What one run may reach and has used: its identity at the doors, its limits, and what was refused to it."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from runtime.egress.policy import Policy, Refusal, Refused, Rule
 GIBIBYTE: Final = 1_073_741_824
 MAX_NOTED: Final = 200
 """Refusals that are told one by one; a page may try as many hosts as it likes."""
+_LOOKUPS: Final = 8
+"""Names of one run that are resolved at once: slow ones must not hold up everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Permit:
         self._listen: Callable[[Refusal], None] | None = None
         self._told = 0
         self.closed = False
+        self.lookups = asyncio.Semaphore(_LOOKUPS)
+        """To be held while a name of this run is resolved."""
 
     @property
     def open(self) -> int:
@@ -125,7 +130,9 @@ class Permit:
 
     def check(self, target: Target) -> None:
         """Raise Refused when nothing more may be opened."""
-        if self.closed or self.sent + self.received >= self._limits.max_bytes:
+        if self.closed:
+            raise Refused(Refusal(str(target.host), target.port, Rule.OVER))
+        if self.sent + self.received >= self._limits.max_bytes:
             raise self.refuse(Refusal(str(target.host), target.port, Rule.BYTES))
         if self.open >= self._limits.max_connections:
             raise self.refuse(Refusal(str(target.host), target.port, Rule.CONNECTIONS))

@@ -34,6 +34,8 @@ class Rule(StrEnum):
     """The run has moved as many bytes as it may."""
     CONNECTIONS = "connections"
     """The run has as many connections open as it may."""
+    OVER = "over"
+    """The run has ended; never on record, since nobody is there to be told."""
 
 
 WORDS: Final = {
@@ -48,6 +50,7 @@ WORDS: Final = {
     Rule.NOT_ALLOWED: "it is not on the list of allowed hosts",
     Rule.BYTES: "this run has used up its traffic",
     Rule.CONNECTIONS: "this run has too many connections open",
+    Rule.OVER: "this run is over",
 }
 ADDRESS_RULES: Final = frozenset(
     {Rule.LOOPBACK, Rule.PRIVATE, Rule.LINK_LOCAL, Rule.METADATA, Rule.MULTICAST, Rule.RESERVED}
@@ -91,6 +94,7 @@ _HINTS: Final = {
     Rule.NOT_ALLOWED: "An admin of your tenant can put it on the list (PUT /api/admin/egress).",
     Rule.BYTES: "Fetch less in one execution, or raise STAGEDOOR_RUNTIME_EGRESS_MAX_BYTES.",
     Rule.CONNECTIONS: "Let a page open fewer connections at once.",
+    Rule.OVER: "Start the workflow again.",
 }
 
 

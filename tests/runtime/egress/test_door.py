@@ -1,13 +1,14 @@
 """Resolve, check, connect: with real sockets, and a resolver that lies where a test wants it to."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpcore
 import pytest
 
 from runtime.egress.backend import DoorBackend
 from runtime.egress.door import Door, Unreachable
+from runtime.egress.hosts import Address
 from runtime.egress.permit import Limits, Permit, Tally
 from runtime.egress.policy import Policy, Refusal, Refused, Rule, read_lists
 from tests.runtime.egress.played import PUBLIC, Internet, make_permit
@@ -135,8 +136,33 @@ async def test_the_end_of_a_run_cuts_off_what_it_has_open(internet: Internet) ->
     permit.close()
     assert tally.open == 0
     assert connection.at_end
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as caught:
         await internet.door().connect(permit, "public.example", 80)
+    assert caught.value.refusal.rule is Rule.OVER
+    assert tally.refused.total() == 0
+
+
+async def test_slow_names_of_one_run_do_not_hold_up_another(internet: Internet) -> None:
+    slow = asyncio.Event()
+    waiting = 0
+
+    async def resolve(name: str, port: int) -> Sequence[Address]:
+        nonlocal waiting
+        if name.startswith("slow"):
+            waiting += 1
+            await slow.wait()
+        return await internet.resolve("public.example", port)
+
+    door, greedy = Door(resolve, internet.connect), make_permit()
+    async with asyncio.TaskGroup() as tasks:
+        held = [tasks.create_task(door.connect(greedy, f"slow{number}.example", 80)) for number in range(30)]
+        await asyncio.sleep(0.05)
+        assert waiting == 8
+        connection = await door.connect(make_permit(), "quick.example", 80)
+        await connection.close()
+        slow.set()
+        await asyncio.wait(held)
+    greedy.close()
 
 
 async def test_refusals_are_told_once_and_no_storm_of_them(internet: Internet) -> None:
