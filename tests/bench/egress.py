@@ -12,8 +12,9 @@ from playwright.async_api import BrowserContext, async_playwright
 from uuid_utils.compat import uuid7
 
 from contracts.model import ExecutionId, TenantId
-from runtime.browser.chromium import _QUIET, VIEWPORT_HEIGHT, VIEWPORT_WIDTH
+from runtime.browser.chromium import _QUIET
 from runtime.browser.find import find_chromium
+from runtime.browser.options import VIEWPORT_HEIGHT, VIEWPORT_WIDTH
 from runtime.browser.wall import WayOut, make_arguments
 from runtime.egress.egress import Egress
 from runtime.egress.permit import Permit

@@ -38,6 +38,15 @@ async def test_benches_measure_both_sides_and_are_written_down(figures: list[Fig
     assert "**B7.** Time from commit to client" in page
 
 
+@pytest.mark.timeout(SMOKE_S)
+@pytest.mark.parametrize("name", ["t2", "sandbox"])
+async def test_benches_of_the_walls_hold_each_figure_to_a_bar(name: str) -> None:
+    async with Ground() as ground:
+        figures = await BENCHES[name](ground, TINY)
+    assert figures
+    assert all(figure.ours and figure.met is not None for figure in figures)
+
+
 @pytest.mark.parametrize(
     ("bar", "expected"),
     [
