@@ -190,15 +190,15 @@ class ArtifactWriter:
     async def put_file(
         self, node_id: str | None, name: str, media_type: str, source: Path, *, page_url: str | None = None
     ) -> StoredBlob:
-        """Store a copy of a file and describe it; once there is something to mask, a text is masked.
+        """Store a copy of a file and describe it; once there is something to mask, it is masked.
 
         Raises:
             ArtifactStoreFailure: as `ArtifactFolder.write`.
         """
-        if self._redactor.armed and (text := await asyncio.to_thread(_read_text, source)) is not None:
-            kind = media_type if media_type.startswith("text/") else f"{media_type}; charset=utf-8"
-            data = self._redactor.clean_text(text).encode()
-            return await self.put(node_id, ArtifactKind.FILE, name, kind, data, page_url=page_url)
+        if self._redactor.armed:
+            _refuse_large((await asyncio.to_thread(source.stat)).st_size)
+            data = await asyncio.to_thread(source.read_bytes)
+            return await self.put(node_id, ArtifactKind.FILE, name, media_type, data, page_url=page_url)
         artifact_id = ArtifactId(uuid7())
         taken = await self._folder.take_in(self._tenant_id, self._execution_id, artifact_id, source)
         artifact = Artifact(
@@ -264,17 +264,6 @@ async def _copy(source: Path, target: Path) -> str:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _read_text(source: Path) -> str | None:
-    """What a file holds, if it is a text: whatever it is called, nothing else can be looked through."""
-    if source.stat().st_size > MAX_BYTES:
-        return None
-    data = source.read_bytes()
-    try:
-        return None if b"\0" in data else data.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _open_at(path: Path, start: int) -> BinaryIO:

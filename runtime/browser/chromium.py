@@ -17,6 +17,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.options import DEFAULT, ContextOptions, explain_refused
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
+from runtime.browser.recording import start_recording
 from runtime.browser.storage import has_databases
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_crash, explain_storm, shorten
@@ -224,6 +225,7 @@ class Chromium:
                 )
                 inner = await context.new_page()
                 await way_out.greet(context, inner)
+                recording = await start_recording(inner, context, options, self._launch.folder.path)
         except (TimeoutError, Error) as error:
             way_out.close()
             if (refusal := explain_refused(error, options)) is not None:
@@ -238,7 +240,7 @@ class Chromium:
             on_storm=lambda: page.lose(explain_storm(MAX_WINDOWS, page.url)),
             on_stuck=lambda: self.lose(lambda url: explain_storm(MAX_WINDOWS, url)),
         )
-        page.keeps_databases = has_databases(storage)
+        page.keeps_databases, page.recording = has_databases(storage), recording
         self._pages.append(page)
         return page
 

@@ -31,6 +31,10 @@ class ContextOptions:
     timezone: str | None = None
     """IANA, such as `Europe/Vienna`."""
     user_agent: str | None = None
+    trace: bool = False
+    """Whether Playwright's trace is recorded."""
+    video: bool = False
+    """Whether pictures of the page are, as it changes."""
 
     def make_arguments(self) -> dict[str, Any]:
         """For Playwright's `new_context`."""

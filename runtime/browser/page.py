@@ -22,6 +22,7 @@ from runtime.browser.downloads import MAX_FILE, Downloaded, Downloads
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.picture import Picture, PictureFormat, read_size
+from runtime.browser.recording import Recording
 from runtime.browser.storage import read_storage
 from runtime.browser.trail import PageState, Trail, read_state
 from runtime.browser.translate import (
@@ -111,6 +112,7 @@ class Page:
         options: ContextOptions = DEFAULT,
     ) -> None:
         """`on_dead` is called when the page finds that nobody drives its browser any more."""
+        self.recording: Recording | None = None
         self.keeps_databases = False
         """Whether it was given a login that is more than cookies and local storage; its checkpoints then are, too."""
         self.options = options
@@ -377,6 +379,8 @@ class Page:
     async def close(self) -> None:
         """Close the page with its context, within a few seconds whatever its state."""
         self.lose(explain_closed(self.url))
+        if self.recording is not None:
+            await self.recording.stop()
         self.way_out.close()
         with contextlib.suppress(TimeoutError, Error):  # the browser hangs or has gone; whoever holds it ends it
             async with asyncio.timeout(_CLOSE_S):

@@ -13,7 +13,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +29,7 @@ from runtime.browser.hosts import BLANK
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.browser.processes import RunFolder, reap_orphans
+from runtime.browser.recording import Recording
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_closed
 from runtime.browser.watchdog import Watchdog
@@ -83,6 +84,9 @@ class Lease:
         """What the run may reach."""
         self._pages: dict[str, tuple[Page, Chromium]] = {}
         self._held: set[Chromium] = set()
+        self._recordings: list[tuple[str, Recording]] = []
+        self.may_trace = self.may_film = True
+        """Whether the run may be recorded so, if a page asks for it."""
 
     async def open_page(
         self, name: str, options: ContextOptions = DEFAULT, storage: dict[str, Any] | None = None
@@ -94,8 +98,8 @@ class Lease:
         Raises BrowserFailure: browser_missing, browser_crashed, invalid_input for options that Chromium doesn't know.
         """
         chromium = await self._obtain(name)
-        page = await chromium.open_page(self.permit, options, storage)
-        self._pages[name] = page, chromium
+        page = await chromium.open_page(self.permit, self.allow(options), storage)
+        self._take_up(name, page, chromium)
         self._pool.prepare_next(chromium)
         return page
 
@@ -105,8 +109,8 @@ class Lease:
         Raises BrowserFailure: as `open_page` and as `Page.open_url`; there is no such page then.
         """
         chromium = await self._obtain(name)
-        page = await chromium.reopen_page(self.permit, state)
-        self._pages[name] = page, chromium
+        page = await chromium.reopen_page(self.permit, replace(state, options=self.allow(state.options)))
+        self._take_up(name, page, chromium)
         try:
             await page.open_url(state.url)
         except BaseException:
@@ -114,6 +118,28 @@ class Lease:
             raise
         page.trail.forget()  # nothing that this run did has brought it here
         return page
+
+    def allow(self, options: ContextOptions) -> ContextOptions:
+        """The options without what may not be recorded of this run."""
+        return replace(options, trace=options.trace and self.may_trace, video=options.video and self.may_film)
+
+    @property
+    def records(self) -> bool:
+        """Whether something is recorded of this run."""
+        return bool(self._recordings)
+
+    async def end_recordings(self) -> list[tuple[str, Recording]]:
+        """End what is recorded of this run; answers it by page. Its files go with the lease."""
+        async with asyncio.TaskGroup() as tasks:
+            for _, recording in self._recordings:
+                tasks.create_task(recording.stop())
+        return list(self._recordings)
+
+    def _take_up(self, name: str, page: Page, chromium: Chromium) -> None:
+        self._pages[name] = page, chromium
+        if page.recording is not None:
+            self._recordings.append((name, page.recording))
+            self._pool.watch_recording(page.recording)
 
     async def replace_login(self, name: str, storage: dict[str, Any]) -> Page:
         """Open a page anew, at its address, in a context where sites find `storage` in place of what they have kept.
@@ -145,6 +171,9 @@ class Lease:
             chromium.leases -= 1
             self._pool.take_back(chromium)
         self._held.clear()
+        for _, recording in self._recordings:
+            await recording.remove()
+        self._recordings.clear()
 
     async def _obtain(self, name: str) -> Chromium:
         await self._close_page(name)
@@ -253,6 +282,10 @@ class Pool:
     def prepare_next(self, chromium: Chromium) -> None:
         """Make the next page of a browser ready in the background."""
         self._run(chromium.park_page())
+
+    def watch_recording(self, recording: Recording) -> None:
+        """See in the background that it stays within its bounds."""
+        self._run(recording.watch())
 
     def take_back(self, chromium: Chromium) -> None:
         """A lease has ended."""

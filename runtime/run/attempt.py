@@ -26,6 +26,7 @@ from runtime.run.clock import Clock
 from runtime.run.events import tell_artifact
 from runtime.run.logins import Logins
 from runtime.run.recorder import Recorder
+from runtime.run.recordings import explain_left_out
 from runtime.run.secrets import NodeSecrets
 from runtime.run.shelf import Shelf
 from runtime.run.signals import Failed, Succeeded
@@ -112,6 +113,8 @@ class AttemptStage:
         """Open a page in a browser context of its own, named after this node. Raises BrowserFailure, NodeFailure."""
         ref = PageRef(self._node_id)
         storage = await self._logins.load(self._node_id, login) if login is not None else None
+        for line in explain_left_out(options, self._browser.allow(options)):
+            await self.log("warning", line)
         page = await self._browser.open_page(ref, options, storage)
         page.conceal(self._redactor)
         self._used[ref] = page

@@ -37,6 +37,7 @@ from runtime.run.events import tell_end
 from runtime.run.logins import Logins
 from runtime.run.outputs import make_storable
 from runtime.run.recorder import Recorder
+from runtime.run.recordings import forbid_recordings, keep_recordings
 from runtime.run.recovery import Recovered
 from runtime.run.secrets import NodeSecrets, RunSecrets
 from runtime.run.shelf import Shelf
@@ -123,6 +124,7 @@ class RunDriver:
         self._lease = lease
         self._browser = browser
         self._nodes = {node.id: node for node in plan.nodes}
+        forbid_recordings(browser, plan.nodes)
         self._machine = past.machine
         self._redactor = Redactor()
         self._secrets = RunSecrets(resources.vault, lease.tenant_id, lease.execution_id, self._redactor)
@@ -360,6 +362,9 @@ class RunDriver:
             signal = self._inbox.get_nowait()
             if isinstance(signal, Succeeded | Failed) and await self._take(signal, group):
                 return Verdict.ENDED
+        if self._browser.records:
+            said = "What was recorded until here is not kept: another worker goes on, and records anew."
+            self._recorder.add_line("warning", said, None)
         await self._recorder.flush()
         await self._resources.runs.hand_back(self._lease, self._clock.spent_s)
         return Verdict.HANDED_BACK
@@ -423,6 +428,7 @@ class RunDriver:
         await self._recorder.record(draft.close(progress, current, self._clock.spent_s))
 
     async def _finish(self, draft: Draft, finish: Finish) -> None:
+        await keep_recordings(self._browser, self._writer, self._recorder, draft)
         await self._browser.close()  # first: who reads the end finds nothing left behind
         result = await self._steps.make_result(finish.output, draft)
         duration_s = (datetime.now(UTC) - self._claimed.started_at).total_seconds()

@@ -39,6 +39,22 @@ class LaunchInputs(Values):
     user_agent: Annotated[UserAgent | None, NoEdge()] = Field(
         default=None, alias="User Agent", description="What the browser calls itself, in place of its own name."
     )
+    trace: Annotated[bool, NoEdge()] = Field(
+        default=False,
+        alias="Trace",
+        description=(
+            "Keep Playwright's trace of this browser as a file. Slows it down; left out where credentials or profiles "
+            "are used, since a trace can't be masked."
+        ),
+    )
+    video: Annotated[bool, NoEdge()] = Field(
+        default=False,
+        alias="Video",
+        description=(
+            "Keep pictures of the page as it changes, with their times, as a file. Left out where credentials are "
+            "used, since pictures can't be masked."
+        ),
+    )
 
 
 class LaunchStandardBrowser(Node[LaunchInputs, PageOutputs]):
@@ -57,6 +73,8 @@ class LaunchStandardBrowser(Node[LaunchInputs, PageOutputs]):
             locale=inputs.locale,
             timezone=inputs.timezone,
             user_agent=inputs.user_agent,
+            trace=inputs.trace,
+            video=inputs.video,
         )
         ref = await stage.open_page(options, inputs.profile)
         await open_address(stage.page(ref), inputs.website_url, stage)

@@ -1,0 +1,75 @@
+"""Traces and videos are artifacts at the end of the run, and left out where the plan holds secrets."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.credential import CreateCredential
+from contracts.execution import ArtifactKind, ExecutionStatus
+from contracts.model import ExecutionId
+from contracts.workflow import JsonObject
+from runtime.app import NODES
+from runtime.seal import Seal
+from runtime.vault import Vault
+from tests.runtime.staging import Staging, edge, node
+from tests.support.postgres import Database
+from tests.support.site import Site, run_site
+
+PAGE = "<input id=p type=password>"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with run_site({"/": PAGE}) as running:
+        yield running
+
+
+@pytest.fixture
+async def staging(own_database: Database, tmp_path: Path, site: Site) -> AsyncIterator[Staging]:
+    made = Staging(own_database, tmp_path, NODES)
+    made.hosts = (site.host,)
+    made.seal = Seal([b"k" * 32])
+    yield made
+    await made.close()
+
+
+async def run(staging: Staging, site: Site, *then: JsonObject) -> tuple[ExecutionId, list[str], str]:
+    """Recorded in both ways: names of the artifacts, and the log."""
+    inputs = {"Website URL": site.url(), "Trace": True, "Video": True}
+    nodes = [node("open", "launch_standard_browser", inputs), *then]
+    edges = [edge("open", str(one["id"]), "Web Page", "Web Page") for one in then]
+    execution_id = await staging.submit(nodes, edges)
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+        assert not list((staging.artifact_dir.parent / "scratch").rglob("*.zip"))
+    artifacts = await staging.records.list_artifacts(staging.tenant_id, execution_id)
+    assert {artifact.kind for artifact in artifacts} <= {ArtifactKind.FILE}
+    lines = "\n".join(str(event.model_dump()) for event in await staging.read(execution_id))
+    return execution_id, [artifact.name for artifact in artifacts], lines
+
+
+async def test_they_are_kept_with_the_execution(staging: Staging, site: Site) -> None:
+    _, names, lines = await run(staging, site)
+    assert sorted(names) == ["open-trace.zip", "open-video.zip"]
+    assert "playwright show-trace" in lines
+    assert "pictures with their times" in lines
+
+
+async def test_credentials_in_the_plan_leave_both_out(staging: Staging, site: Site) -> None:
+    asked = {"name": "shop", "kind": "token", "values": {"token": "canary-91"}, "domains": [site.host]}
+    await Vault(staging.credentials, staging.seal).create(
+        staging.tenant_id, None, CreateCredential.model_validate(asked)
+    )
+    fill = node("fill", "fill_input", {"Selector": "#p", "Value": "{{credential.shop.token}}"})
+    _, names, lines = await run(staging, site, fill)
+    assert names == []
+    assert "No trace is recorded" in lines
+    assert "No video is recorded" in lines
+
+
+async def test_a_login_in_the_plan_leaves_the_trace_out(staging: Staging, site: Site) -> None:
+    _, names, lines = await run(staging, site, node("save", "save_login", {"Profile": "shop"}))
+    assert names == ["open-video.zip"]
+    assert "No trace is recorded" in lines
+    assert "No video is recorded" not in lines
