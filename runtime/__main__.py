@@ -1,9 +1,10 @@
-"""`python -m runtime all | serve | work | migrate | reseal | browser | sandbox`: the internal tier as a process."""
+"""`python -m runtime all | serve | work | migrate | …`: the internal tier as a process; USAGE has the rest."""
 
 import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import uvicorn
@@ -13,7 +14,7 @@ from contracts.wiring.logging import configure
 from runtime.masking import scrub
 from runtime.settings import Settings, SettingsError, load_settings
 
-USAGE: Final = "usage: python -m runtime all | serve | work | migrate | reseal | browser | sandbox"
+USAGE: Final = "usage: python -m runtime all | serve | work | migrate | reseal | browser | jail | sandbox"
 _NEEDS: Final = {
     "all": ("database_url", "system_database_url", "internal_public_key_file"),
     "serve": ("database_url", "system_database_url", "internal_public_key_file"),
@@ -21,6 +22,7 @@ _NEEDS: Final = {
     "migrate": ("migrate_database_url",),
     "reseal": ("system_database_url", "seal_key_file"),
     "browser": (),
+    "jail": (),
     "sandbox": (),
 }
 """Settings that a command can't do without."""
@@ -36,13 +38,15 @@ def main() -> int:
     except SettingsError as error:
         return _refuse(f"The settings don't work:\n{error}")
     configure("runtime", settings.log_format, scrub=scrub)
-    if command == "browser":
-        return _show_browser(settings)
-    if command == "reseal":
-        return _reseal(settings)
-    if command == "sandbox":
-        return _show_sandbox(settings)
-    return _migrate(settings) if command == "migrate" else _run(settings, command)
+    commands: dict[str, Callable[[Settings], int]] = {
+        "browser": _show_browser,
+        "jail": _show_jail,
+        "sandbox": _show_sandbox,
+        "reseal": _reseal,
+        "migrate": _migrate,
+    }
+    run = commands.get(command)
+    return run(settings) if run is not None else _run(settings, command)
 
 
 def _show_browser(settings: Settings) -> int:
@@ -56,6 +60,20 @@ def _show_browser(settings: Settings) -> int:
         return _refuse(f"{failure.message}\n{failure.hint}")
     except TimeoutError:
         return _refuse("Playwright's driver did not start.\nCheck that the machine has memory and processes left.")
+    return 0
+
+
+def _show_jail(settings: Settings) -> int:
+    """Say how browsers are shut in, by starting one, and what would be stronger."""
+    from runtime.browser.failure import BrowserFailure  # noqa: PLC0415 — a server loads it when it needs it
+    from runtime.browser.trial import try_confinement  # noqa: PLC0415
+
+    logging.disable()
+    try:
+        found = asyncio.run(try_confinement(settings.browser_path))
+    except BrowserFailure as failure:
+        return _refuse(f"{failure.message}\n{failure.hint}")
+    sys.stdout.write(f"{found.describe()}\n{found.hint}\n")
     return 0
 
 
@@ -96,12 +114,13 @@ def _reseal(settings: Settings) -> int:
 
 def _run(settings: Settings, command: str) -> int:
     from runtime.app import run  # noqa: PLC0415 — a migration needs none of it
+    from runtime.browser.sandboxing import SandboxMissing  # noqa: PLC0415
 
     loop = uvicorn.Config(app="", log_config=None).get_loop_factory()
     try:
         with asyncio.Runner(loop_factory=loop) as runner:
             runner.run(run(settings, serves=command != "work", works=command != "serve"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SandboxMissing) as error:
         return _refuse(f"Runtime can't start: {error}")
     return 0
 

@@ -142,11 +142,11 @@ def _choose_carrier(settings: Settings) -> tuple[Carrier, Ring | None]:
     return nats, nats.ring
 
 
-def create_api(ground: Ground, public_key: Path, *, works: bool = False) -> Starlette:
+def create_api(ground: Ground, public_key: Path, pool: Pool | None = None) -> Starlette:
     """The internal API. Refuses to be built while a declared endpoint has nobody to serve it.
 
     Args:
-        works: the process also carries out executions, and says how its sandbox is.
+        pool: the process also carries out executions, and says how its sandbox and its browsers are.
     """
     verifier = InternalVerifier(public_key.read_bytes())
     server: Server[InternalCaller] = Server(RuntimeApi, identify)
@@ -171,12 +171,12 @@ def create_api(ground: Ground, public_key: Path, *, works: bool = False) -> Star
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
     channels.on(RuntimeApi.events, EventStreams(events, ground.wakeups).serve)
     gate = Middleware(Gate, verifier=verifier)
-    return _build([*server.routes(), *channels.routes()], ground, gate, works=works)
+    return _build([*server.routes(), *channels.routes()], ground, gate, pool=pool)
 
 
-def create_health(ground: Ground) -> Starlette:
+def create_health(ground: Ground, pool: Pool | None = None) -> Starlette:
     """All that a process without the API answers."""
-    return _build([], ground, works=True)
+    return _build([], ground, pool=pool)
 
 
 def make_worker(ground: Ground, egress: Egress, pool: Pool) -> Worker:
@@ -233,16 +233,17 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
     ground = lay_ground(settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(ground.close)
-        key = settings.internal_public_key_file
-        api = create_api(ground, key, works=works) if serves and key else create_health(ground)
-        worker = None
+        pool, worker = None, None
         if works:
             egress = await stack.enter_async_context(open_egress(settings))
             pool = await stack.enter_async_context(open_pool(settings, egress))
+            await pool.insist()
             tell_browsers(ground.telemetry, pool)
             tell_egress(ground.telemetry, egress.tally)
             tell_sandbox(ground.telemetry, ground.sandbox)
             worker = make_worker(ground, egress, pool)
+        key = settings.internal_public_key_file
+        api = create_api(ground, key, pool) if serves and key else create_health(ground, pool)
         server = _Server(configure_server(api, settings))
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(ground.wakeups.run())]
@@ -294,6 +295,7 @@ def open_pool(settings: Settings, egress: Egress) -> Pool:
         scratch_dir=settings.scratch_dir,
         browser_path=settings.browser_path,
         memory_limit=settings.browser_max_memory,
+        sandbox_required=settings.multi_tenant and not settings.allow_unsandboxed_browsers,
     )
     return Pool(options, egress.proxy)
 
@@ -340,10 +342,10 @@ async def _wait_for_the_end(*tasks: "asyncio.Task[None] | None") -> None:
             loop.remove_signal_handler(number)
 
 
-def _build(routes: list[BaseRoute], ground: Ground, *inner: Middleware, works: bool) -> Starlette:
+def _build(routes: list[BaseRoute], ground: Ground, *inner: Middleware, pool: Pool | None) -> Starlette:
     checks: Mapping[str, Check] = {"database": ground.db.ping}
     hints: dict[str, Check] = {"wake-ups": ground.wakeups.check}
-    if works:
-        hints["sandbox"] = ground.sandbox.report
+    if pool is not None:
+        hints |= {"sandbox": ground.sandbox.report, "browsers": pool.report}
     health = make_routes(checks, ground.telemetry, hints=hints)
     return build_app([*health, *routes], middleware=inner, meter=ground.telemetry)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from runtime.browser.pool import Pool
+from runtime.browser.pool import Pool, PoolFigures
 from runtime.egress.permit import Tally
 from runtime.housekeeping import Housekeeping
 from runtime.sandbox.sandbox import Sandbox
@@ -26,7 +26,19 @@ def tell_browsers(telemetry: Telemetry, pool: Pool) -> None:
     telemetry.gauge("browser_memory_bytes", "What all of them hold (PSS), now and then.", lambda: pool.figures.memory)
     telemetry.count("browser_launches", "Chromiums started.", lambda: pool.figures.launched)
     telemetry.count("browser_crashes", "Chromiums that ended unasked.", lambda: pool.figures.crashed)
+    telemetry.gauge(
+        "browser_sandboxed", "1 while browsers have Chromium's own sandbox.", lambda: _tell_sandboxed(pool.figures)
+    )
+    telemetry.gauge("browser_jail", "1 for the jail that browsers are in.", lambda: _tell_jail(pool.figures), "name")
     telemetry.count("browser_overgrown", "Chromiums that held too much memory.", lambda: pool.figures.overgrown)
+
+
+def _tell_sandboxed(figures: PoolFigures) -> float | None:
+    return None if figures.confinement is None else float(figures.confinement.sandboxed)
+
+
+def _tell_jail(figures: PoolFigures) -> dict[str, float] | None:
+    return None if figures.confinement is None else {figures.confinement.jail.value: 1}
 
 
 def tell_egress(telemetry: Telemetry, tally: Tally) -> None:

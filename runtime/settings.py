@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     browser_path: Path | None = None
     browser_max_memory: Annotated[int, Field(ge=268_435_456)] = 1_610_612_736
     """Bytes that the pages of one Chromium, and so of one tenant on one worker, may hold; above it, it is ended."""
+    multi_tenant: bool = False
+    """Whether tenants that don't trust each other share this installation: a worker then does not start where browsers
+    would run without Chromium's own sandbox."""
+    allow_unsandboxed_browsers: bool = False
+    """With `multi_tenant`: start nevertheless."""
     sandbox_require: Literal["any", "namespace"] = "any"
     """What code nodes must be shut in by: any backend whose canary lives, or one with namespaces (bubblewrap)."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8

@@ -71,6 +71,7 @@ def list_checks(data: Path) -> Iterator[tuple[str, Callable[[], Finding]]]:
     yield "PostgreSQL", check_postgres
     yield "Traefik", check_traefik
     yield "Chromium", check_chromium
+    yield "jail", check_jail
     yield "sandbox", check_sandbox
     yield "clock", check_clock
 
@@ -110,6 +111,15 @@ def check_chromium() -> Finding:
     """Whether Runtime finds a browser, by asking Runtime, and whether that one runs."""
     path = ask([sys.executable, "-P", "-m", "runtime", "browser"])
     return Finding(Verdict.FINE, f"{ask([path, '--version'])} ({path})")
+
+
+def check_jail() -> Finding:
+    """How browsers would be shut in, by asking Runtime, which starts one. They work without, so nothing is broken."""
+    try:
+        seen, _, mend = ask([sys.executable, "-P", "-m", "runtime", "jail"]).partition("\n")
+    except StackError as failure:
+        return Finding(Verdict.ODD, failure.problem, failure.way_out)
+    return Finding(Verdict.ODD if mend else Verdict.FINE, f"browsers: {seen}", mend)
 
 
 def check_sandbox() -> Finding:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from playwright.async_api import Browser, BrowserContext, Error, Playwright
 
 from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.jail import Gate, Jail, describe_environment, make_plan
 from runtime.browser.options import DEFAULT, ContextOptions, explain_refused
 from runtime.browser.page import Page
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
 from runtime.browser.recording import start_recording
+from runtime.browser.sandboxing import Confinement
 from runtime.browser.storage import has_databases
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_crash, explain_storm, shorten
@@ -70,6 +73,7 @@ class Launch:
     executable: Path
     folder: RunFolder
     proxy: EgressProxy
+    gate: Gate
     on_driver_lost: Callable[[], None]
     """Called when the browser finds that nobody drives it any more."""
     tally: Tally
@@ -92,26 +96,12 @@ class Chromium:
         browser.on("disconnected", lambda _: self.lose())
 
     @classmethod
-    async def start(cls, playwright: Playwright, launch: Launch, mark: str) -> "Chromium":
-        """Start a Chromium, in its own sandbox where the machine allows it.
+    async def start(cls, playwright: Playwright, launch: Launch, mark: str, confinement: Confinement) -> "Chromium":
+        """Start a Chromium that is shut in so.
 
         Raises:
             BrowserFailure: browser_crashed, retryable, when it doesn't come up.
         """
-        if os.geteuid() == 0:  # Chromium refuses to sandbox root; the pool has said so
-            return await cls._start(playwright, launch, mark, sandboxed=False)
-        try:
-            return await cls._start(playwright, launch, mark, sandboxed=True)
-        except BrowserFailure as failure:
-            if _NO_SANDBOX not in failure.message:
-                raise
-            # kernels that keep user namespaces from ordinary programs (Ubuntu 23.10 and later)
-            _log.warning("browsers run without Chromium's own sandbox: this machine does not allow it")
-            return await cls._start(playwright, launch, mark, sandboxed=False)
-
-    @classmethod
-    async def _start(cls, playwright: Playwright, launch: Launch, mark: str, *, sandboxed: bool) -> "Chromium":
-        record = launch.folder.record(mark)
         try:
             async with asyncio.timeout(_LAUNCH_S + _CLOSE_S):
                 browser = await playwright.chromium.launch(
@@ -122,15 +112,15 @@ class Chromium:
                         *_QUIET,
                         *make_arguments(launch.proxy),
                     ],
-                    env=_make_environment(launch, record),
-                    chromium_sandbox=sandboxed,
+                    env=_make_environment(launch, mark, confinement.jail),
+                    chromium_sandbox=confinement.sandboxed,
                     handle_sigint=False,  # a drain closes browsers in its own order
                     handle_sigterm=False,
                     handle_sighup=False,
                     timeout=_LAUNCH_S * 1_000,
                 )
         except (TimeoutError, Error) as error:
-            end_browser(record)
+            _end(launch, mark)
             raise _explain_no_start(launch.executable, error) from error
         launch.tally.launched += 1
         return cls(browser, launch, mark)
@@ -187,7 +177,7 @@ class Chromium:
         self.alive = False
         for page in self._pages:
             page.lose(explain(page.url))
-        end_browser(self._launch.folder.record(self._mark))
+        _end(self._launch, self._mark)
 
     def measure_memory(self) -> int:
         """Bytes that its processes hold, 0 where that can't be told."""
@@ -202,7 +192,7 @@ class Chromium:
                 await self._browser.close()
         except (TimeoutError, Error) as error:
             _log.warning("browser ended by force", reason=str(error) or "it did not answer")
-        end_browser(self._launch.folder.record(self._mark))
+        _end(self._launch, self._mark)
 
     def _give_out(self, page: Page, permit: Permit) -> Page:
         page.way_out.bind(permit)
@@ -234,7 +224,14 @@ class Chromium:
             self._launch.tally.crashed += self.alive
             await self.close()  # a browser that can't open a page opens none any more
             raise explain_crash("") from error
-        page = Page(inner, context, way_out, Workspace(self._launch.folder.path), self._launch.on_driver_lost, options)
+        page = Page(
+            inner,
+            context,
+            way_out,
+            Workspace(self._launch.folder.home(self._mark)),
+            self._launch.on_driver_lost,
+            options,
+        )
         Windows(
             context,
             on_storm=lambda: page.lose(explain_storm(MAX_WINDOWS, page.url)),
@@ -252,16 +249,20 @@ async def _close_context(context: BrowserContext | None) -> None:
                 await context.close()
 
 
-def _make_environment(launch: Launch, record: Path) -> dict[str, str | float | bool]:
-    return {
-        **_ENVIRONMENT,
-        "HOME": str(launch.folder.path),
-        "STAGEDOOR_BROWSER": str(launch.executable),
-        "STAGEDOOR_BROWSER_RECORD": str(record),
-    }
+def _end(launch: Launch, mark: str) -> None:
+    end_browser(launch.folder.record(mark))
+    launch.gate.shut(mark)
+    shutil.rmtree(launch.folder.home(mark), ignore_errors=True)
 
 
-_NO_SANDBOX = "No usable sandbox"
+def _make_environment(launch: Launch, mark: str, jail: Jail) -> dict[str, str | float | bool]:
+    home = launch.folder.home(mark)
+    home.mkdir(mode=0o700)
+    plan = make_plan(
+        jail, mark=mark, executable=launch.executable, gate=launch.folder.path, home=home, port=launch.gate.port
+    )
+    told = describe_environment(plan, launch.executable, launch.folder.record(mark))
+    return {**_ENVIRONMENT, "HOME": str(home), **told}
 
 
 def _explain_no_start(executable: Path, error: Exception) -> BrowserFailure:

@@ -14,7 +14,9 @@ from contracts.execution import FailureCode
 from runtime.browser.chromium import Chromium, Launch, Tally
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.find import find_chromium
+from runtime.browser.jail import Gate
 from runtime.browser.processes import RunFolder
+from runtime.browser.sandboxing import Sandboxing
 from runtime.egress.proxy import EgressProxy
 
 _START_S = 30.0
@@ -25,10 +27,14 @@ _log = structlog.get_logger(__name__)
 class Driver:
     """What starts browsers. One at a time may call it."""
 
-    def __init__(self, browser_path: Path | None, folder: RunFolder, proxy: EgressProxy) -> None:
+    def __init__(
+        self, browser_path: Path | None, folder: RunFolder, proxy: EgressProxy, gate: Gate, sandboxing: Sandboxing
+    ) -> None:
         self._browser_path = browser_path
         self._folder = folder
         self._proxy = proxy
+        self._gate = gate
+        self._sandboxing = sandboxing
         self._playwright: Playwright | None = None
         self._started: set[Chromium] = set()
         self.tally = Tally()
@@ -56,8 +62,10 @@ class Driver:
     async def _launch(self) -> Chromium:
         playwright = await self._start()
         executable = find_chromium(self._browser_path, Path(playwright.chromium.executable_path))
-        launch = Launch(executable, self._folder, self._proxy, self._on_lost, self.tally)
-        chromium = await Chromium.start(playwright, launch, uuid4().hex)
+        launch = Launch(executable, self._folder, self._proxy, self._gate, self._on_lost, self.tally)
+        chromium = await self._sandboxing.start(
+            executable, lambda confinement: Chromium.start(playwright, launch, uuid4().hex, confinement)
+        )
         self._started = {chromium, *(one for one in self._started if one.alive)}
         return chromium
 

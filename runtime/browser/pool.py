@@ -10,7 +10,6 @@ is replaced once nobody uses it.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,10 +25,12 @@ from runtime.browser.chromium import Chromium
 from runtime.browser.driver import Driver
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import BLANK
+from runtime.browser.jail import Gate
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.browser.processes import RunFolder, reap_orphans
 from runtime.browser.recording import Recording
+from runtime.browser.sandboxing import Confinement, Sandboxing, SandboxMissing
 from runtime.browser.trail import PageState
 from runtime.browser.translate import explain_closed
 from runtime.browser.watchdog import Watchdog
@@ -55,6 +56,8 @@ class PoolOptions:
     """Bytes above which a Chromium is replaced."""
     memory_limit: int = 1_610_612_736
     """Bytes that pages may make a Chromium hold, above which it is ended while they use it."""
+    sandbox_required: bool = False
+    """Whether no browser is started without Chromium's own sandbox."""
     measure_s: float = 30.0
     """Between two looks at what they hold."""
 
@@ -73,6 +76,8 @@ class PoolFigures:
     crashed: int
     overgrown: int
     """Ended because their pages held too much."""
+    confinement: Confinement | None
+    """How they are shut in; None until one has started."""
 
 
 class Lease:
@@ -215,12 +220,12 @@ class Pool:
         await asyncio.to_thread(reap_orphans, scratch)
         folder = RunFolder.claim(scratch, uuid4().hex)
         self._stack.callback(folder.release)
-        self._driver = Driver(self._options.browser_path, folder, self._proxy)
+        gate = await self._stack.enter_async_context(Gate(folder.path, self._proxy))
+        self.sandboxing = Sandboxing(gate, required=self._options.sandbox_required)
+        self._driver = Driver(self._options.browser_path, folder, self._proxy, gate, self.sandboxing)
         self._stack.push_async_callback(self._driver.stop)
         self._stack.push_async_callback(self._close_all)
         await self._stack.enter_async_context(self._tasks)
-        if os.geteuid() == 0:
-            _log.warning("browsers run without Chromium's own sandbox, because this process is root")
         self._run(self._fill_spare())
         self._run(self._keep_measuring())
         self._run(self._watchdog.watch())
@@ -249,6 +254,7 @@ class Pool:
             launched=self._driver.tally.launched,
             crashed=self._driver.tally.crashed,
             overgrown=self._watchdog.ended,
+            confinement=self.sandboxing.chosen,
         )
 
     @asynccontextmanager
@@ -259,6 +265,28 @@ class Pool:
             yield lease
         finally:
             await lease.close()
+
+    async def insist(self) -> None:
+        """Where browsers must have their own sandbox, start one to see that it works. Raises SandboxMissing."""
+        if not self._options.sandbox_required:
+            return
+        try:
+            await self.try_confinement()
+        except BrowserFailure as failure:
+            if self.sandboxing.refused:
+                raise SandboxMissing(f"{failure.message} {failure.hint}") from failure
+            _log.warning("no browser stands ready", reason=failure.message, hint=failure.hint)
+
+    async def try_confinement(self) -> Confinement:
+        """How browsers are shut in here, seen by one that is started now. Raises BrowserFailure."""
+        async with self._launching:
+            if self._spare is None or not self._spare.alive:
+                self._spare = await self._driver.launch()
+        return self.sandboxing.found
+
+    async def report(self) -> str:
+        """How browsers are shut in. Raises ApiError where that is not as it should be."""
+        return await self.sandboxing.report()
 
     # --- for leases
 

@@ -38,7 +38,8 @@ class RunFolder:
         """Make and lock a folder of that name. Raises OSError where the scratch directory can't be written."""
         path = scratch / _HOME / f"{_RUN}{name}"
         unseen = path.with_name(f"new-{name}")  # locked before anybody who reaps can see it
-        unseen.mkdir(parents=True, mode=0o700)
+        # root's browsers have accounts of their own, which have to walk to what is theirs in it
+        unseen.mkdir(parents=True, mode=0o711 if os.geteuid() == 0 else 0o700)
         lock = _try_lock(unseen)
         unseen.rename(path)
         if lock is None:
@@ -48,6 +49,10 @@ class RunFolder:
     def record(self, mark: str) -> Path:
         """Where the browser of that mark notes its process id."""
         return self.path / f"{mark}{_SUFFIX}"
+
+    def home(self, mark: str) -> Path:
+        """Where the browser of that mark keeps what it writes, besides its profile."""
+        return self.path / f"{mark}.home"
 
     def release(self) -> None:
         """End what still runs of its browsers, and remove the folder with all that is left in it."""

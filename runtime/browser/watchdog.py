@@ -77,9 +77,17 @@ def measure_growth(leaders: set[int], limit: int) -> dict[int, int]:
     groups = _find_groups(leaders)
     found = {}
     for leader, pids in groups.items():
-        rough = sum(_sum_up(pid, "status", _ROUGH) for pid in pids)
-        found[leader] = rough if rough <= limit else sum(_sum_up(pid, "smaps_rollup", _EXACT) for pid in pids)
+        rough = {pid: _sum_up(pid, "status", _ROUGH) or 0 for pid in pids}
+        found[leader] = sum(rough.values())
+        if found[leader] > limit:
+            found[leader] = sum(_measure_exactly(pid, size) for pid, size in rough.items())
     return found
+
+
+def _measure_exactly(pid: int, rough: int) -> int:
+    """Shared pages counted once; roughly for a process of another account that we may not look into."""
+    exact = _sum_up(pid, "smaps_rollup", _EXACT)
+    return rough if exact is None else exact
 
 
 def _find_groups(leaders: set[int]) -> dict[int, list[int]]:
@@ -94,9 +102,11 @@ def _find_groups(leaders: set[int]) -> dict[int, list[int]]:
     return groups
 
 
-def _sum_up(pid: int, file: str, fields: tuple[str, ...]) -> int:
+def _sum_up(pid: int, file: str, fields: tuple[str, ...]) -> int | None:
     try:
         text = Path(f"/proc/{pid}/{file}").read_text()
+    except PermissionError:
+        return None
     except OSError:
-        return 0
+        return 0  # it has ended
     return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(fields)) * 1_024

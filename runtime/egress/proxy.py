@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 import secrets
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class EgressProxy:
         self._guests: dict[str, _Guest] = {}
         self._clients = 0
         self._server: asyncio.Server | None = None
+        self._also: list[asyncio.Server] = []
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -78,8 +80,9 @@ class EgressProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cut off everybody, and listen no more."""
-        if self._server is not None:
-            self._server.close()
+        for server in (self._server, *self._also):
+            if server is not None:
+                server.close()
         for guest in self._guests.values():
             if guest.permit is not None:
                 guest.permit.close()
@@ -89,6 +92,13 @@ class EgressProxy:
     def url(self) -> str:
         """The proxy's address, as browsers are told it."""
         return f"http://{_HOST}:{self.port}"
+
+    async def listen_on(self, listener: socket.socket) -> asyncio.Server:
+        """Serve those who come by another socket too, which may be in another network. Close what it answers."""
+        listener.settimeout(0)
+        server = await asyncio.start_server(self._serve, sock=listener, limit=BUFFER)
+        self._also = [server, *(one for one in self._also if one.is_serving())]
+        return server
 
     def issue(self) -> Credentials:
         """Credentials that belong to no run yet: they open nothing, and are greeted."""

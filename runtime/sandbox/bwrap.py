@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from runtime.accounts import Kind, choose_account
 from runtime.sandbox.launch import (
     BackendMissing,
     Launch,
-    choose_account,
     describe_environment,
     list_reads,
 )
@@ -76,7 +76,7 @@ class Bwrap:
             *(f"--{name.lower()}={value}" for name, value in rlimits.items()),
             *program.command(limits.memory),
         ]
-        return Launch(command=command, descriptors=(descriptor,), uid=choose_account())
+        return Launch(command=command, descriptors=(descriptor,), uid=choose_account(Kind.CODE))
 
 
 def _mount(program: Program, prlimit: Path, limits: Limits, *, with_proc: bool) -> list[str]:

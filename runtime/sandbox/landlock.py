@@ -13,15 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.accounts import Kind, choose_account
 from runtime.sandbox import confine
-from runtime.sandbox.launch import (
-    BackendMissing,
-    Launch,
-    choose_account,
-    describe_environment,
-    find_open_folder,
-    list_reads,
-)
+from runtime.sandbox.launch import BackendMissing, Launch, describe_environment, find_open_folder, list_reads
 from runtime.sandbox.limits import Limits
 from runtime.sandbox.processes import count_threads_of
 from runtime.sandbox.programs import Program
@@ -48,7 +42,7 @@ class Landlock:
 
     def prepare(self, program: Program, limits: Limits) -> Launch:
         """See Backend."""
-        machine, abi, uid = find_machine(), confine.find_abi(), choose_account()
+        machine, abi, uid = find_machine(), confine.find_abi(), choose_account(Kind.CODE)
         if machine is None:
             raise BackendMissing("there is no filter of system calls for this machine")
         scratch = _make_scratch(uid)

@@ -1,7 +1,6 @@
 """What a backend is: it knows how to start a program behind walls, and what holds those walls up."""
 
 import os
-import random
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +9,6 @@ from typing import Final, Protocol
 
 from runtime.sandbox.limits import Limits
 from runtime.sandbox.programs import Program
-
-_FIRST_UID, _UIDS = 2_000_000_000, 100_000
-"""Accounts that nobody has: systemd's table of uids leaves this range to nobody (systemd.io/UIDS-GIDS)."""
-_FIRST_UID_OF_FEW, _UIDS_OF_FEW = 61_184, 4_000
-"""Where a container maps 65,536 uids only; those that systemd gives out for a while, which a container does not."""
 
 
 class BackendMissing(Exception):  # noqa: N818 — as ProgramMissing
@@ -81,17 +75,3 @@ def find_open_folder() -> str:
     """Where an account without rights can walk to what we make: TMPDIR may be ours alone, and long."""
     usual = tempfile.gettempdir()
     return next((path for path in ("/tmp", "/var/tmp", usual) if os.access(path, os.W_OK | os.X_OK)), usual)  # noqa: S108
-
-
-def choose_account() -> int | None:
-    """The uid of one run where we are root: its own, so that its count of processes is; None for anybody else."""
-    if os.geteuid() != 0:
-        return None
-    many = any(_maps(line) for line in Path("/proc/self/uid_map").read_text().splitlines())
-    first, number = (_FIRST_UID, _UIDS) if many else (_FIRST_UID_OF_FEW, _UIDS_OF_FEW)
-    return first + random.randrange(number)  # noqa: S311 — so that two runs differ, not so that nobody can guess
-
-
-def _maps(line: str) -> bool:
-    inside, _, count = map(int, line.split())
-    return inside <= _FIRST_UID and inside + count >= _FIRST_UID + _UIDS

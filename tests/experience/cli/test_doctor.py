@@ -30,6 +30,13 @@ def test_the_sandbox_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "apt-get install bubblewrap" in found.mend
 
 
+def test_the_browsers_jail_is_named() -> None:
+    found = doctor.check_jail()
+    assert found.verdict is not doctor.Verdict.BROKEN
+    assert found.seen.startswith(("browsers: sandbox: chromium, jail: ", "browsers: sandbox: none, jail: "))
+    assert bool(found.mend) == (found.verdict is doctor.Verdict.ODD)
+
+
 def test_a_taken_port_is_odd_but_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(doctor, "DEFAULT_PORT", taken.getsockname()[1])

@@ -1,0 +1,238 @@
+"""How browsers are shut in: every jail that this machine has, and what is left of a page's reach without the proxy."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Error
+
+from contracts.errors import ApiError
+from contracts.execution import FailureCode
+from runtime.browser.chromium import Chromium
+from runtime.browser.driver import find_browser
+from runtime.browser.failure import BrowserFailure
+from runtime.browser.jail import Jail
+from runtime.browser.pool import Pool, PoolOptions
+from runtime.browser.sandboxing import Confinement, SandboxMissing
+from tests.runtime.browser.test_pool import a_run_of, browser_of, list_browsers, tenant, until
+from tests.support.browsers import make_permit, open_pool
+from tests.support.site import Site
+
+AS_ROOT = os.geteuid() == 0
+OWN_USERS, OWN_NETWORK = (Path(f"/proc/self/ns/{kind}").readlink() for kind in ("user", "net"))
+JAILS = [Jail.NAMESPACE, Jail.NETWORK, Jail.NONE]
+
+
+@pytest.fixture
+async def open_folder(tmp_path: Path) -> AsyncIterator[Path]:
+    """A folder that an account without rights can walk to, unlike pytest's own."""
+    folder = Path("/tmp") / f"stagedoor-{tmp_path.parent.name}-{tmp_path.name}"
+    folder.mkdir(mode=0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def force(pool: Pool, jail: Jail, *, sandboxed: bool = True) -> None:
+    """Have browsers shut in so, or skip where that can't be."""
+    if jail is not Jail.NONE and not await pool.sandboxing._gate.probe(jail):
+        pytest.skip(f"this machine has no {jail}")
+    pool.sandboxing.chosen = Confinement(jail, sandboxed)
+
+
+def list_processes(leader: int | None) -> list[Path]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(folder.name)) == leader:
+                found.append(folder)
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def find_renderer(chromium: Chromium) -> Path:
+    return next(one for one in list_processes(chromium.pid) if b"--type=renderer" in (one / "cmdline").read_bytes())
+
+
+def read_status(process: Path, field: str) -> list[str]:
+    lines = (process / "status").read_text().splitlines()
+    return next(line.split()[1:] for line in lines if line.startswith(f"{field}:"))
+
+
+async def test_the_strongest_that_works_is_taken(tmp_path: Path, site: Site) -> None:
+    site.pages["/"] = "<title>Home</title>"
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        assert await pool.report() == "none has started yet"
+        works = [jail for jail in JAILS if jail is Jail.NONE or await pool.sandboxing._gate.probe(jail)]
+        async with pool.lease(a_run_of(tenant())) as lease:
+            page = await lease.open_page("a")
+            await page.open_url(site.url())
+            assert await page.read_title() == "Home"
+        found = pool.figures.confinement
+        assert found is not None
+        if Jail.NAMESPACE in works:
+            assert found == Confinement(Jail.NAMESPACE, sandboxed=True)
+            assert await pool.report() == "ok: sandbox: chromium, jail: namespace"
+
+
+@pytest.mark.parametrize("jail", JAILS)
+async def test_browsers_have_their_own_sandbox_and_are_never_root(open_folder: Path, site: Site, jail: Jail) -> None:
+    site.pages["/"] = "<title>Home</title>"
+    async with open_pool(PoolOptions(open_folder, spare=False)) as pool:
+        await force(pool, jail)
+        async with pool.lease(a_run_of(tenant())) as lease:
+            page = await lease.open_page("a")
+            await page.open_url(site.url())
+            assert await page.read_title() == "Home"
+            chromium = await browser_of(lease)
+            renderer = find_renderer(chromium)
+            assert read_status(renderer, "Seccomp") == ["2"]
+            assert (renderer / "ns/user").readlink() != OWN_USERS
+            for process in list_processes(chromium.pid):
+                if b"chrom" in (process / "cmdline").read_bytes().split(b"\0")[0]:
+                    assert set(read_status(process, "Uid")) == {str(renderer.stat().st_uid)}
+            assert renderer.stat().st_uid != 0
+            assert ((renderer / "ns/net").readlink() != OWN_NETWORK) or jail is Jail.NONE
+    assert list_browsers(open_folder) == []
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="an ordinary user has one account")
+async def test_two_browsers_of_root_have_two_accounts(tmp_path: Path, site: Site) -> None:
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        await force(pool, Jail.NAMESPACE)
+        async with pool.lease(a_run_of(tenant())) as one, pool.lease(a_run_of(tenant())) as two:
+            found = [find_renderer(await browser_of(lease)).stat().st_uid for lease in (one, two)]
+    assert len(set(found)) == 2
+
+
+ATTEMPTS = """<title>trying</title><script>
+const quiet = promise => Promise.resolve(promise).catch(() => 0), open = {mode: "no-cors"};
+quiet(fetch("http://BAD/fetch", open)); new WebSocket("ws://BAD/socket");
+navigator.sendBeacon("http://BAD/beacon", "x");
+quiet(fetch("http://10.255.255.1/", open));
+const peer = new RTCPeerConnection({iceServers: [{urls: "stun:BAD"}, {urls: "turn:BAD?transport=tcp", username: "a",
+  credential: "b"}]});
+peer.createDataChannel("x"); peer.createOffer().then(offer => peer.setLocalDescription(offer));
+new Image().src = "http://BAD/image"</script>"""
+
+
+@pytest.mark.parametrize("jail", [Jail.NAMESPACE, Jail.NETWORK])
+async def test_a_browser_that_ignores_the_proxy_reaches_nobody(
+    open_folder: Path, elsewhere: Site, monkeypatch: pytest.MonkeyPatch, jail: Jail
+) -> None:
+    """The wall's arguments are left out, and the context has no proxy."""
+    monkeypatch.setattr("runtime.browser.chromium.make_arguments", lambda _: [])
+    async with open_pool(PoolOptions(open_folder, spare=False)) as pool:
+        await force(pool, jail)
+        elsewhere.connections.clear()
+        async with pool.lease(a_run_of(tenant())) as lease:
+            chromium = await browser_of(lease)
+            context = await chromium._browser.new_context()
+            page = await context.new_page()
+            with pytest.raises(Error, match=r"ERR_(CONNECTION_REFUSED|ADDRESS_UNREACHABLE|INTERNET_DISCONNECTED)"):
+                await page.goto(elsewhere.url("/"))
+            other = await context.new_page()
+            await other.set_content(ATTEMPTS.replace("BAD", elsewhere.host))
+            assert await other.title() == "trying"
+            await asyncio.sleep(1.5)
+            await context.close()
+    assert elsewhere.connections == []
+
+
+async def test_without_a_jail_the_same_browser_would(
+    open_folder: Path, elsewhere: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.browser.chromium.make_arguments", lambda _: [])
+    async with open_pool(PoolOptions(open_folder, spare=False)) as pool:
+        await force(pool, Jail.NONE)
+        elsewhere.connections.clear()
+        async with pool.lease(a_run_of(tenant())) as lease:
+            context = await (await browser_of(lease))._browser.new_context()
+            await (await context.new_page()).goto(elsewhere.url("/"))
+            await context.close()
+    assert elsewhere.connections != []
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/proc/1/environ", "{secret}", "{record}"])
+async def test_a_browser_has_no_files_but_its_own(tmp_path: Path, site: Site, path: str) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("kept from strangers")
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        await force(pool, Jail.NAMESPACE)
+        async with pool.lease(a_run_of(tenant())) as lease:
+            page = await lease.open_page("a")
+            chromium = await browser_of(lease)
+            record = chromium._launch.folder.record(chromium._mark)
+            with pytest.raises(Error, match=r"ERR_(FILE_NOT_FOUND|ACCESS_DENIED|BLOCKED_BY_ADMINISTRATOR)"):
+                await page._page.goto(f"file://{path.format(secret=secret, record=record)}")
+
+
+async def test_nothing_is_left_of_a_jail_whose_browser_is_lost(tmp_path: Path, site: Site) -> None:
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        await force(pool, Jail.NAMESPACE)
+        async with pool.lease(a_run_of(tenant())) as lease:
+            chromium = await browser_of(lease)
+            leader, gate = chromium.pid, pool.sandboxing._gate
+            assert len(list_processes(leader)) > 3
+            assert len(gate._servers) == 1
+            chromium.lose()
+            await until(lambda: not list_processes(leader))
+            assert gate._servers == {}
+
+
+def fake(folder: Path, script: str) -> Path:
+    """A program that is no browser, or one that is particular."""
+    made = folder / "fake"
+    made.write_text(f"#!/bin/sh\n{script}\n")
+    made.chmod(0o755)
+    folder.chmod(0o755)
+    return made
+
+
+NO_SANDBOX = "[1:1:FATAL:zygote_host_impl_linux.cc(1)] No usable sandbox! Update your kernel"
+
+
+async def test_without_a_sandbox_browsers_run_and_it_is_said(tmp_path: Path, site: Site) -> None:
+    """A Chromium on a machine that lets it have none."""
+    real = await find_browser(None)
+    particular = fake(
+        tmp_path, f'case "$*" in *--no-sandbox*) exec {real} "$@";; esac; echo "{NO_SANDBOX}" >&2; exit 1'
+    )
+    site.pages["/"] = "<title>Home</title>"
+    options = PoolOptions(tmp_path, browser_path=particular, spare=False)
+    async with open_pool(options) as pool, pool.lease(a_run_of(tenant())) as own:
+        page = await own.open_page("a")
+        await page.open_url(site.url())
+        assert pool.figures.confinement is not None
+        assert not pool.figures.confinement.sandboxed
+        with pytest.raises(ApiError) as caught:
+            await pool.report()
+        assert "sandbox: none" in caught.value.detail
+
+
+async def test_where_it_is_required_nothing_starts_without(tmp_path: Path) -> None:
+    program = fake(
+        tmp_path, f'case "$*" in *--no-sandbox*) touch {tmp_path}/bare;; esac; echo "{NO_SANDBOX}" >&2; exit 1'
+    )
+    options = PoolOptions(tmp_path, browser_path=program, sandbox_required=True)
+    async with open_pool(options) as pool:
+        with pytest.raises(SandboxMissing, match="STAGEDOOR_RUNTIME_ALLOW_UNSANDBOXED_BROWSERS"):
+            await pool.insist()
+        async with pool.lease(make_permit(tenant())) as lease:
+            with pytest.raises(BrowserFailure, match="own sandbox does not work") as caught:
+                await lease.open_page("a")
+            assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_MISSING, False)
+        with pytest.raises(ApiError):
+            await pool.report()
+    assert not (tmp_path / "bare").exists()
+
+
+async def test_where_it_is_required_and_works_the_worker_starts(tmp_path: Path) -> None:
+    async with open_pool(PoolOptions(tmp_path, sandbox_required=True)) as pool:
+        await pool.insist()
+        assert (await pool.report()).startswith("ok: sandbox: chromium")
+    async with open_pool(PoolOptions(tmp_path, browser_path=tmp_path / "none", sandbox_required=True)) as pool:
+        await pool.insist()  # no browser at all is no danger; it is told when one is wanted
