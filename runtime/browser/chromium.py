@@ -195,7 +195,7 @@ class Chromium:
         _end(self._launch, self._mark)
 
     def _give_out(self, page: Page, permit: Permit) -> Page:
-        page.way_out.bind(permit)
+        page.way_out.bind(permit, page.options.proxy)
         self.opened += 1
         return page
 

@@ -12,6 +12,7 @@ from playwright.async_api import Error
 
 from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
+from runtime.egress.upstream import Upstream
 
 VIEWPORT_WIDTH: Final = 1_280
 VIEWPORT_HEIGHT: Final = 800
@@ -31,6 +32,8 @@ class ContextOptions:
     timezone: str | None = None
     """IANA, such as `Europe/Vienna`."""
     user_agent: str | None = None
+    proxy: Upstream | None = None
+    """Where its traffic goes on from our own proxy. Chromium is not told."""
     trace: bool = False
     """Whether Playwright's trace is recorded."""
     video: bool = False

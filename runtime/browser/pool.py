@@ -24,7 +24,7 @@ from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
 from runtime.browser.driver import Driver
 from runtime.browser.failure import BrowserFailure
-from runtime.browser.hosts import BLANK
+from runtime.browser.hosts import BLANK, explain_refusal
 from runtime.browser.jail import Gate
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
@@ -100,8 +100,10 @@ class Lease:
 
         `storage` is what sites find there as if they had kept it.
 
-        Raises BrowserFailure: browser_missing, browser_crashed, invalid_input for options that Chromium doesn't know.
+        Raises BrowserFailure: browser_missing, browser_crashed; invalid_input for options that Chromium doesn't know,
+        host_refused for a proxy that may not be reached.
         """
+        self._check_proxy(options)
         chromium = await self._obtain(name)
         page = await chromium.open_page(self.permit, self.allow(options), storage)
         self._take_up(name, page, chromium)
@@ -139,6 +141,14 @@ class Lease:
             for _, recording in self._recordings:
                 tasks.create_task(recording.stop())
         return list(self._recordings)
+
+    def _check_proxy(self, options: ContextOptions) -> None:
+        """Refuse now what each connection would be refused later, as far as the name of a proxy tells."""
+        if options.proxy is None:
+            return
+        if (refusal := self.permit.policy.judge_name(options.proxy.target)) is not None:
+            self.permit.refuse(refusal)
+            raise explain_refusal(refusal)
 
     def _take_up(self, name: str, page: Page, chromium: Chromium) -> None:
         self._pages[name] = page, chromium

@@ -16,6 +16,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import check_address, explain_refusal, find_target
 from runtime.egress.permit import Permit
 from runtime.egress.proxy import GREETING_HOST, EgressProxy
+from runtime.egress.upstream import Upstream
 
 LOOPBACK_TOO: Final = "<-loopback>"
 """Chromium sends loopback and link-local addresses past a proxy unless it is told not to (net/docs/proxy.md)."""
@@ -76,10 +77,10 @@ class WayOut:
             }
             await session.send("Fetch.continueWithAuth", {**request, "authChallengeResponse": told})
 
-    def bind(self, permit: Permit) -> None:
-        """From now on, what the context sends is this run's."""
+    def bind(self, permit: Permit, upstream: Upstream | None = None) -> None:
+        """From now on, what the context sends is this run's, and goes on through `upstream` if it names one."""
         self._permit = permit
-        self._proxy.bind(self._credentials, permit)
+        self._proxy.bind(self._credentials, permit, upstream)
 
     def close(self) -> None:
         """From now on it is nobody's."""

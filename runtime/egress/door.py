@@ -62,6 +62,16 @@ class Connection:
         self._permit.count(self.target, received=len(data))
         return data
 
+    async def read_head(self, timeout_s: float) -> bytes:
+        """Up to the first empty line, and not a byte more. Raises OSError, EOFError, TimeoutError, Refused."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                data = await self._reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError as error:
+            raise EOFError("the head does not end") from error
+        self._permit.count(self.target, received=len(data))
+        return data
+
     async def write(self, data: bytes) -> None:
         """Send bytes, and wait while the other side doesn't take them. Raises as `read`."""
         self._permit.count(self.target, sent=len(data))

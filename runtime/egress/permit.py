@@ -99,6 +99,10 @@ class Permit:
         if len(self._unreachable) < MAX_NOTED:
             self._unreachable[target] = reason
 
+    def note_reached(self, target: Target) -> None:
+        """It was reached after all, by way of somebody else."""
+        self._unreachable.pop(target, None)
+
     def find_refusal(self, host: str, port: int | None) -> Refusal | None:
         """What was refused there, if it was."""
         try:

@@ -23,6 +23,7 @@ from runtime.egress.hosts import NotAHost, split_port
 from runtime.egress.message import BadRequest, Head, read_body, read_head
 from runtime.egress.permit import Permit
 from runtime.egress.policy import Refused
+from runtime.egress.upstream import Upstream, connect_through
 
 GREETING_HOST: Final = "stagedoor.invalid"
 """Answered by the proxy itself to whoever has credentials; a name that never exists (RFC 6761)."""
@@ -54,6 +55,7 @@ class Credentials:
 class _Guest:
     password: str
     permit: Permit | None = None
+    upstream: Upstream | None = None
 
 
 _Recognise = Callable[[Head], _Guest | None]
@@ -106,9 +108,10 @@ class EgressProxy:
         self._guests[made.username] = _Guest(made.password)
         return made
 
-    def bind(self, credentials: Credentials, permit: Permit) -> None:
-        """From now on they speak for this run."""
-        self._guests[credentials.username].permit = permit
+    def bind(self, credentials: Credentials, permit: Permit, upstream: Upstream | None = None) -> None:
+        """From now on they speak for this run, whose traffic goes on through `upstream` if it names one."""
+        guest = self._guests[credentials.username]
+        guest.permit, guest.upstream = permit, upstream
 
     def revoke(self, credentials: Credentials) -> None:
         """From now on they are nobody's."""
@@ -170,7 +173,7 @@ class EgressProxy:
             return
         host, port = _find_target(head)
         try:
-            connection = await self._door.connect(guest.permit, host, port)
+            connection = await self._connect(guest.permit, guest.upstream, host, port)
         except Refused as refused:
             await client.refuse(refused.refusal.rule.value, f"{refused.refusal.message} {refused.refusal.hint}")
             return
@@ -186,6 +189,11 @@ class EgressProxy:
                 await _pass_on(client, connection, head, self._recognise, guest)
         finally:
             await connection.close()
+
+    async def _connect(self, permit: Permit, upstream: Upstream | None, host: str, port: int) -> Connection:
+        if upstream is None:
+            return await self._door.connect(permit, host, port)
+        return await connect_through(self._door, permit, upstream, host, port)
 
 
 class _Client:

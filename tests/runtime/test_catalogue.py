@@ -16,8 +16,8 @@ CATALOGUE = Catalogue(NODES)
 
 # Spec W10, "Handles of the source nodes": ★ required, ⊘ no edge allowed, → outputs. And those that were added.
 HANDLES = """
-launch_standard_browser: Website URL★⊘ Profile⊘ Locale⊘ Timezone⊘ Viewport Width⊘ Viewport Height⊘ \
-User Agent⊘ Trace⊘ Video⊘ → Web Page
+launch_standard_browser: Website URL★⊘ Profile⊘ Proxy⊘ Proxy Credential⊘ Locale⊘ Timezone⊘ Viewport Width⊘ \
+Viewport Height⊘ User Agent⊘ Trace⊘ Video⊘ → Web Page
 fill_input: Selector★ Value★ Web Page★ → Web Page
 click_element: Selector★ Web Page★ → Web Page
 wait_for_element: Selector★ Visibility★⊘ Web Page★ → Web Page

@@ -4,14 +4,18 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from contracts.credential import CredentialKind
+from contracts.execution import FailureCode
 from runtime.browser.options import VIEWPORT_HEIGHT, VIEWPORT_WIDTH, ContextOptions
-from runtime.handles import NoEdge, Values
-from runtime.node import Node, Stage
+from runtime.egress.upstream import Upstream, read_upstream
+from runtime.handles import CredentialName, NoEdge, Values
+from runtime.node import Node, NodeFailure, Stage
 from runtime.nodes.browser.login import ProfileName
 from runtime.nodes.browser.pages import Address, PageOutputs, open_address
 
 Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")]
 Timezone = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")]
+Proxy = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300, pattern=r"^https?://")]
 UserAgent = Annotated[str, StringConstraints(max_length=512, pattern=r"^[\x20-\x7e]+$")]
 
 
@@ -23,6 +27,19 @@ class LaunchInputs(Values):
     )
     profile: Annotated[ProfileName | None, NoEdge()] = Field(
         default=None, alias="Profile", description="Name of a browser profile to begin with: a login that was saved."
+    )
+    proxy: Annotated[Proxy | None, NoEdge()] = Field(
+        default=None,
+        alias="Proxy",
+        description=(
+            "Address of an HTTP proxy that this browser's traffic goes through, such as http://proxy.example:8080. It "
+            "is asked by CONNECT, for addresses that this installation has checked."
+        ),
+    )
+    proxy_credential: Annotated[CredentialName | None, NoEdge()] = Field(
+        default=None,
+        alias="Proxy Credential",
+        description="Name of a credential of kind login that the proxy asks for; bound to the proxy's host.",
     )
     locale: Annotated[Locale | None, NoEdge()] = Field(
         default=None, alias="Locale", description="Language that sites are asked for, such as en-GB or de-AT."
@@ -73,12 +90,33 @@ class LaunchStandardBrowser(Node[LaunchInputs, PageOutputs]):
             locale=inputs.locale,
             timezone=inputs.timezone,
             user_agent=inputs.user_agent,
+            proxy=await _find_proxy(inputs, stage),
             trace=inputs.trace,
             video=inputs.video,
         )
         ref = await stage.open_page(options, inputs.profile)
         await open_address(stage.page(ref), inputs.website_url, stage)
         return PageOutputs(web_page=ref)
+
+
+async def _find_proxy(inputs: LaunchInputs, stage: Stage) -> Upstream | None:
+    if inputs.proxy is None:
+        if inputs.proxy_credential is not None:
+            raise _refuse("There is a credential for a proxy, and no proxy.", "Fill in “Proxy”, or leave both away.")
+        return None
+    opened = await stage.open_credential("Proxy Credential", inputs.proxy)
+    if opened is not None and opened.kind is not CredentialKind.LOGIN:
+        raise _refuse("The proxy's credential is no login.", "Name one of kind login: a user's name and a password.")
+    values = opened.values if opened is not None else {}
+    try:
+        return read_upstream(inputs.proxy, **values)
+    except ValueError as error:
+        hint = "Write http:// or https://, the host and the port; a name and password belong into a credential."
+        raise _refuse(f"“Proxy” can't be used. {error}", hint) from error
+
+
+def _refuse(message: str, hint: str) -> NodeFailure:
+    return NodeFailure(FailureCode.INVALID_INPUT, message, hint)
 
 
 NODES = (LaunchStandardBrowser,)
