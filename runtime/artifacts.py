@@ -75,14 +75,14 @@ class ArtifactFolder:
         return path
 
     async def take_in(
-        self, tenant_id: TenantId, execution_id: ExecutionId, artifact_id: ArtifactId, source: Path
+        self, tenant_id: TenantId, execution_id: ExecutionId, artifact_id: ArtifactId, source: BinaryIO
     ) -> "Taken":
-        """Store a copy of a file, piece by piece; whoever is cancelled leaves nothing behind.
+        """Store a copy of an open file, piece by piece; whoever is cancelled leaves nothing behind.
 
         Raises:
             ArtifactStoreFailure: as `write`.
         """
-        size = (await asyncio.to_thread(source.stat)).st_size
+        size = os.fstat(source.fileno()).st_size
         _refuse_large(size)
         path = f"{tenant_id}/{execution_id}/{artifact_id}"
         target = self._root / path
@@ -91,10 +91,6 @@ class ArtifactFolder:
             return Taken(path, size, await _copy(source, target))
         except OSError as error:
             raise _explain(error) from error
-
-    async def copy_out(self, path: str, target: Path) -> None:
-        """Copy a file to `target`, piece by piece. Raises FileNotFoundError when it is gone, OSError."""
-        await _copy(self._resolve(path), target)
 
     async def read(self, path: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Bytes from `start`, in chunks; the file is opened before the first chunk is asked for.
@@ -188,16 +184,16 @@ class ArtifactWriter:
         return StoredBlob(artifact, path)
 
     async def put_file(
-        self, node_id: str | None, name: str, media_type: str, source: Path, *, page_url: str | None = None
+        self, node_id: str | None, name: str, media_type: str, source: BinaryIO, *, page_url: str | None = None
     ) -> StoredBlob:
-        """Store a copy of a file and describe it; once there is something to mask, it is masked.
+        """Store a copy of an open file and describe it; once there is something to mask, it is masked.
 
         Raises:
             ArtifactStoreFailure: as `ArtifactFolder.write`.
         """
         if self._redactor.armed:
-            _refuse_large((await asyncio.to_thread(source.stat)).st_size)
-            data = await asyncio.to_thread(source.read_bytes)
+            _refuse_large(os.fstat(source.fileno()).st_size)
+            data = await asyncio.to_thread(source.read)
             return await self.put(node_id, ArtifactKind.FILE, name, media_type, data, page_url=page_url)
         artifact_id = ArtifactId(uuid7())
         taken = await self._folder.take_in(self._tenant_id, self._execution_id, artifact_id, source)
@@ -243,14 +239,13 @@ def _refuse_large(size: int) -> None:
         )
 
 
-async def _copy(source: Path, target: Path) -> str:
+async def _copy(source: BinaryIO, target: Path) -> str:
     """Copy in pieces, so that a deadline can come in between; answers the SHA-256."""
     unfinished = target.with_suffix(".part")
     digest = hashlib.sha256()
-    reading = await asyncio.to_thread(source.open, "rb")
     try:
-        with reading, await asyncio.to_thread(unfinished.open, "wb") as writing:
-            while piece := await asyncio.to_thread(reading.read, _PIECE):
+        with await asyncio.to_thread(unfinished.open, "wb") as writing:
+            while piece := await asyncio.to_thread(source.read, _PIECE):
                 digest.update(piece)
                 await asyncio.to_thread(writing.write, piece)
             await asyncio.to_thread(_sync, writing)

@@ -7,9 +7,8 @@ editor's palette and the documents all derive from it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
+from typing import Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -146,15 +145,14 @@ class Stage(Protocol):
         """Store a blob and record it with the execution. Raises NodeFailure (artifact_store, output_too_large)."""
         ...
 
-    async def store_file(self, name: str, media_type: str, source: Path, *, page_url: str | None = None) -> Artifact:
+    async def store_file(
+        self, name: str, media_type: str, source: BinaryIO, *, page_url: str | None = None
+    ) -> Artifact:
         """Store a copy of a file and record it with the execution, as `store_artifact`."""
         ...
 
-    async def lend_file(self, file: FileRef, page: Page) -> Path:
-        """A copy of a stored file that lies there for as long as the page lives.
-
-        Raises NodeFailure (not_found, artifact_store).
-        """
+    async def read_file(self, file: FileRef, max_bytes: int) -> bytes:
+        """What is in a stored file. Raises NodeFailure (not_found, output_too_large, artifact_store)."""
         ...
 
     async def log(self, level: Level, message: str) -> None:

@@ -6,10 +6,12 @@ beyond what is wanted. Playwright's own downloads would let every page fill the 
 
 import asyncio
 import contextlib
+import os
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from playwright.async_api import BrowserContext, CDPSession, Error
 from playwright.async_api import Page as PlaywrightPage
@@ -23,14 +25,15 @@ MAX_FILE: Final = 64 * 1_048_576
 """Bytes of one file."""
 _ORDER_S: Final = 5.0
 _NAME: Final = 200
+_GUID: Final = re.compile(r"[0-9A-Fa-f-]{36}")
 
 
 @dataclass(frozen=True)
 class Downloaded:
     """A file that has arrived."""
 
-    path: Path
-    """In the page's workspace."""
+    file: BinaryIO
+    """Open at its beginning. It is nowhere else: whoever closes it has done away with it."""
     name: str
     """As the site calls it, without any folder."""
     size: int
@@ -74,8 +77,15 @@ class Downloads:
                     await waiting.cancel_rest()
             self._waiting = None
             await asyncio.to_thread(waiting.discard_rest, folder)
-        path = folder / guid
-        return Downloaded(path, name, (await asyncio.to_thread(path.stat)).st_size, url)
+        try:
+            file = await asyncio.to_thread(self._workspace.take_out, guid)
+        except OSError as error:
+            raise _explain_broken(name, self._page.url) from error
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:  # whatever the browser has said of it
+            file.close()
+            raise _explain_large(name, max_bytes, self._page.url)
+        return Downloaded(file, name, size, url)
 
     def lose(self, failure: BrowserFailure) -> None:
         """The page has gone: nothing comes any more."""
@@ -145,6 +155,8 @@ class _Waiting:
 
     def note(self, what: str, event: dict[str, Any]) -> None:
         guid = str(event["guid"])
+        if not _GUID.fullmatch(guid):
+            return  # nothing that Chromium says, and it is to be the name of a file
         if event.get("state") in ("completed", "canceled"):
             self._ended.add(guid)
         self._news.set()
@@ -158,22 +170,11 @@ class _Waiting:
 
     def _follow(self, event: dict[str, Any]) -> None:
         if max(event["receivedBytes"], event["totalBytes"]) > self._max_bytes:
-            self._fail(
-                FailureCode.OUTPUT_TOO_LARGE,
-                f"“{shorten(self._name)}” has more than {self._max_bytes} bytes.",
-                f"Raise the node's “Max Size”, which goes up to {MAX_FILE}, or fetch less at once.",
-            )
+            self.done.set_exception(_explain_large(self._name, self._max_bytes, self._url))
         elif event["state"] == "completed":
             self.done.set_result((str(self._first), self._name, self._url))
         elif event["state"] == "canceled":
-            self._fail(
-                FailureCode.NAVIGATION_FAILED,
-                f"The download of “{shorten(self._name)}” was broken off.",
-                "The site or the connection ended it; the log says so where a host was refused.",
-            )
-
-    def _fail(self, code: FailureCode, message: str, hint: str) -> None:
-        self.done.set_exception(BrowserFailure(code, message, hint, acted=True, page_url=self._url))
+            self.done.set_exception(_explain_broken(self._name, self._url))
 
     async def cancel_rest(self) -> None:
         """Stop whatever is not wanted, and what was wanted and has not come."""
@@ -193,6 +194,26 @@ class _Waiting:
     def _rest(self) -> set[str]:
         finished = self.done.done() and not self.done.cancelled() and self.done.exception() is None
         return self._unwanted if finished or self._first is None else {*self._unwanted, self._first}
+
+
+def _explain_large(name: str, max_bytes: int, url: str) -> BrowserFailure:
+    return BrowserFailure(
+        FailureCode.OUTPUT_TOO_LARGE,
+        f"“{shorten(name)}” has more than {max_bytes} bytes.",
+        f"Raise the node's “Max Size”, which goes up to {MAX_FILE}, or fetch less at once.",
+        acted=True,
+        page_url=url,
+    )
+
+
+def _explain_broken(name: str, url: str) -> BrowserFailure:
+    return BrowserFailure(
+        FailureCode.NAVIGATION_FAILED,
+        f"The download of “{shorten(name)}” was broken off.",
+        "The site or the connection ended it; the log says so where a host was refused.",
+        acted=True,
+        page_url=url,
+    )
 
 
 def name_file(text: str) -> str:

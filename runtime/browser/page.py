@@ -9,11 +9,10 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator, Request, Response
+from playwright.async_api import BrowserContext, ConsoleMessage, Error, FilePayload, Locator, Request, Response
 from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
@@ -50,6 +49,8 @@ NAVIGATION_S: Final = 30.0
 MAX_HTML: Final = 5_000_000
 """Characters of markup a page may hand out."""
 MAX_ROWS: Final = 10_000
+MAX_UPLOAD: Final = 50_000_000
+"""Bytes of one file; Playwright hands on no more without a disk that both sides see."""
 MAX_PICTURE: Final = 15 * 1_048_576
 """Bytes of one picture."""
 
@@ -97,6 +98,15 @@ class Evidence:
     console: list[str]
     """The last lines of its console, refused requests among them."""
     picture: Picture | None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file on its way into a page."""
+
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
 
 
 class Page:
@@ -219,11 +229,12 @@ class Page:
         """Choose an option of a list by its value or its label."""
         await self._act("select", selector, lambda found, limit: found.select_option(option, timeout=limit), timeout_s)
 
-    async def upload(self, selector: str, file: Path, *, timeout_s: float = ACTION_S) -> None:
-        """Choose a file in a field for files. It has to stay where it is for as long as the page may send it."""
+    async def upload(self, selector: str, file: Upload, *, timeout_s: float = ACTION_S) -> None:
+        """Choose a file in a field for files, as if it lay on a disk of the browser's."""
+        payload: FilePayload = {"name": file.name, "mimeType": file.media_type, "buffer": file.data}
 
         async def choose(found: Locator, limit: float) -> None:
-            await found.set_input_files(file, timeout=limit)
+            await found.set_input_files(payload, timeout=limit)
 
         await self._act("upload to", selector, choose, timeout_s)
 

@@ -4,8 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import structlog
 
@@ -181,7 +180,9 @@ class AttemptStage:
         # otherwise nobody knows whether the row stands: the file stays, and goes with its execution's folder
         return blob.artifact
 
-    async def store_file(self, name: str, media_type: str, source: Path, *, page_url: str | None = None) -> Artifact:
+    async def store_file(
+        self, name: str, media_type: str, source: BinaryIO, *, page_url: str | None = None
+    ) -> Artifact:
         """Store a copy of a file and record it. Raises NodeFailure (artifact_store, output_too_large)."""
         try:
             blob = await self._writer.put_file(self._node_id, name, media_type, source, page_url=page_url)
@@ -189,9 +190,9 @@ class AttemptStage:
             raise NodeFailure(failure.code, failure.message, failure.hint, page_url=page_url) from failure
         return await self._record(blob)
 
-    async def lend_file(self, file: FileRef, page: Page) -> Path:
-        """A copy of a stored file in the page's workspace. Raises NodeFailure (not_found, artifact_store)."""
-        return await self._shelf.lend(file, page.workspace)
+    async def read_file(self, file: FileRef, max_bytes: int) -> bytes:
+        """What is in a stored file. Raises NodeFailure (not_found, output_too_large, artifact_store)."""
+        return await self._shelf.read(file, max_bytes)
 
     async def log(self, level: Level, message: str) -> None:
         """Write a line to the execution's log."""

@@ -50,7 +50,8 @@ async def keep_recordings(browser: BrowserLease, writer: ArtifactWriter, recorde
 
 async def _keep(name: str, file: Recorded, writer: ArtifactWriter, recorder: Recorder, draft: Draft) -> None:
     try:
-        draft.note_blobs([await writer.put_file(name, f"{name}-{file.name}", file.media_type, file.path)])
+        with await asyncio.to_thread(file.path.open, "rb") as source:
+            draft.note_blobs([await writer.put_file(name, f"{name}-{file.name}", file.media_type, source)])
     except ArtifactStoreFailure as error:
         recorder.add_line("warning", f"{name}-{file.name} is not kept. {error.message}", name)
     else:

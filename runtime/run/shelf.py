@@ -1,15 +1,9 @@
-"""Files that earlier nodes have stored, for nodes that need them as files."""
-
-import asyncio
-from pathlib import Path
-from uuid import uuid4
+"""Files that earlier nodes have stored, for nodes that need what is in them."""
 
 from contracts.errors import ApiError
 from contracts.execution import FailureCode
 from contracts.model import TenantId
 from runtime.artifacts import ArtifactFolder
-from runtime.browser.downloads import name_file
-from runtime.browser.workspace import Workspace
 from runtime.handles import FileRef
 from runtime.node import NodeFailure
 from runtime.store.records import Records
@@ -23,13 +17,17 @@ class Shelf:
         self._folder = folder
         self._tenant_id = tenant_id
 
-    async def lend(self, file: FileRef, workspace: Workspace) -> Path:
-        """A copy in a page's workspace, under the file's own name. Raises NodeFailure (not_found, artifact_store)."""
+    async def read(self, file: FileRef, max_bytes: int) -> bytes:
+        """What is in a file. Raises NodeFailure (not_found, output_too_large, artifact_store)."""
         try:
             blob = await self._records.get_blob(self._tenant_id, file.artifact_id)
-            folder = await asyncio.to_thread(lambda: workspace.make(workspace.path / uuid4().hex))
-            target = folder / name_file(blob.artifact.name)
-            await self._folder.copy_out(blob.path, target)
+            if blob.artifact.size > max_bytes:
+                raise NodeFailure(
+                    FailureCode.OUTPUT_TOO_LARGE,
+                    f"“{file.name}” has {blob.artifact.size} bytes; at most {max_bytes} can be handed on.",
+                    "Use a smaller file.",
+                )
+            return await self._folder.read_whole(blob.path)
         except (ApiError, FileNotFoundError) as error:
             raise NodeFailure(
                 FailureCode.NOT_FOUND,
@@ -40,6 +38,5 @@ class Shelf:
             raise NodeFailure(
                 FailureCode.ARTIFACT_STORE,
                 f"The file “{file.name}” could not be read ({error.strerror or type(error).__name__}).",
-                "Ask the operator to check the disk of STAGEDOOR_RUNTIME_ARTIFACT_DIR and of the scratch folder.",
+                "Ask the operator to check STAGEDOOR_RUNTIME_ARTIFACT_DIR.",
             ) from error
-        return target

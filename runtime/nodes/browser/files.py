@@ -1,14 +1,13 @@
 """Nodes that take files from pages and give files to them."""
 
-import asyncio
 import mimetypes
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from contracts.execution import FailureCode
-from runtime.browser.downloads import MAX_FILE
-from runtime.browser.page import ACTION_S
+from runtime.browser.downloads import MAX_FILE, name_file
+from runtime.browser.page import ACTION_S, MAX_UPLOAD, Upload
 from runtime.handles import FileRef, NoEdge, refer_to
 from runtime.node import Node, NodeFailure, Stage
 from runtime.nodes.browser.pages import PageInputs, PageOutputs, Selector, choose_timeout
@@ -63,13 +62,12 @@ class DownloadFile(Node[DownloadInputs, DownloadOutputs]):
             selector=inputs.selector, url=inputs.url, max_bytes=inputs.max_size, timeout_s=timeout_s
         )
         media_type = mimetypes.guess_type(found.name)[0] or _UNKNOWN
-        try:
-            artifact = await stage.store_file(found.name, media_type, found.path, page_url=page.url)
-        except NodeFailure as failure:
-            failure.acted = True
-            raise
-        finally:
-            await asyncio.to_thread(found.path.unlink, missing_ok=True)
+        with found.file as file:
+            try:
+                artifact = await stage.store_file(found.name, media_type, file, page_url=page.url)
+            except NodeFailure as failure:
+                failure.acted = True
+                raise
         return DownloadOutputs(web_page=inputs.web_page, file=refer_to(artifact))
 
 
@@ -89,9 +87,10 @@ class UploadFile(Node[UploadInputs, PageOutputs]):
     edits = True
 
     async def run(self, inputs: UploadInputs, stage: Stage) -> PageOutputs:
-        """Lay it into the page's workspace, where it stays until the page is closed, and choose it."""
+        """Hand it to the page."""
         page = stage.page(inputs.web_page)
-        file = await stage.lend_file(inputs.file, page)
+        data = await stage.read_file(inputs.file, MAX_UPLOAD)
+        file = Upload(name_file(inputs.file.name), inputs.file.media_type, data)
         await page.upload(inputs.selector, file, timeout_s=choose_timeout(stage, ACTION_S))
         return PageOutputs(web_page=inputs.web_page)
 

@@ -1,6 +1,7 @@
 """Files that pages hand out: one when it is wanted, none otherwise, and nothing stays behind."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from runtime.browser.downloads import name_file
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.page import Page
 from runtime.browser.pool import Pool
+from runtime.browser.workspace import Workspace
 from tests.support.browsers import TENANT, make_permit
 from tests.support.handout import Handout, run_handout
 
@@ -45,27 +47,29 @@ def left(page: Page) -> list[str]:
 async def test_a_click_brings_a_file(page: Page, handout: Handout) -> None:
     found = await page.download(selector="#file")
     assert (found.name, found.size, found.url) == ("report.csv", len(handout.report), handout.url("/report.csv"))
-    assert found.path.read_bytes() == handout.report
-    assert found.path.is_relative_to(page.workspace.path)
+    with found.file as file:
+        assert file.read() == handout.report
+    assert left(page) == []
     assert page.url == handout.url("/")
 
 
 async def test_an_address_and_a_blob_do_too(page: Page, handout: Handout) -> None:
     found = await page.download(url=handout.url("/report.csv"))
-    assert found.path.read_bytes() == handout.report
+    with found.file as file:
+        assert file.read() == handout.report
     made = await page.download(selector="#blob")
-    assert (made.name, made.path.read_bytes()) == ("made.txt", b"made here")
+    with made.file as file:
+        assert (made.name, file.read()) == ("made.txt", b"made here")
 
 
 async def test_nothing_is_taken_that_nobody_waits_for(page: Page, handout: Handout) -> None:
     await page.click("#file")
     await asyncio.sleep(0.5)
     assert left(page) == []
-    await page.download(selector="#file")
-    kept = left(page)
+    (await page.download(selector="#file")).file.close()
     await page.click("#large")  # once more after one that was wanted
     await asyncio.sleep(0.5)
-    assert left(page) == kept
+    assert left(page) == []
 
 
 async def test_what_is_larger_than_wanted_is_stopped(page: Page) -> None:
@@ -96,9 +100,9 @@ async def test_a_link_to_a_page_is_no_download(page: Page, handout: Handout) -> 
 
 
 async def test_of_two_at_once_one_is_taken(page: Page, handout: Handout) -> None:
-    found = await page.download(selector="#two")
+    (await page.download(selector="#two")).file.close()
     await asyncio.sleep(0.3)
-    assert left(page) == [str(found.path)]
+    assert left(page) == []
 
 
 async def test_a_page_that_goes_says_so_at_once(page: Page) -> None:
@@ -112,11 +116,33 @@ async def test_a_page_that_goes_says_so_at_once(page: Page) -> None:
 
 
 async def test_nothing_is_left_when_the_page_is_closed(page: Page) -> None:
-    found = await page.download(selector="#file")
-    assert left(page) == [str(found.path)]
     folder: Path = page.workspace.path
     await page.close()
     assert not folder.exists()  # noqa: ASYNC240 — a test waits for itself alone
+
+
+@pytest.mark.parametrize("trap", ["symlink", "hardlink", "fifo", "folder"])
+async def test_what_a_browser_points_at_is_not_taken_out(tmp_path: Path, trap: str) -> None:
+    secret, home = tmp_path / "secret", tmp_path / "home"
+    secret.write_text("ours")
+    home.mkdir()
+    workspace = Workspace(home)
+    path = workspace.path / "file"
+    match trap:
+        case "symlink":
+            path.symlink_to(secret)
+        case "hardlink":
+            path.hardlink_to(secret)
+        case "fifo":
+            os.mkfifo(path)
+        case _:
+            workspace.path.rmdir()
+            (tmp_path / "elsewhere").mkdir()
+            (tmp_path / "elsewhere" / "file").write_text("ours")
+            workspace._path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"file"):
+        workspace.take_out("file")
+    assert secret.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@
 import hashlib
 import time
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from uuid_utils.compat import uuid7
 
@@ -118,15 +117,13 @@ class MemoryStage:
         self.artifacts.append((artifact, data))
         return artifact
 
-    async def store_file(self, name: str, media_type: str, source: Path, *, page_url: str | None = None) -> Artifact:
-        data = source.read_bytes()  # noqa: ASYNC240 — a test waits for itself alone
-        return await self.store_artifact(ArtifactKind.FILE, name, media_type, data, page_url=page_url)
+    async def store_file(
+        self, name: str, media_type: str, source: BinaryIO, *, page_url: str | None = None
+    ) -> Artifact:
+        return await self.store_artifact(ArtifactKind.FILE, name, media_type, source.read(), page_url=page_url)
 
-    async def lend_file(self, file: FileRef, page: Page) -> Path:
-        data = next(data for artifact, data in self.artifacts if artifact.artifact_id == file.artifact_id)
-        target = page.workspace.path / file.name
-        target.write_bytes(data)
-        return target
+    async def read_file(self, file: FileRef, max_bytes: int) -> bytes:
+        return next(data for artifact, data in self.artifacts if artifact.artifact_id == file.artifact_id)
 
     async def log(self, level: Level, message: str) -> None:
         self.lines.append((level, message))
