@@ -1,28 +1,34 @@
 """How browsers are shut in: every jail that this machine has, and what is left of a page's reach without the proxy."""
 
 import asyncio
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import playwright
 import pytest
 from playwright.async_api import Error
 
 from contracts.errors import ApiError
 from contracts.execution import FailureCode
-from runtime.browser.chromium import Chromium
 from runtime.browser.driver import find_browser
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.jail import Jail
 from runtime.browser.pool import Pool, PoolOptions
 from runtime.browser.sandboxing import Confinement, SandboxMissing
+from tests.runtime.browser.confined import find_renderer, list_processes, read_status
 from tests.runtime.browser.test_pool import a_run_of, browser_of, list_browsers, tenant, until
 from tests.support.browsers import make_permit, open_pool
-from tests.support.site import Site
+from tests.support.site import Site, run_site
 
 AS_ROOT = os.geteuid() == 0
 OWN_USERS, OWN_NETWORK = (Path(f"/proc/self/ns/{kind}").readlink() for kind in ("user", "net"))
+NOBODY = 65_534
 JAILS = [Jail.NAMESPACE, Jail.NETWORK, Jail.NONE]
 
 
@@ -40,26 +46,6 @@ async def force(pool: Pool, jail: Jail, *, sandboxed: bool = True) -> None:
     if jail is not Jail.NONE and not await pool.sandboxing._gate.probe(jail):
         pytest.skip(f"this machine has no {jail}")
     pool.sandboxing.chosen = Confinement(jail, sandboxed)
-
-
-def list_processes(leader: int | None) -> list[Path]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(folder.name)) == leader:
-                found.append(folder)
-        except ProcessLookupError:
-            continue
-    return found
-
-
-def find_renderer(chromium: Chromium) -> Path:
-    return next(one for one in list_processes(chromium.pid) if b"--type=renderer" in (one / "cmdline").read_bytes())
-
-
-def read_status(process: Path, field: str) -> list[str]:
-    lines = (process / "status").read_text().splitlines()
-    return next(line.split()[1:] for line in lines if line.startswith(f"{field}:"))
 
 
 async def test_the_strongest_that_works_is_taken(tmp_path: Path, site: Site) -> None:
@@ -108,6 +94,54 @@ async def test_two_browsers_of_root_have_two_accounts(tmp_path: Path, site: Site
     assert len(set(found)) == 2
 
 
+def run_as_nobody(folder: Path, what: str) -> dict[str, Any]:
+    """What `ordinary.py` says of it, started by root for an account without rights."""
+    python = next((one for one in (sys.executable, "/usr/bin/python3") if can_be_run(Path(one))), None)
+    if python is None or not can_be_run(Path(playwright.__file__).parent / "driver" / "node"):
+        pytest.skip("an ordinary user can walk to no Python, or not to Playwright")
+    os.chown(folder, NOBODY, NOBODY)
+    modules = os.pathsep.join([str(Path.cwd()), str(Path(playwright.__file__).parents[1])])
+    environment = {"PATH": os.defpath, "HOME": str(folder), "PYTHONPATH": modules, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [python, "-m", "tests.runtime.browser.ordinary", str(folder), what],
+        env=environment,
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def can_be_run(program: Path) -> bool:
+    """By everybody; of another version of Python it is none of ours."""
+    whole = program.resolve()
+    fits = "python" not in whole.name or whole.name.endswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
+    return fits and whole.exists() and all(part.stat().st_mode & 0o001 for part in (whole, *whole.parents))
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="the other tests are an ordinary user's here")
+@pytest.mark.parametrize("jail", JAILS)
+async def test_browsers_of_an_ordinary_user_are_shut_in_as_well(open_folder: Path, jail: Jail) -> None:
+    told = await asyncio.to_thread(run_as_nobody, open_folder, jail.value)
+    if told.get("missing"):
+        pytest.skip(f"ordinary users of this machine have no {jail}")
+    assert (told["title"], told["me"], told["uid"], told["seccomp"]) == ("Home", NOBODY, NOBODY, ["2"])
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="the other tests are an ordinary user's here")
+async def test_an_ordinary_user_gets_the_strongest_and_a_watchdog(open_folder: Path) -> None:
+    told = await asyncio.to_thread(run_as_nobody, open_folder, "best")
+    assert "sandboxed=True" in told["found"]
+    told = await asyncio.to_thread(run_as_nobody, open_folder, "bomb")
+    assert told["overgrown"] == 1
+    assert "more than 600 MiB" in told["message"]
+
+
 ATTEMPTS = """<title>trying</title><script>
 const quiet = promise => Promise.resolve(promise).catch(() => 0), open = {mode: "no-cors"};
 quiet(fetch("http://BAD/fetch", open)); new WebSocket("ws://BAD/socket");
@@ -142,17 +176,15 @@ async def test_a_browser_that_ignores_the_proxy_reaches_nobody(
     assert elsewhere.connections == []
 
 
-async def test_without_a_jail_the_same_browser_would(
-    open_folder: Path, elsewhere: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_a_jail_the_same_browser_would(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.browser.chromium.make_arguments", lambda _: [])
-    async with open_pool(PoolOptions(open_folder, spare=False)) as pool:
-        await force(pool, Jail.NONE)
-        elsewhere.connections.clear()
-        async with pool.lease(a_run_of(tenant())) as lease:
-            context = await (await browser_of(lease))._browser.new_context()
-            await (await context.new_page()).goto(elsewhere.url("/"))
-            await context.close()
+    with run_site() as elsewhere:
+        async with open_pool(PoolOptions(open_folder, spare=False)) as pool:
+            await force(pool, Jail.NONE)
+            async with pool.lease(a_run_of(tenant())) as lease:
+                context = await (await browser_of(lease))._browser.new_context()
+                await (await context.new_page()).goto(elsewhere.url("/"))
+                await context.close()
     assert elsewhere.connections != []
 
 
