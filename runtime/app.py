@@ -125,7 +125,12 @@ def lay_ground(settings: Settings) -> Ground:
         catalogue=Catalogue(NODES),
         telemetry=Telemetry(),
         seal=_find_seal(settings),
-        sandbox=Sandbox(require=settings.sandbox_require, slots=settings.concurrency, for_others=os.geteuid() == 0),
+        sandbox=Sandbox(
+            require=settings.sandbox_require,
+            slots=settings.concurrency,
+            for_others=os.geteuid() == 0,
+            spares=True,
+        ),
     )
     made.telemetry.tell_pools(made.db, made.system)
     tell_ground(made.telemetry, made.db, made.wakeups)

@@ -107,6 +107,16 @@ def make_group(memory: int) -> Group:
     return NoGroup()
 
 
+def remove_leftovers() -> None:
+    """Remove the groups of Runtimes that are gone."""
+    for home in (_V1 / _HOME, _V2 / _HOME):
+        for group in home.glob("*-*"):
+            owner = group.name.partition("-")[0]
+            if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+                with contextlib.suppress(OSError):  # somebody is in it
+                    group.rmdir()
+
+
 def _make_v1(home: Path, name: str, memory: int) -> Group:
     path = home / name
     path.mkdir(parents=True, exist_ok=True)

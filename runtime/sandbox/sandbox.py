@@ -9,19 +9,22 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import structlog
 
 from contracts.errors import ApiError, Code
+from runtime.sandbox import cgroup, landlock
 from runtime.sandbox.bwrap import INSTALL, Bwrap
 from runtime.sandbox.canary import CanaryDead, send_canary, try_program
 from runtime.sandbox.cgroup import make_group
-from runtime.sandbox.landlock import Landlock, remove_leftovers
+from runtime.sandbox.landlock import Landlock
 from runtime.sandbox.launch import Backend, BackendMissing
 from runtime.sandbox.limits import Ended, Limits
 from runtime.sandbox.programs import Language, Program, ProgramMissing, find_program
-from runtime.sandbox.warden import Stop, watch
+from runtime.sandbox.spares import Spares
+from runtime.sandbox.warden import Stop, park
 
 log = structlog.get_logger()
 
@@ -79,8 +82,15 @@ class Sandbox:
     """Choose before the first run; keep watching beside them; close at the end."""
 
     def __init__(
-        self, *, require: Require = "any", slots: int = 8, backends: Sequence[Backend] = BACKENDS, for_others: bool
+        self,
+        *,
+        require: Require = "any",
+        slots: int = 8,
+        backends: Sequence[Backend] = BACKENDS,
+        for_others: bool,
+        spares: bool = False,
     ) -> None:
+        """Without `spares`, each run waits until its program has started and stands behind the walls."""
         self._backends = [backend for backend in backends if require == "any" or backend.isolates]
         self._skipped = {one.name: "STAGEDOOR_RUNTIME_SANDBOX_REQUIRE is namespace" for one in backends}
         for backend in self._backends:
@@ -89,6 +99,9 @@ class Sandbox:
         self._for_others = for_others
         self._runs = ThreadPoolExecutor(slots, "sandbox")
         self._canaries = ThreadPoolExecutor(1, "canary")
+        self._spares = Spares() if spares else None
+        self._wanted = {Language.PYTHON}
+        """Languages that were asked for since the last look; most code is Python, and Node takes more memory."""
         self.state = State()
         self.looked = False
         """Whether canaries have been sent at all."""
@@ -100,6 +113,15 @@ class Sandbox:
     def backends(self) -> Mapping[str, float]:
         """1 for the one that is used, 0 for all others, by name."""
         return {name: float(name == self.state.name) for name in self._names}
+
+    @property
+    def keeps_spares(self) -> bool:
+        """Whether programs stand ready before anybody asks."""
+        return self._spares is not None
+
+    def stands_ready(self, language: Language) -> bool:
+        """Whether a program of that language stands behind its walls already."""
+        return self._spares is not None and self._spares.has(language)
 
     def check(self, language: Language) -> None:
         """Return when code of that language can be run.
@@ -116,7 +138,8 @@ class Sandbox:
     async def choose(self) -> State:
         """Send the canaries and go by what they find. Cancelling calls them back."""
         stop = Stop()
-        looking = asyncio.get_running_loop().run_in_executor(self._canaries, self._look, stop)
+        loop = asyncio.get_running_loop()
+        looking = loop.run_in_executor(self._canaries, self._look, stop)
         try:
             found = await asyncio.shield(looking)
         except asyncio.CancelledError:
@@ -129,7 +152,17 @@ class Sandbox:
             tell = log.info if found.backend is not None and not found.refusals else log.warning
             tell("sandbox chosen", backend=found.name, refusals=dict(found.refusals), hint=found.hint)
         self.state, self.looked = found, True
+        await loop.run_in_executor(self._canaries, self._renew_spares, found)
         return found
+
+    def _renew_spares(self, state: State) -> None:
+        if self._spares is None:
+            return
+        self._spares.drop()
+        wanted, self._wanted = self._wanted, {Language.PYTHON}
+        for language in wanted & state.programs.keys():
+            assert state.backend is not None  # noqa: S101 — there is no program without
+            self._spares.order(state.backend, state.programs[language])
 
     async def keep_watch(self, tell: Callable[[State], Awaitable[None]]) -> None:
         """Choose now and again from time to time, and tell what was found, until cancelled."""
@@ -150,7 +183,8 @@ class Sandbox:
         return f"ok: {self.state.describe()}" if self.looked else "not looked at yet"
 
     def _look(self, stop: Stop) -> State:
-        remove_leftovers()
+        landlock.remove_leftovers()
+        cgroup.remove_leftovers()
         refusals: dict[str, str] = {}
         try:
             python = find_program(Language.PYTHON, for_others=self._for_others)
@@ -194,15 +228,9 @@ class Sandbox:
         self.check(language)
         backend, program = self.state.backend, self.state.programs[language]
         assert backend is not None  # noqa: S101 — checked above
-        payload = program.encode(code, inputs)
+        self._wanted.add(language)
         stop = Stop()
-
-        def work() -> Ended:
-            try:
-                return watch(backend.prepare(program, limits), payload, limits, stop, make_group(limits.memory))
-            finally:
-                stop.close()
-
+        work = partial(self._carry_out, backend, program, program.encode(code, inputs), limits, stop)
         running = asyncio.get_running_loop().run_in_executor(self._runs, work)
         try:
             ended = await asyncio.shield(running)
@@ -219,8 +247,23 @@ class Sandbox:
             raise SandboxUnavailable(f"The sandbox did not come up: {said or f'status {ended.status}'}.", hint)
         return ended
 
+    def _carry_out(self, backend: Backend, program: Program, payload: bytes, limits: Limits, stop: Stop) -> Ended:
+        """In a thread, in a program that stands already if there is one."""
+        parked = self._spares.take(backend, program, limits) if self._spares else None
+        begin = self._spares.order(backend, program) if self._spares else None
+        try:
+            if parked is None:
+                parked = park(backend.prepare(program, limits), limits, stop, make_group(limits.memory))
+            return parked.go(payload, limits, stop)
+        finally:
+            if begin is not None:
+                begin.set()
+            stop.close()
+
     def close(self) -> None:
-        """Let go of the threads."""
+        """End what stands ready, and let go of the threads."""
+        if self._spares is not None:
+            self._spares.close()
         self._runs.shutdown(wait=False, cancel_futures=True)
         self._canaries.shutdown(wait=False, cancel_futures=True)
 

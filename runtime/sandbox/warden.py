@@ -71,16 +71,64 @@ def watch(launch: Launch, payload: bytes, limits: Limits, stop: Stop, group: Gro
     Raises:
         OSError: it could not be started.
     """
+    return park(launch, limits, stop, group).go(payload, limits, stop)
+
+
+class Parked:
+    """A program that stands behind its walls and waits for its code. Either `go` or `discard`, once."""
+
+    def __init__(self, run: "_Run") -> None:
+        self._run = run
+
+    @property
+    def stands(self) -> bool:
+        """Whether it still waits."""
+        return self._run.ready and self._run.process.poll() is None
+
+    def go(self, payload: bytes, limits: Limits, stop: Stop) -> Ended:
+        """Hand it `payload`, and return when it has ended, by itself or not. Nothing of it is left then.
+
+        Args:
+            limits: those it was started with, or a shorter time.
+        """
+        return self._run.go(payload, limits, stop)
+
+    def discard(self) -> None:
+        """End it unused. Nothing of it is left then."""
+        self._run.discard()
+
+
+def park(launch: Launch, limits: Limits, stop: Stop, group: Group | None = None) -> Parked:
+    """Start a program and return when it waits for its code, or has ended before: `go` says so.
+
+    Raises:
+        OSError: it could not be started.
+    """
     ours, theirs = socket.socketpair()
-    with ours, contextlib.ExitStack() as stack:
-        stack.callback(launch.cleanup)
-        try:
-            process = _start(launch, theirs)
-        finally:
-            theirs.close()
-            for descriptor in launch.descriptors:
-                os.close(descriptor)
-        return _Run(process, ours, launch, payload, limits, stop, group or NoGroup()).watch()
+    try:
+        process = _start(launch, theirs)
+    except BaseException:
+        ours.close()
+        _tidy(launch, group)
+        raise
+    finally:
+        theirs.close()
+        for descriptor in launch.descriptors:
+            os.close(descriptor)
+    run = _Run(process, ours, launch, limits, stop, group or NoGroup())
+    run.come_up()
+    return Parked(run)
+
+
+def _tidy(launch: Launch, group: Group | None) -> None:
+    """Nothing was started."""
+    if launch.control is not None:
+        os.close(launch.control)
+    if launch.scratch is not None:
+        _remove(launch.scratch)
+    if group is not None:
+        group.remove()
+    launch.cleanup()
 
 
 def _start(launch: Launch, channel: socket.socket) -> "subprocess.Popen[bytes]":
@@ -100,16 +148,18 @@ def _start(launch: Launch, channel: socket.socket) -> "subprocess.Popen[bytes]":
 
 @dataclass
 class _Run:
-    """The state of one watch."""
+    """The state of one program, from its start to its end."""
 
     process: "subprocess.Popen[bytes]"
     channel: socket.socket
     launch: Launch
-    payload: bytes
     limits: Limits
     stop: Stop
     group: Group
+    payload: bytes | None = None
+    """What is still to be handed in; None before there is anything."""
     ready: bool = False
+    gone: bool = False
     began: float = 0.0
     deadline: float = 0.0
     peak: int = 0
@@ -121,121 +171,150 @@ class _Run:
     answer: bytearray = field(default_factory=bytearray)
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    handle: int = -1
 
-    def watch(self) -> Ended:
-        """Until it has ended."""
+    def come_up(self) -> None:
+        """Until it waits for its code, or has ended."""
         self.began = time.monotonic()
         self.deadline = self.began + START_S
-        handle = os.pidfd_open(self.process.pid)
         try:
-            with selectors.DefaultSelector() as selector:
-                self._listen(selector, handle)
-                self._attend(selector, handle)
+            self._listen()
+            self._attend()
+            if not self.stopped:
+                self.selector.unregister(self.stop)
+        except BaseException:
+            self._end()
+            raise
+
+    def go(self, payload: bytes, limits: Limits, stop: Stop) -> Ended:
+        """Hand the code in, if it waits for that, and watch it to its end."""
+        try:
+            if self.ready and not self.killed:
+                self._hand_over(payload, limits, stop)
+                self._attend()
         finally:
             self._end()
-            os.close(handle)
-            self.group.remove()
         return self._conclude()
 
-    def _listen(self, selector: selectors.BaseSelector, handle: int) -> None:
+    def discard(self) -> None:
+        """End it."""
+        try:
+            self._kill()
+            self._attend()
+        finally:
+            self._end()
+
+    def _listen(self) -> None:
         assert self.process.stdout is not None  # noqa: S101 — for the type checker
         assert self.process.stderr is not None  # noqa: S101
+        self.handle = os.pidfd_open(self.process.pid)
         self.channel.setblocking(False)
-        selector.register(self.stop, selectors.EVENT_READ, self._be_stopped)
-        selector.register(handle, selectors.EVENT_READ, None)
-        selector.register(self.channel, selectors.EVENT_READ, self._talk)
+        self.selector.register(self.stop, selectors.EVENT_READ, self._be_stopped)
+        self.selector.register(self.handle, selectors.EVENT_READ, None)
+        self.selector.register(self.channel, selectors.EVENT_READ, self._talk)
         for stream, kept in ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr)):
             os.set_blocking(stream.fileno(), False)
-            selector.register(stream, selectors.EVENT_READ, kept)
+            self.selector.register(stream, selectors.EVENT_READ, kept)
 
-    def _attend(self, selector: selectors.BaseSelector, handle: int) -> None:
-        next_look = self.began + LOOK_S
-        gone = False
-        while True:
+    def _hand_over(self, payload: bytes, limits: Limits, stop: Stop) -> None:
+        """From now on the code's time runs."""
+        self.limits, self.stop = limits, stop
+        self.selector.register(stop, selectors.EVENT_READ, self._be_stopped)
+        self.payload = len(payload).to_bytes(_HEAD, "big") + payload
+        self.selector.modify(self.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, self._talk)
+        self.began = time.monotonic()
+        self.deadline = self.began + limits.wall_s
+
+    def _attend(self) -> None:
+        """Until all is over; or, before there is any code, until it is waited for."""
+        next_look = time.monotonic() + LOOK_S
+        while not (self.ready and self.payload is None and not self.killed):
             now = time.monotonic()
-            if gone and not any(isinstance(key.data, bytearray) for key in selector.get_map().values()):
+            if self.gone and not any(isinstance(key.data, bytearray) for key in self.selector.get_map().values()):
                 return
             if now >= self.deadline:
-                if gone or self.killed:
+                if self.gone or self.killed:
                     return
                 self.late = self.ready
                 self._kill()
-            if now >= next_look and not gone:
+            if now >= next_look and not self.gone:
                 self._look()
                 next_look = time.monotonic() + LOOK_S
-            until = self.deadline if gone else min(self.deadline, next_look)
-            for key, events in selector.select(max(0.0, until - now)):
-                if key.fd == handle:
-                    selector.unregister(handle)
-                    gone, self.deadline = True, time.monotonic() + END_S
-                elif isinstance(key.data, bytearray):
-                    self._collect(selector, key, key.data)
-                elif key.data == self._talk:
-                    self._talk(selector, events)
-                else:
-                    self._be_stopped(selector)
+            until = self.deadline if self.gone else min(self.deadline, next_look)
+            for key, events in self.selector.select(max(0.0, until - now)):
+                self._respond(key, events)
 
-    def _be_stopped(self, selector: selectors.BaseSelector) -> None:
-        selector.unregister(self.stop)
+    def _respond(self, key: selectors.SelectorKey, events: int) -> None:
+        if key.fd == self.handle:
+            self.selector.unregister(self.handle)
+            self.gone, self.deadline = True, time.monotonic() + END_S
+        elif isinstance(key.data, bytearray):
+            self._collect(key, key.data)
+        elif key.data == self._talk:
+            self._talk(events)
+        else:
+            self._be_stopped()
+
+    def _be_stopped(self) -> None:
+        self.selector.unregister(self.stop)
         self.stopped = True
         self._kill()
 
-    def _collect(self, selector: selectors.BaseSelector, key: selectors.SelectorKey, kept: bytearray) -> None:
+    def _collect(self, key: selectors.SelectorKey, kept: bytearray) -> None:
         """Read what it has written, up to the limit."""
         try:
             data = os.read(key.fd, _CHUNK)
         except BlockingIOError:
             return
         if not data:
-            selector.unregister(key.fileobj)
+            self.selector.unregister(key.fileobj)
             return
         room = self.limits.output - len(self.stdout) - len(self.stderr)
         kept += data[:room]
         if len(data) > room:
             self._exceed(Bound.OUTPUT)
 
-    def _talk(self, selector: selectors.BaseSelector, events: int) -> None:
+    def _talk(self, events: int) -> None:
         """Go on with the conversation: its word, our frame, its answer."""
         try:
             if events & selectors.EVENT_WRITE:
-                self._hand_in(selector)
+                self._hand_in()
             if events & selectors.EVENT_READ:
-                self._hear(selector)
+                self._hear()
         except BlockingIOError:
             return
         except OSError:  # it closed its end with something of ours unread
-            selector.unregister(self.channel)
+            self.selector.unregister(self.channel)
 
-    def _hear(self, selector: selectors.BaseSelector) -> None:
+    def _hear(self) -> None:
         data = self.channel.recv(_CHUNK)
         if not data or self.killed:
-            selector.unregister(self.channel)
-        elif self.ready:
+            self.selector.unregister(self.channel)
+        elif self.payload is not None:
             self.answer += data
             if len(self.answer) > _HEAD + self.limits.result:
                 self._exceed(Bound.RESULT)
-                selector.unregister(self.channel)
-        elif data == _READY:
-            self._begin()
-            selector.modify(self.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, self._talk)
+                self.selector.unregister(self.channel)
+        elif data == _READY and not self.ready:
+            self._settle()
         else:
             self._kill()
 
-    def _begin(self) -> None:
-        """All that can be is in its place by now, and none of the code has run: this is when its time begins."""
+    def _settle(self) -> None:
+        """All that can be is in its place by now, and none of the code has run."""
         self.ready = True
         own = list_below(self.process.pid)
         cpus = sorted(os.sched_getaffinity(0))
         restrain(own, cpus[next(_turns) % len(cpus)])
-        self.payload = len(self.payload).to_bytes(_HEAD, "big") + self.payload
-        self.began = time.monotonic()
-        self.deadline = self.began + self.limits.wall_s
+        self.group.admit(own)
 
-    def _hand_in(self, selector: selectors.BaseSelector) -> None:
+    def _hand_in(self) -> None:
+        assert self.payload is not None  # noqa: S101 — nobody waits to write before
         self.payload = self.payload[self.channel.send(self.payload) :]
         if not self.payload:
             self.channel.shutdown(socket.SHUT_WR)
-            selector.modify(self.channel, selectors.EVENT_READ, self._talk)
+            self.selector.modify(self.channel, selectors.EVENT_READ, self._talk)
 
     def _look(self) -> None:
         """Measure what it holds."""
@@ -245,8 +324,6 @@ class _Run:
         if not self.ready:
             return
         own = list_below(self.process.pid)
-        if not self.peak:  # it takes the kernel milliseconds, which short runs need not wait for
-            self.group.admit(own)
         held = max(measure_memory(own, self.limits.memory), self.group.measure())
         self.peak = max(self.peak, held)
         if held > self.limits.memory or self.group.has_overflowed():
@@ -289,8 +366,14 @@ class _Run:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+        self.selector.close()
+        self.channel.close()
+        if self.handle >= 0:
+            os.close(self.handle)
         if self.launch.scratch is not None:
             _remove(self.launch.scratch)
+        self.group.remove()
+        self.launch.cleanup()
 
     def _conclude(self) -> Ended:
         status = self.process.returncode

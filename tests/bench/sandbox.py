@@ -4,7 +4,10 @@ import asyncio
 import os
 import subprocess
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from runtime.sandbox.launch import Backend
 from runtime.sandbox.limits import Bound, Limits
 from runtime.sandbox.programs import Language, Program, find_program
 from runtime.sandbox.sandbox import BACKENDS, Sandbox
@@ -16,6 +19,7 @@ ROUNDS = 5
 RUNS = 20
 MORE_BAR_MS = 25.0
 BOMB_BAR_S = 3.0
+SPARE_S = 20.0
 _CODE = {Language.PYTHON: "print(1)", Language.NODE: "console.log(1)"}
 _FLAGS = {Language.PYTHON: ["-I", "-S", "-c"], Language.NODE: ["-e"]}
 _LIMITS = Limits(wall_s=30)
@@ -33,27 +37,43 @@ _NEIGHBOUR = "import time\ntime.sleep(2)\nresult = sum(range(1_000_000))"
 
 async def measure(ground: Ground, effort: Effort) -> list[Figure]:
     """From asking for a run that prints one number to its end, in each backend that works here and each language, less
-    what the same interpreter takes bare in the same round (medians of 20 runs each). Then 20 processes that take 100 MB
-    each, over a limit of 512 MB, until all of them are gone, while a neighbour's run goes on and has to end well.
+    what the same interpreter takes bare in the same round (medians of 20 runs each): once as workers do it, where a
+    program stands behind its walls already, and once where none does, as in a burst of runs. Then 20 processes that
+    take 100 MB each, over a limit of 512 MB, until all of them are gone, while a neighbour's run goes on and has to end
+    well.
     """
     figures: list[Figure] = []
     for backend in BACKENDS:
-        sandbox = Sandbox(backends=[backend], for_others=os.geteuid() == 0)
-        try:
-            if (await sandbox.choose()).backend is not None:
-                figures += [await _measure_start(sandbox, language, effort) for language in sandbox.state.programs]
-                figures.append(await _measure_bomb(sandbox, effort))
-        finally:
-            sandbox.close()
+        async with _open(backend, spares=True) as ready, _open(backend, spares=False) as cold:
+            if ready.state.backend is not None:
+                for language in ready.state.programs:
+                    figures += [await _measure_start(one, language, effort) for one in (ready, cold)]
+                figures.append(await _measure_bomb(cold, effort))
     return figures
+
+
+@asynccontextmanager
+async def _open(backend: Backend, *, spares: bool) -> AsyncIterator[Sandbox]:
+    sandbox = Sandbox(backends=[backend], for_others=os.geteuid() == 0, spares=spares)
+    try:
+        await sandbox.choose()
+        yield sandbox
+    finally:
+        sandbox.close()
 
 
 async def _measure_start(sandbox: Sandbox, language: Language, effort: Effort) -> Figure:
     program = find_program(language, for_others=os.geteuid() == 0)
     runs = effort.count(RUNS, 3)
+    await _time_confined(sandbox, language)
+    has_spares = await _wait_for_spare(sandbox, language)
 
     async def ours() -> float:
-        return percentile([await _time_confined(sandbox, language) for _ in range(runs)], 0.5)
+        took = []
+        for _ in range(runs):
+            await _wait_for_spare(sandbox, language)
+            took.append(await _time_confined(sandbox, language))
+        return percentile(took, 0.5)
 
     async def peer() -> float:
         return percentile([await asyncio.to_thread(_time_bare, program) for _ in range(runs)], 0.5)
@@ -61,14 +81,23 @@ async def _measure_start(sandbox: Sandbox, language: Language, effort: Effort) -
     mine, bare = await take_turns(effort.rounds(ROUNDS), ours, peer)
     return Figure(
         bench="sandbox",
-        what=f"{sandbox.state.name}: start and end of {language}, more than bare",
+        what=f"{sandbox.state.name}: {'' if has_spares else 'cold '}start and end of {language}, more than bare",
         unit="ms",
         ours=[one - other for one, other in zip(mine, bare, strict=True)],
         against="the interpreter bare",
         peer=bare,
-        bar=Bar(limit=MORE_BAR_MS, absolute=True, unit="ms"),
+        bar=Bar(limit=MORE_BAR_MS, absolute=True, unit="ms") if has_spares else None,
         note=f"{percentile(mine, 0.5):.0f} ms in all",
     )
+
+
+async def _wait_for_spare(sandbox: Sandbox, language: Language) -> bool:
+    """Whether one stands, after the moment that it takes to start."""
+    ends = time.monotonic() + SPARE_S
+    while sandbox.keeps_spares and not sandbox.stands_ready(language):
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.01)
+    return sandbox.keeps_spares
 
 
 async def _time_confined(sandbox: Sandbox, language: Language) -> float:
