@@ -73,6 +73,7 @@ ROUTES: tuple[Route, ...] = (
     _to_experience("/api/admin"),
     _to_experience("/api/workflow"),
     _to_experience("/api/credential"),
+    _to_experience("/api/browser-profile"),
     _to_experience("/api/artifact"),
     _to_experience("/api/hooks"),
     _to_experience("/api/v1"),

@@ -12,6 +12,7 @@ export type Failure = Schemas["Failure"];
 export type Question = Schemas["Question"];
 export type Answer = Schemas["Answer"];
 export type RetryStart = Schemas["RetryStart"];
+export type BrowserProfile = Schemas["BrowserProfile"];
 export type CreateCredential = Schemas["CreateCredential"];
 export type Credential = Schemas["Credential"];
 export type CredentialKind = Schemas["CredentialKind"];

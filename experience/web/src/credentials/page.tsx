@@ -1,13 +1,14 @@
 import { useState } from "react";
 import { useCredentials } from "../api/credentials";
 import { Lost } from "../shell/lost";
-import { maySeeCredentials, mayWriteCredentials, useMe } from "../shell/me";
+import { maySeeCredentials, maySeeProfiles, mayWriteCredentials, useMe } from "../shell/me";
 import { Empty, Loading } from "../ui/empty";
 import { Icon } from "../ui/icon";
 import { useTitle } from "../ui/title";
 import { Trouble } from "../ui/trouble";
 import { Add } from "./add";
 import { CredentialCard } from "./credential";
+import { Profiles } from "./profiles";
 import "./credentials.css";
 
 /** `/credentials`: what workflows sign in with. Values are typed here and shown nowhere. */
@@ -19,7 +20,8 @@ export function CredentialsPage() {
 }
 
 function Credentials() {
-  const mayWrite = mayWriteCredentials(useMe());
+  const me = useMe();
+  const mayWrite = mayWriteCredentials(me);
   const [isAdding, setAdding] = useState(false);
   const credentials = useCredentials();
   const items = credentials.data?.pages.flatMap((page) => page.items) ?? [];
@@ -72,6 +74,7 @@ function Credentials() {
           {credentials.isFetchingNextPage ? "Loading…" : "Show older"}
         </button>
       )}
+      {maySeeProfiles(me) && <Profiles />}
     </>
   );
 }

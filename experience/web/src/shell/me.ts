@@ -30,6 +30,16 @@ export function mayWriteCredentials(me: Me): boolean {
   return me.scopes.includes("credential:write");
 }
 
+/** Whether this person may see which logins workflows have saved. */
+export function maySeeProfiles(me: Me): boolean {
+  return me.scopes.includes("browser-profile:read");
+}
+
+/** Whether this person may delete them. */
+export function mayDeleteProfiles(me: Me): boolean {
+  return me.scopes.includes("browser-profile:write");
+}
+
 /** Whether this person may stop what runs; so may who is suspended and starts nothing more. */
 export function useMayCancel(): boolean {
   return useMe().scopes.includes("execution:cancel");
