@@ -129,10 +129,18 @@ async def test_a_worker_says_that_it_is_alive(environment: dict[str, str], start
     process = start("work")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{environment[f'{PREFIX}PORT']}") as http:
         found = await until_ready(http, "ok")
-        assert {**found, "sandbox": ""} == {"database": "ok", "wake-ups": "ok", "sandbox": ""}
-        while not found["sandbox"].startswith("ok: "):  # canaries come back by and by
-            await asyncio.sleep(0.2)
+        assert {**found, "sandbox": "", "browsers": ""} == {
+            "database": "ok",
+            "wake-ups": "ok",
+            "sandbox": "",
+            "browsers": "",
+        }
+        while not all(found[name].startswith("ok: ") for name in ("sandbox", "browsers")):
+            await asyncio.sleep(0.2)  # canaries come back by and by, and a first browser starts
             found = await until_ready(http, "ok")
+        jail = found["browsers"].rpartition(" ")[2]
+        assert f'browser_jail{{name="{jail}"}} 1.0' in (await http.get("/metrics")).text
+        assert "browser_sandboxed 1.0" in (await http.get("/metrics")).text
         name = found["sandbox"].split()[1]
         assert f'sandbox_backend{{name="{name}"}} 1.0' in (await http.get("/metrics")).text
         assert "worker_leases 0.0" in (await http.get("/metrics")).text
@@ -186,6 +194,20 @@ def test_what_does_not_work_is_said_in_words(start: Start, command: str, changes
     assert process.returncode == 2
     assert said in output.decode()
     assert "Traceback" not in output.decode()
+
+
+def test_a_worker_for_strangers_does_not_start_without_chromiums_sandbox(start: Start, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text("#!/bin/sh\necho '[1:1:FATAL:zygote_host_impl_linux.cc(1)] No usable sandbox!' >&2\nexit 1\n")
+    browser.chmod(0o755)
+    process = start("work", MULTI_TENANT="true", BROWSER_PATH=str(browser))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    said = output.decode()
+    assert "Runtime can't start: No browser is started, because Chromium's own sandbox does not work" in said
+    assert "STAGEDOOR_RUNTIME_ALLOW_UNSANDBOXED_BROWSERS=true" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "scratch" / "browsers").iterdir())
 
 
 def test_migrating_again_changes_nothing(start: Start) -> None:
