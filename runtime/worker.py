@@ -20,10 +20,10 @@ from runtime.engine.plan import Plan
 from runtime.run.driver import Resources, RunDriver, Verdict
 from runtime.run.events import end_step, tell_end, tell_step
 from runtime.run.recovery import Archive, recover, to_record
+from runtime.store.changes import Change, End, Fenced
 from runtime.store.claims import Claimed
 from runtime.store.db import DatabaseAway
 from runtime.store.queue import Entry, HandBack, Queue
-from runtime.store.runs import Change, End, Fenced
 
 log = structlog.get_logger()
 

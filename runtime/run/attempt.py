@@ -30,9 +30,9 @@ from runtime.run.secrets import NodeSecrets
 from runtime.run.shelf import Shelf
 from runtime.run.signals import Failed, Succeeded
 from runtime.sandbox.sandbox import Sandbox
+from runtime.store.changes import Change, Fenced
 from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
-from runtime.store.runs import Change, Fenced
 from runtime.store.states import IllegalMove
 
 log = structlog.get_logger()

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from contracts.events import Event
 from runtime.engine.commands import Finish, StartNode, StopRunning
 from runtime.run.events import tell_artifact, tell_progress, tell_step
+from runtime.store.changes import Change, Lease, StepRecord
 from runtime.store.checkpoints import SealedCheckpoint
-from runtime.store.claims import Lease
 from runtime.store.records import StoredBlob
-from runtime.store.runs import Change, StepRecord
 
 
 class Draft:

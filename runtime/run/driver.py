@@ -59,9 +59,10 @@ from runtime.run.steps import StepTracker, make_failure_storable
 from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
 from runtime.sandbox.sandbox import Sandbox
 from runtime.seal import Seal
+from runtime.store.changes import End, Fenced
 from runtime.store.claims import Claimed
 from runtime.store.records import Records
-from runtime.store.runs import End, Fenced, Runs
+from runtime.store.runs import Runs
 from runtime.store.wakeups import Wakeups
 from runtime.telemetry import Telemetry
 from runtime.vault import Vault
@@ -326,7 +327,7 @@ class RunDriver:
             draft = Draft(self._lease)
             self._steps.cut_short(draft)
             change = draft.close(self._machine.progress, None, self._clock.spent_s)
-            if await self._recorder.park(self._clock.spent_s, change):
+            if await self._recorder.park(change):
                 return Verdict.PARKED
         if not can_be_left and not self._attempts and not self._departure.paused:
             await self._recorder.set_paused(paused=True)

@@ -28,7 +28,7 @@ from contracts.workflow import JsonObject
 from runtime.engine.commands import Finish
 from runtime.engine.plan import PlannedNode
 from runtime.node import Level
-from runtime.store.runs import StepRecord
+from runtime.store.changes import StepRecord
 
 _MILLISECOND = timedelta(milliseconds=1)
 PICTURES = frozenset({ArtifactKind.SCREENSHOT, ArtifactKind.FAILURE_SCREENSHOT})

@@ -11,9 +11,9 @@ from runtime.masking import Redactor
 from runtime.node import Level
 from runtime.run.events import tell_line
 from runtime.run.outputs import make_storable
-from runtime.store.claims import Lease
+from runtime.store.changes import Change, End, Lease
 from runtime.store.egress import RefusedHost
-from runtime.store.runs import Change, End, Runs
+from runtime.store.runs import Runs
 
 GATHER_S: Final = 0.01
 """Only log lines wait, and no longer than this (spec E6)."""
@@ -47,11 +47,11 @@ class Recorder:
             await self._runs.finish(self._lease, self._with_lines(change), end)
             self._taken = MAX_LINES
 
-    async def park(self, spent_s: float, change: Change) -> bool:
+    async def park(self, change: Change) -> bool:
         """Pause with everything written; False when that is not wanted any more. Raises what Runs.park raises."""
         await self.flush()
         async with self._turn:
-            return await self._runs.park(self._lease, spent_s, change)
+            return await self._runs.park(self._lease, change)
 
     async def set_paused(self, *, paused: bool) -> None:
         """Say that it stands still while this run keeps it, or goes on. Raises what Runs.set_paused raises."""

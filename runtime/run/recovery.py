@@ -17,9 +17,9 @@ from runtime.engine.reuse import choose_reused
 from runtime.run.checkpoints import Checkpoints
 from runtime.run.outputs import expand
 from runtime.seal import Seal
-from runtime.store.claims import Claimed, Lease
+from runtime.store.changes import Lease, StepRecord
+from runtime.store.claims import Claimed
 from runtime.store.records import Records
-from runtime.store.runs import StepRecord
 from runtime.store.tables import StepRow
 
 

@@ -21,7 +21,7 @@ from runtime.run.signals import (
     Stalled,
     TimeIsUp,
 )
-from runtime.store.claims import Lease
+from runtime.store.changes import Lease
 from runtime.store.db import DatabaseAway
 from runtime.store.runs import Runs
 from runtime.store.wakeups import Wakeups

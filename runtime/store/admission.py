@@ -123,7 +123,7 @@ _LOCK = Statement(f"""
 _KNOW = Statement(
     f"INSERT INTO {SCHEMA}.tenants (tenant_id) VALUES (:tenant_id) ON CONFLICT DO NOTHING"  # noqa: S608
 )
-_TURNS = f"{SCHEMA}.turns"
+TURNS = f"{SCHEMA}.turns"
 """A sequence, not a table of tenants' rows: its last value is the turn that the queue has come to."""
 UNFINISHED = "status IN ('pending', 'running', 'paused', 'waiting')"
 """As the index executions_unfinished says it."""
@@ -149,7 +149,7 @@ _ADMIT = Statement(f"""
         ORDER BY place
         LIMIT greatest(0, cast(:limit AS bigint) - (SELECT coalesce(sum(number), 0) FROM busy))
     ), reached AS MATERIALIZED (
-        SELECT last_value AS turn FROM {_TURNS}
+        SELECT last_value AS turn FROM {TURNS}
     ), base AS (
         SELECT greatest(reached.turn, least(t.next_turn, reached.turn + cast(:limit AS bigint))) AS turn
         FROM reached, {SCHEMA}.tenants AS t WHERE t.tenant_id = :tenant_id
@@ -162,7 +162,7 @@ _MOVE_ON = Statement(f"""
     UPDATE {SCHEMA}.tenants SET next_turn = cast(:next_turn AS bigint) WHERE tenant_id = :tenant_id
 """)  # noqa: S608
 _PASS = Statement(f"""
-    SELECT setval('{_TURNS}', cast(:turn AS bigint)) FROM {_TURNS} WHERE last_value < cast(:turn AS bigint)
+    SELECT setval('{TURNS}', cast(:turn AS bigint)) FROM {TURNS} WHERE last_value < cast(:turn AS bigint)
 """)  # noqa: S608
 _BEFORE = Statement(f"""
     SELECT execution_id, priority, turn FROM {SCHEMA}.executions

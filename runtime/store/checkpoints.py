@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from runtime.store.db import TenantSession
-from runtime.store.tables import CheckpointRow
+from runtime.store.db import OfTenant, TenantSession
+from runtime.store.statement import Statement
+from runtime.store.tables import SCHEMA, CheckpointRow
 
 
 @dataclass(frozen=True)
@@ -20,27 +20,11 @@ class SealedCheckpoint:
     sealed: bytes
 
 
-async def put_checkpoints(session: TenantSession, execution_id: UUID, kept: Sequence[SealedCheckpoint]) -> None:
+async def put_checkpoints(session: OfTenant, execution_id: UUID, kept: Sequence[SealedCheckpoint]) -> None:
     """Keep them; a node that ran again replaces its own."""
-    if not kept:
-        return
-    added = insert(CheckpointRow)
-    put = added.on_conflict_do_update(
-        index_elements=["execution_id", "node_id", "page"],
-        set_={"sealed": added.excluded.sealed, "created_at": added.excluded.created_at},
-        where=col(CheckpointRow.tenant_id) == session.tenant_id,
-    )
-    rows = [
-        {
-            "execution_id": execution_id,
-            "tenant_id": session.tenant_id,
-            "node_id": one.node_id,
-            "page": one.page,
-            "sealed": one.sealed,
-        }
-        for one in kept
-    ]
-    await (await session.connection()).execute(put, rows)
+    owner = {"execution_id": execution_id, "tenant_id": session.tenant_id}
+    rows = [owner | {"node_id": one.node_id, "page": one.page, "sealed": one.sealed} for one in kept]
+    await _PUT.run_many(session, rows)
 
 
 async def read_checkpoints(session: TenantSession, execution_id: UUID) -> list[SealedCheckpoint]:
@@ -49,3 +33,11 @@ async def read_checkpoints(session: TenantSession, execution_id: UUID) -> list[S
         col(CheckpointRow.execution_id) == execution_id, col(CheckpointRow.tenant_id) == session.tenant_id
     )
     return [SealedCheckpoint(row.node_id, row.page, row.sealed) for row in await session.exec(query)]
+
+
+_PUT = Statement(f"""
+    INSERT INTO {SCHEMA}.checkpoints AS c (execution_id, node_id, page, tenant_id, sealed)
+    VALUES (:execution_id, :node_id, :page, :tenant_id, :sealed)
+    ON CONFLICT (execution_id, node_id, page) DO UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at
+    WHERE c.tenant_id = :tenant_id
+""")  # noqa: S608 — constants

@@ -1,14 +1,17 @@
 """Connections and transactions. One transaction per request or step; it commits at the edge of the `with`.
 
-    async with db.write(tenant_id) as session:    TenantSession, of role runtime_app
-    async with system.write() as session:         SystemSession, of role runtime_system
+    async with db.write(tenant_id) as session:         TenantSession, of role runtime_app
+    async with db.write_plainly(tenant_id) as session: PlainSession, the same without SQLAlchemy
+    async with system.write() as session:              SystemSession, of role runtime_system
 
 A function that takes a TenantSession can only be called with one tenant in view, and names it in every statement
 (tests/architecture/test_tenancy.py reads the source for that); row-level security stands behind it.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,7 +21,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from contracts.errors import ApiError, Code
@@ -38,6 +41,10 @@ _ENTER_TENANT = text("SELECT set_config('app.tenant_id', :tenant, true)")
 _ENTER_TENANT_READING = text(
     "SELECT set_config('app.tenant_id', :tenant, true), set_config('transaction_read_only', 'on', true)"
 )
+
+# One round trip each. What is put in is a UUID, so that nothing of a stranger's gets into the text.
+_ENTER_PLAINLY = "BEGIN; SELECT set_config('app.tenant_id', '{}', true)"
+_ENTER_READING_PLAINLY = "BEGIN READ ONLY; SELECT set_config('app.tenant_id', '{}', true)"
 
 
 class DatabaseAway(ApiError):  # noqa: N818 — what it is called in the sentence that catches it
@@ -63,7 +70,18 @@ class SystemSession(AsyncSession):
     raw: "asyncpg.Connection[asyncpg.Record]"
 
 
-AnySession = TenantSession | SystemSession
+@dataclass(slots=True)
+class PlainSession:
+    """As TenantSession, for Statements only: what every step sends takes SQLAlchemy longer than PostgreSQL."""
+
+    raw: "asyncpg.Connection[asyncpg.Record]"
+    tenant_id: TenantId
+    woken: set[UUID] | None
+    events_appended: int = 0
+
+
+OfTenant = TenantSession | PlainSession
+AnySession = OfTenant | SystemSession
 _SessionT = TypeVar("_SessionT", TenantSession, SystemSession)
 
 Ring = Callable[[Collection[UUID]], None]
@@ -111,6 +129,25 @@ class Database:
             self.events_appended += session.events_appended
         finally:
             # Also when it failed: whether the commit happened is unknown then, and a wake-up too many costs one look.
+            if self._ring is not None and woken:
+                self._ring(woken)
+
+    @asynccontextmanager
+    async def read_plainly(self, tenant_id: TenantId) -> AsyncIterator[PlainSession]:
+        """As `read`, without SQLAlchemy. Raises DatabaseAway."""
+        async with _plain_transaction(self._engine, _ENTER_READING_PLAINLY, tenant_id) as raw:
+            yield PlainSession(raw, tenant_id, None)
+
+    @asynccontextmanager
+    async def write_plainly(self, tenant_id: TenantId) -> AsyncIterator[PlainSession]:
+        """As `write`, without SQLAlchemy. Raises DatabaseAway, as `write`."""
+        woken: set[UUID] = set()
+        try:
+            async with _plain_transaction(self._engine, _ENTER_PLAINLY, tenant_id) as raw:
+                session = PlainSession(raw, tenant_id, None if self._ring is None else woken)
+                yield session
+            self.events_appended += session.events_appended
+        finally:
             if self._ring is not None and woken:
                 self._ring(woken)
 
@@ -272,3 +309,56 @@ async def _enter(
         await session.close()
         raise
     return session
+
+
+@asynccontextmanager
+async def _plain_transaction(
+    engine: AsyncEngine, entry: str, tenant_id: TenantId
+) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A transaction on a connection of the pool, of which SQLAlchemy does not hear."""
+    try:
+        pooled = await _enter_plainly(engine, entry.format(UUID(str(tenant_id))))
+        try:
+            raw: Any = pooled.driver_connection
+            yield raw
+            await raw.execute("COMMIT")
+        except BaseException as error:
+            await _undo(pooled, error)
+            raise
+        pooled.close()
+    except DatabaseAway:
+        raise
+    except Exception as error:
+        if is_away(error):
+            raise DatabaseAway(type(error).__name__) from error
+        raise
+
+
+async def _undo(pooled: PoolProxiedConnection, error: BaseException) -> None:
+    """Give the connection back as it was, or throw it away: nobody may find an open transaction on it.
+
+    One who is cancelled does not wait for an answer, and the server's must not be taken for the next one's.
+    """
+    if isinstance(error, Exception) and not is_away(error):
+        raw: Any = pooled.driver_connection
+        with contextlib.suppress(Exception):
+            await raw.execute("ROLLBACK")
+            pooled.close()
+            return
+    pooled.invalidate()
+
+
+async def _enter_plainly(engine: AsyncEngine, entry: str) -> PoolProxiedConnection:
+    tries = engine.pool.size() + 1 if isinstance(engine.pool, QueuePool) else 2  # all of the pool may have died
+    while True:
+        tries -= 1
+        pooled = await engine.raw_connection()
+        raw: Any = pooled.driver_connection
+        try:
+            await raw.execute(entry)
+        except BaseException as error:
+            pooled.invalidate()
+            if tries == 0 or not is_away(error) or isinstance(error, TimeoutError):
+                raise
+        else:
+            return pooled

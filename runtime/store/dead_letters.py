@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import tuple_, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import load_only
 from sqlmodel import col, select
 
@@ -18,12 +18,13 @@ from contracts.execution import Failure
 from contracts.model import ExecutionId, TenantId, UserId
 from contracts.recovery import DeadLetter, DeadLetterDetail, ListDeadLetters, RunRecord
 from runtime.store.cursors import Position, read_cursor, write_cursor
-from runtime.store.db import Database, TenantSession
-from runtime.store.tables import DeadLetterRow, ExecutionRow, RunRow
+from runtime.store.db import Database, OfTenant, TenantSession
+from runtime.store.statement import Statement
+from runtime.store.tables import SCHEMA, DeadLetterRow, ExecutionRow, RunRow
 
 
 async def add_dead_letter(
-    session: TenantSession, execution_id: ExecutionId, failure: Failure, losses: int, in_flight: Sequence[str]
+    session: OfTenant, execution_id: ExecutionId, failure: Failure, losses: int, in_flight: Sequence[str]
 ) -> None:
     """Note it in the transaction that ends the execution; again changes nothing.
 
@@ -31,15 +32,21 @@ async def add_dead_letter(
         losses: workers that were lost in it.
         in_flight: nodes that were at work when the last of them was lost.
     """
-    put = insert(DeadLetterRow).values(
-        execution_id=execution_id,
-        tenant_id=session.tenant_id,
-        failure=failure.model_dump(mode="json"),
-        losses=losses,
-        in_flight=list(in_flight),
-        died_at=datetime.now(UTC),
-    )
-    await session.exec(put.on_conflict_do_nothing())
+    values = {
+        "execution_id": execution_id,
+        "tenant_id": session.tenant_id,
+        "failure": failure.model_dump_json(),
+        "losses": losses,
+        "in_flight": to_json(list(in_flight)).decode(),
+    }
+    await _ADD.fetch(session, values)
+
+
+_ADD = Statement(f"""
+    INSERT INTO {SCHEMA}.dead_letters (execution_id, tenant_id, failure, losses, in_flight, died_at)
+    VALUES (:execution_id, :tenant_id, cast(:failure AS json), :losses, cast(:in_flight AS json), now())
+    ON CONFLICT DO NOTHING
+""")  # noqa: S608 — constants
 
 
 async def resolve_as_retried(

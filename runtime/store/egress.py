@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -13,8 +14,9 @@ from contracts.egress import EgressLists, EgressRefusal, EgressSettings, ListRef
 from contracts.model import ExecutionId, TenantId, UserId
 from runtime.store.admission import lock_tenant
 from runtime.store.cursors import Position, read_cursor, write_cursor
-from runtime.store.db import Database, TenantSession
-from runtime.store.tables import EgressListsRow, EgressRefusalRow
+from runtime.store.db import Database, OfTenant
+from runtime.store.statement import Statement
+from runtime.store.tables import SCHEMA, EgressListsRow, EgressRefusalRow
 
 UNSET = EgressSettings(updated_at=None, updated_by=None)
 
@@ -29,25 +31,20 @@ class RefusedHost:
     at: datetime
 
 
-async def put_refusals(session: TenantSession, execution_id: ExecutionId, refused: Sequence[RefusedHost]) -> None:
+async def put_refusals(session: OfTenant, execution_id: ExecutionId, refused: Sequence[RefusedHost]) -> None:
     """Write refusals down in the transaction of the events that tell of them."""
-    if not refused:
-        return
-    await session.exec(
-        insert(EgressRefusalRow),
-        params=[
-            {
-                "refusal_id": uuid7(),
-                "tenant_id": session.tenant_id,
-                "execution_id": execution_id,
-                "host": one.host,
-                "port": one.port,
-                "rule": one.rule,
-                "at": one.at,
-            }
-            for one in refused
-        ],
-    )
+    owner: dict[str, Any] = {"execution_id": execution_id, "tenant_id": session.tenant_id}
+    rows = [
+        owner | {"refusal_id": uuid7(), "host": one.host, "port": one.port, "rule": one.rule, "at": one.at}
+        for one in refused
+    ]
+    await _REFUSE.run_many(session, rows)
+
+
+_REFUSE = Statement(f"""
+    INSERT INTO {SCHEMA}.egress_refusals (refusal_id, tenant_id, execution_id, host, port, rule, at)
+    VALUES (:refusal_id, :tenant_id, :execution_id, :host, :port, :rule, :at)
+""")  # noqa: S608 — constants
 
 
 class EgressRecords:

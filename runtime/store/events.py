@@ -14,7 +14,7 @@ from contracts.errors import ApiError, Code
 from contracts.events import EVENT, Event, EventPage
 from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId, LogId, TenantId
-from runtime.store.db import Database, TenantSession
+from runtime.store.db import Database, OfTenant
 from runtime.store.statement import Statement
 from runtime.store.tables import SCHEMA
 
@@ -118,7 +118,7 @@ _APPEND_AND_NOTIFY = Statement(f"""
 _NOTIFY = Statement(f"SELECT pg_notify('{CHANNEL}', cast(cast(:execution_id AS uuid) AS text))")
 
 
-async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int) -> None:
+async def append(session: OfTenant, drafts: Sequence[Event], head_seq: int) -> None:
     """Write events whose numbers end at `head_seq`, and wake readers when the transaction commits.
 
     Args:
@@ -142,7 +142,7 @@ async def append(session: TenantSession, drafts: Sequence[Event], head_seq: int)
         await wake_readers(session, drafts[0].execution_id)
 
 
-async def wake_readers(session: TenantSession, execution_id: UUID) -> None:
+async def wake_readers(session: OfTenant, execution_id: UUID) -> None:
     """Tell whoever watches, when the transaction commits; several in one transaction are one.
 
     NOTIFY goes with the commit and takes a lock that all notifying commits share; so where something else carries
@@ -160,6 +160,15 @@ def unknown_execution() -> ApiError:
 
 
 def _render(draft: Event, seq: int) -> str:
+    before, after = split(draft)
+    return f"{before}{seq}{after}"
+
+
+def split(draft: Event) -> tuple[str, str]:
+    """The JSON of an event as it stands before and after its number, for whoever learns the number in the database."""
     # An event's own fields come first, so this is its number and nothing that somebody wrote; a copy of the model with
     # another number would take twice as long as all the rest of an event.
-    return draft.model_dump_json().replace(f'"seq":{draft.seq},', f'"seq":{seq},', 1)
+    before, mark, after = draft.model_dump_json().partition(f'"seq":{draft.seq},')
+    if not mark:
+        raise AssertionError(f"an event of type {draft.type} says its number in another way")
+    return f'{before}"seq":', f",{after}"

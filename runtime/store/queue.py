@@ -37,6 +37,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from contracts.model import ExecutionId, TenantId
 from runtime.store.queue_driver import ReconnectingDriver
+from runtime.store.statement import HasConnection, Statement
 from runtime.store.tables import SCHEMA
 
 log = structlog.get_logger()
@@ -86,16 +87,16 @@ class Queue(Protocol):
     async def install(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Create its tables or bring them up to date; the caller is runtime_owner and holds the migration lock."""
 
-    async def enqueue(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+    async def enqueue(self, session: HasConnection, entries: Sequence[Entry]) -> None:
         """Put entries in, inside the caller's transaction; one that is queued or being performed already stays one."""
 
-    async def hold(self, session: AsyncSession, execution_ids: Collection[UUID]) -> set[UUID]:
+    async def hold(self, session: HasConnection, execution_ids: Collection[UUID]) -> set[UUID]:
         """Those of the executions whose entries nobody performs, nor will begin to until the transaction ends."""
 
-    async def move(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+    async def move(self, session: HasConnection, entries: Sequence[Entry]) -> None:
         """Give entries that are held other turns, inside the caller's transaction."""
 
-    async def let_go(self, session: AsyncSession, execution_id: UUID) -> None:
+    async def let_go(self, session: HasConnection, execution_id: UUID) -> None:
         """Let another entry of the execution be put in, whatever becomes of the one that is there."""
 
     async def work(self, perform: Perform) -> None:
@@ -141,12 +142,11 @@ class PgQueue:
             for statement in _GRANTS:
                 await connection.execute(statement)
 
-    async def enqueue(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+    async def enqueue(self, session: HasConnection, entries: Sequence[Entry]) -> None:
         """As the port says."""
         if not entries:
             return
-        raw: Any = await (await session.connection()).get_raw_connection()
-        queries = _make_queries(AsyncpgDriver(raw.driver_connection))
+        queries = _make_queries(AsyncpgDriver(session.raw))
         count = len(entries)
         await queries.enqueue(
             [ENTRYPOINT] * count,
@@ -156,23 +156,22 @@ class PgQueue:
             on_conflict="skip",
         )
 
-    async def hold(self, session: AsyncSession, execution_ids: Collection[UUID]) -> set[UUID]:
+    async def hold(self, session: HasConnection, execution_ids: Collection[UUID]) -> set[UUID]:
         """As the port says."""
         keys = [str(execution_id) for execution_id in execution_ids]
-        rows = await (await session.connection()).execute(_HOLD, {"keys": keys})
-        return {UUID(row.dedupe_key) for row in rows}
+        return {UUID(row["dedupe_key"]) for row in await _HOLD.fetch(session, {"keys": keys})}
 
-    async def move(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+    async def move(self, session: HasConnection, entries: Sequence[Entry]) -> None:
         """As the port says."""
         values = {
             "keys": [str(entry.execution_id) for entry in entries],
             "priorities": [-entry.turn for entry in entries],
         }
-        await (await session.connection()).execute(_MOVE, values)
+        await _MOVE.fetch(session, values)
 
-    async def let_go(self, session: AsyncSession, execution_id: UUID) -> None:
+    async def let_go(self, session: HasConnection, execution_id: UUID) -> None:
         """As the port says: whoever performs the one that is there finds that its turn has passed."""
-        await (await session.connection()).execute(_LET_GO, {"key": str(execution_id)})
+        await _LET_GO.fetch(session, {"key": str(execution_id)})
 
     async def work(self, perform: Perform) -> None:
         """As the port says.
@@ -227,18 +226,18 @@ _MEASURE = text(f"""
                WHERE status = 'queued' AND execute_after <= now())), 0) AS lag_s
     FROM {SCHEMA}.pgqueuer
 """)  # noqa: S608 — constants
-_HOLD = text(f"""
+_HOLD = Statement(f"""
     SELECT dedupe_key FROM {SCHEMA}.pgqueuer
     WHERE dedupe_key = ANY(cast(:keys AS text[])) AND status = 'queued' FOR UPDATE SKIP LOCKED
 """)  # noqa: S608
-_MOVE = text(f"""
+_MOVE = Statement(f"""
     UPDATE {SCHEMA}.pgqueuer SET priority = moved.priority
     FROM unnest(cast(:keys AS text[]), cast(:priorities AS bigint[])) AS moved (key, priority)
     WHERE dedupe_key = moved.key AND status = 'queued'
 """)  # noqa: S608
 _NO_TURN = -1
 """Less than any: what has it comes first, and whoever performs it finds that it is nobody's turn."""
-_LET_GO = text(f"""
+_LET_GO = Statement(f"""
     UPDATE {SCHEMA}.pgqueuer SET dedupe_key = NULL, priority = {-_NO_TURN} WHERE dedupe_key = :key
 """)  # noqa: S608
 _PRUNE = text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < :before")  # noqa: S608

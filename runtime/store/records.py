@@ -11,9 +11,10 @@ from contracts.execution import Artifact
 from contracts.model import ArtifactId, ExecutionId, TenantId
 from contracts.workflow import JsonObject
 from runtime.store.checkpoints import SealedCheckpoint, read_checkpoints
-from runtime.store.db import Database, TenantSession
+from runtime.store.db import Database, OfTenant, TenantSession
 from runtime.store.events import unknown_execution
-from runtime.store.tables import ArtifactRow, ExecutionRow, StepRow, WorkflowVersionRow
+from runtime.store.statement import Statement
+from runtime.store.tables import SCHEMA, ArtifactRow, ExecutionRow, StepRow, WorkflowVersionRow
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,20 @@ class Records:
         async with self._db.read(tenant_id) as session:
             found = {row.artifact_id: describe(row) for row in await session.exec(query)}
         return [found[wanted] for wanted in dict.fromkeys(artifact_ids) if wanted in found]
+
+
+async def put_blobs(session: OfTenant, blobs: Sequence[StoredBlob]) -> None:
+    """Note what was put away, in the transaction of the events that tell of it."""
+    rows = [{**blob.artifact.model_dump(), "tenant_id": session.tenant_id, "path": blob.path} for blob in blobs]
+    await _PUT_BLOB.run_many(session, rows)
+
+
+_PUT_BLOB = Statement(f"""
+    INSERT INTO {SCHEMA}.artifacts (artifact_id, execution_id, tenant_id, node_id, kind, name, media_type, size, sha256,
+        width, height, page_url, path, created_at)
+    VALUES (:artifact_id, :execution_id, :tenant_id, :node_id, :kind, :name, :media_type, :size, :sha256,
+        :width, :height, :page_url, :path, :created_at)
+""")  # noqa: S608 — constants
 
 
 def describe(row: ArtifactRow) -> Artifact:

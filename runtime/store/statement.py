@@ -5,13 +5,13 @@ it (`make bench`, B3). They run inside a transaction that SQLAlchemy has begun, 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import asyncpg
 
 Record = asyncpg.Record
-_NAME = re.compile(r"(?<![:\w]):([a-z_]+)")
+_NAME = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
 class HasConnection(Protocol):
@@ -35,6 +35,11 @@ class Statement:
     async def fetch_one(self, session: HasConnection, values: Mapping[str, Any]) -> Record | None:
         """The first row, if there is one."""
         return await session.raw.fetchrow(self.sql, *self._order(values))
+
+    async def run_many(self, session: HasConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Once for each of the rows; none is fine."""
+        if rows:
+            await session.raw.executemany(self.sql, [self._order(row) for row in rows])
 
     def _order(self, values: Mapping[str, Any]) -> list[Any]:
         return [values[name] for name in self.names]

@@ -42,3 +42,8 @@ def check_step_move(before: StepStatus, after: StepStatus) -> None:
     """Raise IllegalMove unless one attempt at a node may go from `before` to `after`."""
     if after not in _STEP[before]:
         raise IllegalMove("step", before, after)
+
+
+def step_moves() -> list[tuple[StepStatus, StepStatus]]:
+    """Every move of an attempt that there is."""
+    return [(before, after) for before in _STEP for after in StepStatus if after in _STEP[before]]

@@ -17,11 +17,11 @@ from contracts.model import ExecutionId, TenantId
 from experience.cli.ports import find_free_port
 from experience.settings import PREFIX as EXPERIENCE
 from runtime.settings import PREFIX as RUNTIME
-from runtime.store.claims import Lease
+from runtime.store.changes import Change, Lease
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
-from runtime.store.runs import Change, Runs
+from runtime.store.runs import Runs
 from tests.bench.ground import Ground, Process, start_process
 from tests.runtime.made import make_execution
 from tests.support.front import PASSWORD, write_keys

@@ -8,8 +8,8 @@ from uuid_utils.compat import uuid7
 from contracts.events import Event, LogEntry, Logged
 from contracts.execution import StepStatus
 from contracts.model import ExecutionId, IntentId, StepId
+from runtime.store.changes import StepRecord
 from runtime.store.executions import NewExecution
-from runtime.store.runs import StepRecord
 
 
 def make_execution(**changes: Any) -> NewExecution:

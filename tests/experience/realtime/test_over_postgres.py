@@ -11,12 +11,12 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Execution, ExecutionStatus
 from contracts.model import ExecutionId, TenantId
-from runtime.store.claims import Lease
+from runtime.store.changes import Change, End, Lease
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.moves import end_events
 from runtime.store.queue import PgQueue
-from runtime.store.runs import Change, End, Runs
+from runtime.store.runs import Runs
 from runtime.store.schema import migrate
 from tests.runtime.made import make_execution, make_log
 from tests.support.eventlog import execution, runtime_app

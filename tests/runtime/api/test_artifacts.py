@@ -13,9 +13,10 @@ from contracts.wiring.client import RuntimeClient
 from runtime.api.artifacts import parse_range
 from runtime.app import Ground
 from runtime.artifacts import ArtifactWriter
+from runtime.store.changes import Change
 from runtime.store.executions import Executions
 from runtime.store.records import StoredBlob
-from runtime.store.runs import Change, Runs
+from runtime.store.runs import Runs
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.made import make_execution
 

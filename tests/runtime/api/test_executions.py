@@ -26,7 +26,8 @@ from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId
 from contracts.wiring.client import RuntimeClient
 from runtime.app import Ground
 from runtime.artifacts import ArtifactWriter
-from runtime.store.runs import Change, End, Runs
+from runtime.store.changes import Change, End
+from runtime.store.runs import Runs
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.made import make_step
 

@@ -22,7 +22,8 @@ from contracts.wiring.client import RuntimeClient
 from contracts.workflow import CreateWorkflow, ListWorkflows
 from runtime.app import Ground
 from runtime.artifacts import ArtifactWriter
-from runtime.store.runs import Change, End, Runs
+from runtime.store.changes import Change, End
+from runtime.store.runs import Runs
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.api.test_executions import ask
 from tests.runtime.api.test_workflows import draw

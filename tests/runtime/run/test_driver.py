@@ -16,7 +16,8 @@ from contracts.events import TERMINAL
 from contracts.execution import ExecutionStatus, FailureCode, StepStatus
 from runtime.run.recorder import Recorder
 from runtime.run.watch import PAUSE_S
-from runtime.store.runs import Change, Runs
+from runtime.store.changes import Change
+from runtime.store.runs import Runs
 from tests.runtime.conftest import Killer
 from tests.runtime.made import make_execution
 from tests.runtime.staging import Staging, edge, node

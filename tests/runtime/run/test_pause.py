@@ -13,7 +13,8 @@ from contracts.model import ExecutionId
 from runtime.engine.commands import StartNode
 from runtime.run import driver
 from runtime.run.signals import DrainBegun, Due, Signal
-from runtime.store.runs import Change, Runs
+from runtime.store.changes import Change
+from runtime.store.runs import Runs
 from tests.runtime.staging import Staging, edge, node
 from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
 from tests.support.postgres import Database
@@ -131,7 +132,7 @@ async def test_a_cancel_is_not_lost_to_a_pause(staging: Staging) -> None:
     assert claimed is not None
     await pause(staging, execution_id)
     await staging.executions.request_cancel(staging.tenant_id, execution_id, "enough")
-    assert not await runs.park(claimed.lease, 0, Change())
+    assert not await runs.park(claimed.lease, Change())
     after_a_loss = await runs.claim(staging.tenant_id, execution_id, "next")
     assert after_a_loss is not None
     assert after_a_loss.cancel_reason == "enough"

@@ -9,8 +9,8 @@ import pytest
 from contracts.model import ExecutionId, TenantId
 from runtime.masking import Redactor
 from runtime.run.recorder import Recorder
-from runtime.store.claims import Lease
-from runtime.store.runs import Change, Runs
+from runtime.store.changes import Change, Lease
+from runtime.store.runs import Runs
 
 
 class SlowRuns:

@@ -14,11 +14,12 @@ from uuid_utils.compat import uuid7
 from contracts.execution import ExecutionStatus, Priority, TenantState
 from contracts.model import ExecutionId, TenantId, WorkflowId
 from runtime.store.admission import RANKS, admit_waiting, lock_tenant, pass_turn
+from runtime.store.changes import Change, End
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.executions import Executions
 from runtime.store.queue import Entry, HandBack, PgQueue
-from runtime.store.runs import Change, End, Runs
+from runtime.store.runs import Runs
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
 from tests.runtime.made import make_execution

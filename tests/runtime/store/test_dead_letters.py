@@ -9,11 +9,12 @@ from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus, Failure, FailureCode, TenantState
 from contracts.model import ExecutionId, TenantId, UserId
 from contracts.recovery import DeadLetter, ListDeadLetters
+from runtime.store.changes import Change, End
 from runtime.store.db import Database, SystemDatabase
 from runtime.store.dead_letters import DeadLetters, add_dead_letter, resolve_as_retried
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
-from runtime.store.runs import Change, End, Runs
+from runtime.store.runs import Runs
 from runtime.store.tables import DeadLetterRow
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import DEAD_LETTER_DAYS, Upkeep

@@ -14,10 +14,11 @@ from contracts.errors import ApiError, Code
 from contracts.events import TERMINAL
 from contracts.execution import ExecutionStatus, Failure, FailureCode, ListExecutions, TenantState
 from contracts.model import ExecutionId, TenantId, WorkflowId
+from runtime.store.changes import Change, End
 from runtime.store.db import Database, SystemDatabase
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
-from runtime.store.runs import Change, End, Runs
+from runtime.store.runs import Runs
 from runtime.store.tenants import Tenants
 from tests.runtime.made import make_execution
 

@@ -10,12 +10,13 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
+from runtime.store.changes import Change, End, Fenced
 from runtime.store.claims import Claimed
-from runtime.store.db import Database, DatabaseAway, TenantSession
+from runtime.store.db import Database, DatabaseAway, PlainSession
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.records import Records, StoredBlob
-from runtime.store.runs import Change, End, Fenced, Runs
+from runtime.store.runs import Runs
 from runtime.store.states import IllegalMove
 from tests.runtime.conftest import Killer
 from tests.runtime.made import make_execution, make_log, make_step
@@ -221,26 +222,27 @@ class FlakyDatabase(Database):
     """Loses its connection once, at the moment asked for."""
 
     def __init__(self, inner: Database, when: str) -> None:
+        vars(self).update(vars(inner))
         self._inner = inner
         self._when = when
         self.attempts = 0
 
     @asynccontextmanager
-    async def write(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
+    async def write_plainly(self, tenant_id: TenantId) -> AsyncIterator[PlainSession]:
         self.attempts += 1
         if self.attempts == 1 and self._when == "during the commit":
-            committing = self._inner.write(tenant_id)
+            committing = self._inner.write_plainly(tenant_id)
             yield await committing.__aenter__()
             self.ending = asyncio.create_task(self._end_late(committing))
             raise DatabaseAway("test")
-        async with self._inner.write(tenant_id) as session:
+        async with self._inner.write_plainly(tenant_id) as session:
             yield session
             if self.attempts == 1 and self._when == "before the commit":
                 raise DatabaseAway("test")
         if self.attempts == 1:
             raise DatabaseAway("test")
 
-    async def _end_late(self, committing: AbstractAsyncContextManager[TenantSession]) -> None:
+    async def _end_late(self, committing: AbstractAsyncContextManager[PlainSession]) -> None:
         await asyncio.sleep(0.3)
         await committing.__aexit__(None, None, None)
 
@@ -249,12 +251,13 @@ class OvertakenDatabase(Database):
     """Loses the answer to its first commit, and by then something else has happened."""
 
     def __init__(self, inner: Database, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        vars(self).update(vars(inner))
         self._inner = inner
         self._meanwhile: Callable[[], Awaitable[object]] | None = meanwhile
 
     @asynccontextmanager
-    async def write(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
-        async with self._inner.write(tenant_id) as session:
+    async def write_plainly(self, tenant_id: TenantId) -> AsyncIterator[PlainSession]:
+        async with self._inner.write_plainly(tenant_id) as session:
             yield session
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile is not None:

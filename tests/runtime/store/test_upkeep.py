@@ -14,11 +14,12 @@ from contracts.model import TenantId, WorkflowId
 from contracts.workflow import JsonObject
 from runtime.artifacts import ArtifactFolder, ArtifactWriter
 from runtime.housekeeping import Housekeeping
+from runtime.store.changes import Change, End
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.executions import Executions, NewExecution
 from runtime.store.queue import PgQueue
-from runtime.store.runs import Change, End, Runs
+from runtime.store.runs import Runs
 from runtime.store.states import IllegalMove, check_execution_move
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import Upkeep
