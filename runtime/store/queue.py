@@ -29,7 +29,8 @@ from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, TracebackRecord
 from pgqueuer.domain.schema.declaration import target
 from pgqueuer.domain.schema.model import Plan, Table
-from pgqueuer.domain.types import JOB_STATUS, JobId, OnConflict, QueueManagerId, SqlType
+from pgqueuer.domain.types import JOB_STATUS, JobId, OnConflict, QueueEntrypoint, QueueManagerId, SqlType
+from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from sqlalchemy import text
@@ -186,10 +187,15 @@ class PgQueue:
             queries = _make_queries(driver)
             self._manager = QueueManager(queries, channel=queries.qbe.settings.channel)
             queries.holder = self._manager.queue_manager_id
+            queries.room = room
 
             async def dispatch(job: Job) -> None:
-                async with door:
-                    await _perform(job, perform, self._stopped)
+                queries.room -= 1
+                try:
+                    async with door:
+                        await _perform(job, perform, self._stopped)
+                finally:
+                    queries.room += 1
 
             self._manager.entrypoint(ENTRYPOINT, accepts_context=False)(dispatch)
             if self._stopped.is_set():
@@ -300,6 +306,7 @@ _NAMES = _Names(db_schema=SCHEMA, channel="stagedoor_runtime_queue")
 _BUILDER = _WideBuilder(_NAMES)
 _ENVIRONMENT = QueryBuilderEnvironment(_NAMES)
 _HELD = f"SELECT id FROM {SCHEMA}.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"  # noqa: S608
+_END = f"DELETE FROM {SCHEMA}.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"  # noqa: S608
 _BEAT = (
     f"UPDATE {SCHEMA}.pgqueuer SET heartbeat = now() "  # noqa: S608
     "WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"
@@ -307,9 +314,39 @@ _BEAT = (
 
 
 class _FencedQueries(Queries):
-    """Writes only to entries that this process still holds."""
+    """Writes only to entries that this process still holds, and asks for none while it has no place for one."""
 
     holder: QueueManagerId | None = None
+    room: int = 1
+    """Entries that it could still begin. An ended one has made room before it is taken from the table, whose NOTIFY
+    has the next one asked for."""
+
+    async def dequeue(
+        self,
+        batch_size: int,
+        entrypoints: dict[QueueEntrypoint, EntrypointExecutionParameter],
+        queue_manager_id: QueueManagerId,
+        global_concurrency_limit: int | None,
+        heartbeat_timeout: timedelta,
+    ) -> list[Job]:
+        """Lease entries. PgQueuer counts in SQL how many this process has, at a multiple of what knowing it costs."""
+        if self.room <= 0:
+            return []
+        return await super().dequeue(
+            batch_size, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
+        )
+
+    async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
+        """How many entries could begin now: a reason to ask again soon, and none for whoever is full."""
+        return 0 if self.room <= 0 else await super().eligible_queued_work(entrypoints)
+
+    async def next_deferred_eta(self, entrypoints: list[QueueEntrypoint]) -> timedelta | None:
+        """When the next entry is due; as above."""
+        return None if self.room <= 0 else await super().next_deferred_eta(entrypoints)
+
+    async def queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
+        """How many entries wait; as above."""
+        return 0 if self.room <= 0 else await super().queued_work(entrypoints)
 
     async def plan_upgrade(self) -> Plan:
         """PgQueuer's, towards tables whose priorities are eight bytes wide."""
@@ -319,11 +356,8 @@ class _FencedQueries(Queries):
         return schema_plan.plan(await schema_inspect.inspect(self.driver, settings), wanted, settings)
 
     async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
-        """End entries: those that somebody else holds now are left to them."""
-        held = await self._held([job.id for job, _, _ in job_status])
-        mine = [ended for ended in job_status if ended[0].id in held]
-        if mine:
-            await super().log_jobs(mine)
+        """End entries: those that somebody else holds now are left to them. Nobody reads a log of it."""
+        await self.driver.execute(_END, [job.id for job, _, _ in job_status], self.holder)
 
     async def retry_job(self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None) -> None:
         """Put an entry back, unless somebody else holds it now."""
