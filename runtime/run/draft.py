@@ -36,6 +36,11 @@ class Draft:
         """What the steps of this draft cost."""
         return sum(step.credits for step in self._steps)
 
+    @property
+    def touched(self) -> set[str]:
+        """Nodes of which something is on the draft, or that begin once it is recorded."""
+        return {step.node_id for step in self._steps} | {start.node_id for start in self.starts}
+
     def note_step(self, step: StepRecord) -> None:
         """A step has a new state."""
         self._steps.append(step)

@@ -389,11 +389,15 @@ class RunDriver:
         if draft.finish is not None:
             await self._finish(draft, draft.finish)
             return True
-        # What may run twice need not wait until its beginning is written; what may not, must: else nobody would know.
+        # What may run twice need not wait until its beginning is written; what may not, must: else nobody would know,
+        # and a person would be asked about what had ended.
         early = [start for start in draft.starts if self._nodes[start.node_id].safe]
         for start in early:
             self._begin(start, group)
-        await self._record(draft)
+        if all(self._nodes[node_id].safe for node_id in draft.touched):
+            self._note(draft)
+        else:
+            await self._record(draft)
         for start in draft.starts:
             if start not in early:
                 self._begin(start, group)
@@ -420,13 +424,17 @@ class RunDriver:
                 assert_never(command)
 
     async def _record(self, draft: Draft) -> None:
+        self._note(draft)
+        await self._recorder.flush()
+
+    def _note(self, draft: Draft) -> None:
         if draft.blank:
             return
         progress, current = self._machine.progress, self._machine.current_node
         if progress != self._told_progress:
             self._told_progress = progress
             draft.note_progress(progress, current)
-        await self._recorder.record(draft.close(progress, current, self._clock.spent_s))
+        self._recorder.note(draft.close(progress, current, self._clock.spent_s))
 
     async def _finish(self, draft: Draft, finish: Finish) -> None:
         await keep_recordings(self._browser, self._writer, self._recorder, draft)
