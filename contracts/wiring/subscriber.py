@@ -235,7 +235,7 @@ class Subscriber:
             except ApiError as error:
                 if error.code is not Code.NOT_FOUND:
                     return  # Runtime is away altogether; the next round tries again
-                if self._is_current(subscription):
+                if self._is_current(subscription) and not self.connected:
                     self._forget(subscription)
 
     async def _poll(self, subscription: Subscription) -> bool:
@@ -243,18 +243,27 @@ class Subscriber:
         runtime = self._runtime(subscription.tenant_id)
         asked = ReadEvents(execution_id=subscription.execution_id, after=subscription.after, limit=_POLL_PAGE)
         page: EventPage = await runtime.read_events(asked)
+        if self._is_overtaken(subscription, asked.after):
+            return False
         log_id = page.log_id
         if log_id is None or log_id != subscription.log_id or page.head_seq < subscription.after:
             execution = await runtime.get_execution(ReadExecution(execution_id=subscription.execution_id))
-            if log_id is None or not self._is_current(subscription):
+            if log_id is None or self._is_overtaken(subscription, asked.after):
                 return False
             self._know(subscription, log_id, page.head_seq, execution.status)
         if not self._is_current(subscription) or not self._take(subscription, page.events):
-            return False  # cancelled, or overtaken by the channel's return
+            return False
         if page.terminal and subscription.after >= page.head_seq:
             self._end(subscription)
             return False
         return subscription.after < page.head_seq
+
+    def _is_overtaken(self, subscription: Subscription, after: Seq) -> bool:
+        """Whether what was asked for is of no use any more: cancelled, or the channel is back.
+
+        A head that is older than what the channel has brought since would look like a log that was restored.
+        """
+        return self.connected or not self._is_current(subscription) or subscription.after != after
 
     # --- what a listener hears
 

@@ -155,7 +155,9 @@ class Executions:
             return await ask(self._client(call))
         except ApiError as error:
             row = await self.intents.find_by_execution(caller_of(call), request.execution_id)
-            if error.code is Code.NOT_FOUND and row is not None and row.status == "pending":
+            if error.code is Code.NOT_FOUND and row is not None and row.status in ("pending", "delivered"):
+                if row.status == "delivered":  # between the two looks, or it is gone
+                    return await ask(self._client(call))
                 detail = "This execution is still on its way to the part of the installation that runs things."
                 raise ApiError(Code.UNAVAILABLE, detail, "Try again in a moment.", retry_after=1) from error
             raise
@@ -196,9 +198,13 @@ class Executions:
             if error.code is not Code.NOT_FOUND and error.code not in AWAY:
                 raise
             row = await self.intents.find_by_execution(caller, execution_id)
-            if row is None or row.status == "delivered":
+            if row is None:
                 raise
-            return instead(row)
+            if row.status != "delivered":
+                return instead(row)
+            if error.code is not Code.NOT_FOUND:
+                raise
+        return await ask()  # it was delivered between the two looks, or it is gone
 
     def _client(self, call: Call[Caller]) -> TenantClient:
         caller = caller_of(call)

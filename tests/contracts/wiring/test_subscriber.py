@@ -10,8 +10,9 @@ from uuid import uuid4
 import httpx
 
 from contracts.events import Event
-from contracts.execution import ExecutionStatus
+from contracts.execution import Execution, ExecutionStatus, ReadExecution
 from contracts.model import ExecutionId, LogId, Seq, TenantId
+from contracts.wiring.client import RuntimeClient
 from contracts.wiring.subscriber import Subscriber
 from tests.support.eventlog import KEYS, RuntimeClients, Store, completed, line, serve_runtime, status
 from tests.support.sockets import Served
@@ -106,6 +107,44 @@ async def test_an_unknown_execution_is_told_and_can_be_asked_for_again() -> None
         store.create(TENANT, execution_id)
         subscriber.subscribe(TENANT, execution_id, 0, second)
         await second.until(lambda heard: heard.seqs == [1])
+
+
+async def test_an_answer_that_the_channel_has_overtaken_is_not_heard() -> None:
+    """A poll under way when the channel came back knows an older head: as news it would look like a restore."""
+    store = Store()
+    log = store.create(TENANT)
+    async with serve_runtime(store) as served, httpx.AsyncClient(base_url=served.http()) as http:
+        gate, asked = asyncio.Event(), asyncio.Event()
+        clients = RuntimeClients(http)
+
+        def speak_late(tenant_id: TenantId) -> RuntimeClient:
+            client = clients(tenant_id)
+            read = client.get_execution
+
+            async def get_late(wanted: ReadExecution) -> Execution:
+                asked.set()
+                await gate.wait()
+                return await read(wanted)
+
+            object.__setattr__(client, "get_execution", get_late)
+            return client
+
+        subscriber = Subscriber(served.http(), KEYS.headers, speak_late, poll_s=60)
+        ear = Ear()
+        subscription = subscriber.subscribe(TENANT, log.execution_id, 0, ear)
+        polling = asyncio.create_task(subscriber._poll(subscription))
+        await asked.wait()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(subscriber.run())
+            await until_connected(subscriber)
+            store.append(log, line(log, "one"), line(log, "two"))
+            await ear.until(lambda heard: heard.seqs == [1, 2, 3])
+            gate.set()
+            assert not await polling
+            running.cancel()
+    heads = [head for _, head, _ in ear.known]
+    assert heads == sorted(heads)
+    assert len(heads) == 1
 
 
 async def test_nothing_is_heard_after_cancel() -> None:

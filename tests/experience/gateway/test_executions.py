@@ -6,6 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from contracts.errors import ApiError, Code
+from contracts.model import ExecutionId
+from experience.auth.principal import Principal
+from experience.intents import Intents
+from experience.store.tables import IntentRow
 from tests.support.house import House, Visitor
 
 
@@ -63,6 +67,27 @@ async def test_before_runtime_has_heard_of_it_there_is_nothing_yet(
     assert body.get("events", body.get("items")) == []
     status = (await ada.status(accepted["execution_id"])).json()
     assert (status["status"], status["head_seq"], status["name"]) == ("pending", 0, "visit")
+
+
+async def test_what_is_delivered_between_two_looks_is_not_unknown(
+    house: House, ada: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.runtime.down()
+    accepted = await ada.accepted()
+    house.runtime.refusal, house.runtime.refuses_deferred = ApiError(Code.INTERNAL, "Broken."), True
+    house.runtime.up()
+    find = Intents.find_by_execution
+
+    async def find_late(self: Intents, caller: Principal, execution_id: ExecutionId) -> IntentRow | None:
+        house.runtime.refusal = None
+        async with asyncio.timeout(30):
+            while (row := await find(self, caller, execution_id)) is None or row.status != "delivered":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return row
+
+    monkeypatch.setattr(Intents, "find_by_execution", find_late)
+    answer = await ada.status(accepted["execution_id"])
+    assert (answer.status_code, answer.json()["status"]) == (200, "pending")
 
 
 async def test_runtime_away_is_said_with_a_way_out(house: House, ada: Visitor) -> None:

@@ -14,9 +14,8 @@ from sqlalchemy import text
 
 from contracts.events import TERMINAL
 from contracts.execution import ExecutionStatus, FailureCode, StepStatus
-from runtime.run.recorder import Recorder
 from runtime.run.watch import PAUSE_S
-from runtime.store.changes import Change
+from runtime.store.changes import Change, Lease
 from runtime.store.runs import Runs
 from tests.runtime.conftest import Killer
 from tests.runtime.made import make_execution
@@ -72,15 +71,15 @@ async def test_only_what_must_not_run_twice_waits_until_its_beginning_is_written
     staging: Staging, monkeypatch: pytest.MonkeyPatch, kind: str, *, waits: bool
 ) -> None:
     begun_before_written: list[bool] = []
-    record = Recorder.record
+    record = Runs.record
 
-    async def record_late(self: Recorder, change: Change) -> None:
+    async def record_late(self: Runs, lease: Lease, change: Change) -> None:
         if any(step.status is StepStatus.RUNNING for step in change.steps):
             await asyncio.sleep(0.1)
             begun_before_written.append(bool(Echo.asked))
-        await record(self, change)
+        await record(self, lease, change)
 
-    monkeypatch.setattr(Recorder, "record", record_late)
+    monkeypatch.setattr(Runs, "record", record_late)
     execution_id = await staging.submit([node("a", kind, {"Text": "hello"})], [])
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
