@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from contracts.browser_profile import BrowserProfile
 from contracts.credential import KIND_FIELDS, Credential, CredentialKind
 from contracts.errors import ApiError, Code
 from contracts.events import StepUpdated
@@ -36,7 +37,7 @@ from contracts.execution import (
 )
 from contracts.frames import Hello, Ping, Reset
 from contracts.identity import ROLE_SCOPES, Grant, Me, Role, Tenant, TenantLimits, User
-from contracts.model import ArtifactId, CredentialId, IntentId, TenantId, UserId
+from contracts.model import ArtifactId, BrowserProfileId, CredentialId, ExecutionId, IntentId, TenantId, UserId
 from contracts.recovery import DeadLetterDetail, RunRecord
 from contracts.wiring.server import build_app, problem_response
 from contracts.workflow import DataType, NodeType, Port, Workflow, WorkflowStatus, WorkflowSummary
@@ -59,6 +60,7 @@ class Playhouse:
     workflows: list[WorkflowSummary] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
     credentials: list[Credential] = field(default_factory=list)
+    profiles: list[BrowserProfile] = field(default_factory=list)
     letters: list[DeadLetterDetail] = field(default_factory=list)
     wishes: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of the retries and answers that were asked for, in order."""
@@ -128,6 +130,7 @@ class Playhouse:
             ("GET", "/api/admin/dead-letters/{id}", self._letter),
             ("POST", "/api/admin/dead-letters/{id}/discard", self._discard),
             ("GET", "/api/credential", self._credentials),
+            ("GET", "/api/browser-profile", self._profiles),
             ("GET", "/api/artifact/{id}", self._artifact),
             ("GET", "/api/node-types", self._node_types),
             ("GET", "/api/workflow", self._workflows),
@@ -256,6 +259,9 @@ class Playhouse:
 
     async def _credentials(self, _request: Request) -> Response:
         return _page(self.credentials)
+
+    async def _profiles(self, _request: Request) -> Response:
+        return _page(self.profiles)
 
     async def _letters(self, request: Request) -> Response:
         decided = request.query_params.get("resolved") == "true"
@@ -481,6 +487,22 @@ def lock_away(name: str, *domains: str, kind: CredentialKind = CredentialKind.LO
         created_by=None,
         updated_at=now,
         last_used_at=now - timedelta(hours=2) if domains else None,
+    )
+
+
+def save_login(name: str, *hosts: str) -> BrowserProfile:
+    """A browser profile."""
+    now = datetime.now(UTC)
+    return BrowserProfile(
+        browser_profile_id=BrowserProfileId(uuid4()),
+        name=name,
+        hosts=list(hosts),
+        size=1_234,
+        version=3,
+        saved_by=ExecutionId(uuid4()),
+        created_at=now - timedelta(days=3),
+        updated_at=now - timedelta(hours=2),
+        last_used_at=None,
     )
 
 

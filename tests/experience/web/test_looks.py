@@ -12,7 +12,7 @@ from contracts.credential import CredentialKind
 from contracts.execution import FailureCode
 from contracts.workflow import WorkflowDocument
 from tests.experience.web.conftest import OpenContext
-from tests.experience.web.playhouse import Playhouse, ask, bury, lock_away, summarise, wish
+from tests.experience.web.playhouse import Playhouse, ask, bury, lock_away, save_login, summarise, wish
 from tests.experience.web.story import LOST, PRODUCTS, PURCHASE, Story, chain, paint, purchase
 
 PICTURE = paint(1280, 720, (245, 240, 230))
@@ -20,6 +20,7 @@ NOISE = "ERR_NETWORK_CHANGED"
 """What Chromium says when this machine gets another network interface, which is no fault of the page."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 
+PROFILES = [save_login("market", "market.example", "login.market.example")]
 CREDENTIALS = [
     lock_away("shop", "shop.example", "*.shop.example", "checkout.a-rather-long-name-of-a-host.example:8443"),
     lock_away("mailer", "api.mailer.example", kind=CredentialKind.TOKEN),
@@ -124,7 +125,7 @@ async def test_pages_are_sound(
     pages = {"/": "Home", "/executions": "Executions", "/nowhere": "There is no page at this address."}
     pages["/dead-letters"] = "Dead letters"
     pages["/credentials"] = "Credentials"
-    house.credentials = CREDENTIALS
+    house.credentials, house.profiles = CREDENTIALS, PROFILES
     pages |= {f"/executions/{story.execution_id}": story.document.name for story in house.stories}
     for path, heading in pages.items():
         page = await context.new_page()
@@ -150,12 +151,13 @@ async def test_what_opens_is_sound(
     await page.get_by_text("place order").wait_for()
     await page.get_by_role("button", name="Discard…").click()
     assert await judge(page) == []
-    house.credentials = CREDENTIALS
+    house.credentials, house.profiles = CREDENTIALS, PROFILES
     await page.goto("/credentials")
     await page.get_by_role("button", name="Add", exact=True).click()
     await page.get_by_label("Kind").select_option("fields")
     await page.get_by_role("button", name="Replace values of shop").click()
     await page.get_by_role("button", name="Delete… of bank").click()
+    await page.get_by_role("button", name="Delete… of the login market").click()
     assert await judge(page) == []
 
 
