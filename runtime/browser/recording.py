@@ -89,8 +89,8 @@ class Recording:
             self._stopped = True
             if self._traced:
                 await self._pack_trace()
-            if self._film is not None and (made := await self._film.stop()) is not None:
-                self._files.append(made)
+            if self._film is not None:
+                await self._end_film(self._film)
 
     @property
     def files(self) -> list[Recorded]:
@@ -111,13 +111,22 @@ class Recording:
         try:
             async with asyncio.timeout(_STOP_S):
                 await self._context.tracing.stop(path=path)
-        except (TimeoutError, Error) as error:
-            self._troubles.append("The trace is not kept: the browser was gone, or did not answer, when it ended.")
+        except (TimeoutError, Error, OSError) as error:
+            self._troubles.append("The trace is not kept: the browser was gone, or its disk full, when it ended.")
             _log.info("a trace is lost", reason=str(error) or type(error).__name__)
         else:
             remark = "The trace can be looked at with `playwright show-trace`."
             self._files.append(Recorded(path, "trace.zip", "application/zip", remark))
         await asyncio.to_thread(self._discard_pieces)
+
+    async def _end_film(self, film: "Film") -> None:
+        try:
+            made = await film.stop()
+        except OSError as error:
+            self._troubles.append("The video is not kept: its pictures could not be written.")
+            _log.warning("a video is lost", reason=str(error))
+        else:
+            self._files += [made] if made is not None else []
 
     async def _drop_trace(self) -> None:
         async with self._stopping:
@@ -192,7 +201,10 @@ class Film:
                 return  # nothing more is painted for it
             self._cut = self._size + len(data) > MAX_BYTES or len(self._pictures) >= MAX_PICTURES
             if not self._cut:
-                await self._keep(self._archive, data, at)
+                try:
+                    await self._keep(self._archive, data, at)
+                except OSError:  # the disk is full: the end of the film will say so
+                    self._cut = True
         if self._session is not None:
             with contextlib.suppress(Error):  # the page has gone
                 await self._session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
@@ -216,8 +228,10 @@ class Film:
             if archive is None:
                 return None
             times = json.dumps({"began_at": self._began, "pictures": self._pictures}, indent=1)
-            await asyncio.to_thread(archive.writestr, "times.json", times)
-            await asyncio.to_thread(archive.close)
+            try:
+                await asyncio.to_thread(archive.writestr, "times.json", times)
+            finally:
+                await asyncio.to_thread(archive.close)
         if not self._pictures:
             return None
         more = "; what came later is not kept, since there is an end to how much" if self._cut else ""

@@ -52,7 +52,8 @@ async def _keep(name: str, file: Recorded, writer: ArtifactWriter, recorder: Rec
     try:
         with await asyncio.to_thread(file.path.open, "rb") as source:
             draft.note_blobs([await writer.put_file(name, f"{name}-{file.name}", file.media_type, source)])
-    except ArtifactStoreFailure as error:
-        recorder.add_line("warning", f"{name}-{file.name} is not kept. {error.message}", name)
+    except (ArtifactStoreFailure, OSError) as error:
+        said = error.message if isinstance(error, ArtifactStoreFailure) else "Its file could not be read."
+        recorder.add_line("warning", f"{name}-{file.name} is not kept. {said}", name)
     else:
         recorder.add_line("info", file.remark, name)

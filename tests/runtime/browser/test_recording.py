@@ -120,3 +120,22 @@ async def test_what_may_not_be_recorded_is_not(lease: Lease, site: Site) -> None
     lease.may_trace = lease.may_film = False
     await lease.open_page("node-1", ContextOptions(trace=True, video=True))
     assert await lease.end_recordings() == []
+
+
+async def test_a_full_disk_costs_the_recording_and_nothing_else(
+    pool: Pool, permit: Permit, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with pool.lease(permit) as lease:
+        monkeypatch.setattr(zipfile.ZipFile, "writestr", refuse)
+        site.pages["/paint"] = "<title>Here</title>" + PAGE
+        page = await lease.open_page("node-1", ContextOptions(video=True))
+        await page.open_url(site.url("/paint"))
+        await page.click("button")
+        assert await page.read_title() == "Here"
+        ((_, recording),) = await lease.end_recordings()
+        assert recording.files == []
+        assert recording.troubles == ["The video is not kept: its pictures could not be written."]
+        monkeypatch.undo()
