@@ -107,7 +107,9 @@ def _hide_machine(plan: dict[str, Any], profile: str | None) -> list[str]:
             parts += ["--symlink", str(Path(source).readlink()), target]  # /lib → usr/lib
         else:
             parts += [how, source, target]
-    return [*parts, "--unshare-pid", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/"]
+    parts += ["--unshare-pid", "--proc", "/proc", "--dev", "/dev"]
+    shared = ["--size", _SCRATCH_BYTES, "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 — as /tmp
+    return [*parts, *shared, "--remount-ro", "/"]
 
 
 if __name__ == "__main__":
