@@ -15,7 +15,10 @@ from urllib.parse import quote, quote_plus
 MIN_LENGTH: Final = 4
 """Characters from which on a value is masked; shorter ones are parts of ordinary words."""
 MIN_OPEN_LENGTH: Final = 8
-"""The same for what names rather than opens, such as a user's name: `admin` is part of many addresses."""
+"""The same for what names rather than opens, such as a user's name; a shorter one is masked where it is a word by
+itself: `admin` is part of many addresses."""
+MIN_WORD_LENGTH: Final = 3
+"""Of what names; one or two letters are masked nowhere."""
 CUT: Final = "…"
 """What stands at the end of a text that was shortened."""
 _MIN_BASE64: Final = 8
@@ -29,21 +32,27 @@ _TEXT_TYPES: Final = re.compile(
 )
 _CHARSET: Final = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 _WORD: Final = re.compile(r"[a-z0-9]+")
+_ALONE: Final = (r"(?<![\w./%-])", r"(?![\w/-]|\.\w)")
+"""Around a word by itself: what stands in a path or a host's name is a place, and must stay one to be gone to."""
 _live: "weakref.WeakSet[Redactor]" = weakref.WeakSet()
 
 
 class _Secret:
     """One value, ready to be found."""
 
-    def __init__(self, alias: str, value: str) -> None:
+    def __init__(self, alias: str, value: str, *, alone: bool = False) -> None:
+        """`alone`: it counts only as a word by itself."""
         self.alias = f"[{alias}]"
-        self._pattern = re.compile("".join(map(_spell, value)), re.IGNORECASE)
+        self.alone = alone
+        before, after = _ALONE if alone else ("", "")
+        self._pattern = re.compile(before + "".join(map(_spell, value)) + after, re.IGNORECASE)
         # nearly every text holds no secret: looking for its longest word first makes that quick to see
         self._clue = max(_WORD.findall(value.lower()), key=len, default="")
         self._encoded = sorted(_encode(value), key=len, reverse=True)
         self._written = {value.lower(), quote(value, safe="").lower(), quote_plus(value).lower()}
+        self._written = set() if alone else self._written
         self._wide = [value.encode(coding, "replace") for coding in ("utf-16-le", "utf-16-be")]
-        self._fits_binary = len(value) >= _MIN_BINARY
+        self._fits_binary = len(value) >= _MIN_BINARY and not alone
 
     def mask(self, text: str, lowered: str) -> str:
         if self._clue in lowered:
@@ -87,14 +96,20 @@ class Redactor:
 
     @property
     def values(self) -> list[str]:
-        """What must not be seen, the longest first."""
-        return list(self._secrets)
+        """What must not be seen wherever it stands, the longest first."""
+        return [value for value, secret in self._secrets.items() if not secret.alone]
 
-    def add(self, alias: str, value: str, *, least: int = MIN_LENGTH) -> None:
-        """Mask `value` from now on, and each of its lines, by `[alias]`."""
+    def add(self, alias: str, value: str, *, names: bool = False) -> None:
+        """Mask `value` from now on, and each of its lines, by `[alias]`.
+
+        Args:
+            names: it names somebody or something rather than opening it; a short one is masked as a word by itself.
+        """
         for part in {value, value.strip(), *value.splitlines()}:
-            if len(part) >= least and part not in self._secrets:
-                self._secrets[part] = _Secret(alias, part)
+            alone = names and len(part) < MIN_OPEN_LENGTH
+            known = self._secrets.get(part)
+            if len(part) >= (MIN_WORD_LENGTH if alone else MIN_LENGTH) and (known is None or known.alone > alone):
+                self._secrets[part] = _Secret(alias, part, alone=alone)
         # a value that holds another one goes first, or what is left of it would stay
         self._secrets = dict(sorted(self._secrets.items(), key=lambda item: len(item[0]), reverse=True))
 

@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from contracts.credential import OPEN_FIELDS
+from contracts.credential import OPEN_FIELDS, CredentialKind
 from contracts.execution import FailureCode
 from contracts.model import ExecutionId, TenantId
 from contracts.workflow import JsonObject
 from runtime.engine.plan import PlannedNode
 from runtime.engine.references import Reference, fill_references, find_references
-from runtime.masking import MIN_LENGTH, MIN_OPEN_LENGTH, Redactor
+from runtime.masking import Redactor
 from runtime.node import NodeFailure, Opened
 from runtime.store.vault import Use
 from runtime.vault import Held, Vault, VaultLocked
@@ -73,8 +73,10 @@ class RunSecrets:
     def _mask(self, held: Held, values: Mapping[str, str]) -> None:
         name, open_field = held.row.name, OPEN_FIELDS.get(held.row.kind)
         for field, value in values.items():
-            least = MIN_OPEN_LENGTH if field == open_field else MIN_LENGTH
-            self.redactor.add(str(Reference(name, field)), value, least=least)
+            self.redactor.add(str(Reference(name, field)), value, names=field == open_field)
+        if held.row.kind == CredentialKind.LOGIN and values.keys() >= {"username", "password"}:
+            # as Basic sends it: in base64 a short name can't be found without what follows
+            self.redactor.add(str(Reference(name, "password")), f"{values['username']}:{values['password']}")
 
 
 class NodeSecrets:

@@ -84,6 +84,48 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
     assert make("secret").clean("nothing to see") == "nothing to see"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["ada", "Welcome, Ada!", "?user=ada&x", '{"user": "ada"}', "user=ADA", "ada@example.org", "<b>ada</b>", "ada's"],
+)
+def test_a_short_name_is_masked_as_a_word(text: str) -> None:
+    redactor = Redactor()
+    redactor.add("credential.shop.username", "ada", names=True)
+    assert "[credential.shop.username]" in redactor.clean(text)
+    assert "ada" not in redactor.clean(text).lower()
+    assert redactor.values == []  # pictures are searched for parts of words
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Canada", "ada-1", "adamant", "https://ada.example.org/", "https://x.org/ada/panel", "/ada", "ada.js", "%ada"],
+)
+def test_a_short_name_stays_a_part_of_words_and_addresses(text: str) -> None:
+    redactor = Redactor()
+    redactor.add("credential.shop.username", "ada", names=True)
+    assert redactor.clean(text) == text
+
+
+def test_a_short_name_of_a_header_is_masked_where_it_is_a_key() -> None:
+    redactor = Redactor()
+    redactor.add("credential.api.name", "X-Key", names=True)
+    assert redactor.clean({"x-key": "1", "x-keys": "2"}) == {"[credential.api.name]": "1", "x-keys": "2"}
+
+
+def test_a_word_that_opens_elsewhere_is_masked_wherever_it_stands() -> None:
+    redactor = Redactor()
+    redactor.add("credential.shop.username", "r00t", names=True)
+    redactor.add("credential.shop.password", "r00t")
+    redactor.add("credential.shop.username", "r00t", names=True)
+    assert redactor.clean("xr00tx") == f"x{ALIAS}x"
+
+
+def test_two_letters_are_no_name() -> None:
+    redactor = Redactor()
+    redactor.add("credential.shop.username", "is", names=True)
+    assert not redactor.armed
+
+
 def test_files_of_text_are_masked() -> None:
     redactor = make("müsli-1234")
     assert redactor.clean_bytes("müsli-1234".encode("utf-16"), "text/plain; charset=utf-16").decode("utf-16") == ALIAS
