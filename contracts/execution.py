@@ -507,3 +507,8 @@ class RuntimeExport(Contract):
     executions: list[JsonObject]
     artifacts: list[JsonObject]
     browser_profiles: list[JsonObject] = []
+    credentials: list[JsonObject] = []
+    credential_uses: list[JsonObject] = []
+    egress_lists: list[JsonObject] = []
+    egress_refusals: list[JsonObject] = []
+    tool_events: list[JsonObject] = []

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
@@ -293,6 +294,13 @@ class TenantExport(Contract):
     artifacts: list[dict[str, Any]]
     browser_profiles: list[dict[str, Any]] = []
     """What may be known of saved logins; what is in one stays where it is."""
+    credentials: list[dict[str, Any]] = []
+    """What may be known of them: all but their values."""
+    credential_uses: list[dict[str, Any]] = []
+    egress_lists: list[dict[str, Any]] = []
+    """One, where the tenant has any."""
+    egress_refusals: list[dict[str, Any]] = []
+    tool_events: list[dict[str, Any]] = []
 
 
 class AuditAct(StrEnum):
@@ -334,12 +342,20 @@ class AuditAct(StrEnum):
     CREDENTIAL_DELETED = "credential_deleted"
     BROWSER_PROFILE_DELETED = "browser_profile_deleted"
     EGRESS_CHANGED = "egress_changed"
+    CREDENTIAL_USED = "credential_used"
+    EGRESS_REFUSED = "egress_refused"
+    SANDBOX_REFUSED = "sandbox_refused"
     HOST_REFUSED = "host_refused"
     CROSS_SITE_REFUSED = "cross_site_refused"
 
 
+RUNTIME_ACTS = frozenset({AuditAct.CREDENTIAL_USED, AuditAct.EGRESS_REFUSED, AuditAct.SANDBOX_REFUSED})
+"""What executions do, or are refused: Runtime writes these down where they happen."""
+
+
 class AuditEntry(Contract):
-    id: int
+    id: int | UUID
+    """A number; of what executions did, a UUID."""
     at: Instant
     act: AuditAct
     user_id: UserId | None

@@ -139,6 +139,13 @@ Scheduling = Literal["phases", "eager"]
 """When a node may start: once every node of the phases before has ended, or as soon as its own inputs are resolved."""
 
 
+AllowedDomains = Annotated[
+    list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]], Field(max_length=100)
+]
+"""Hosts, written as in `/api/admin/egress`: `example.org`, `*.example.org`, an address or a network, with a port or
+without. Where there is one, nothing else is reached, and never more than the tenant lets through."""
+
+
 class WorkflowSettings(Contract):
     max_parallel: Annotated[int, Field(ge=1, le=64)] = 8
     """How many nodes may run at once."""
@@ -152,6 +159,8 @@ class WorkflowSettings(Contract):
     concurrency: Annotated[int, Field(ge=1, le=1_000)] | None = None
     """How many executions of this workflow may run at once; null means as many as the tenant may."""
     retention_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
+    allowed_domains: AllowedDomains = []
+    """All that executions of this workflow may reach; empty: what the tenant lets through."""
 
 
 class WorkflowStatus(StrEnum):
@@ -291,6 +300,8 @@ class RunWorkflow(Contract):
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     inputs: JsonObject = {}
     """Readable in the workflow as `trigger.inputs`."""
+    allowed_domains: AllowedDomains | None = None
+    """All that this execution may reach, of what its workflow may."""
     priority: Literal["low", "normal", "high"] = "normal"
     """As an intent's: which of the tenant's own executions go first."""
     idempotency_key: IdempotencyKey | None = None

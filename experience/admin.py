@@ -1,5 +1,7 @@
 """Members of a tenant, its audit trail, and the installation's tenants."""
 
+import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -7,6 +9,7 @@ from contracts.api.account import AdminApi, ListPage
 from contracts.declare import NOTHING
 from contracts.errors import ApiError, Code
 from contracts.identity import (
+    RUNTIME_ACTS,
     AuditAct,
     AuditEntry,
     ChangeRole,
@@ -18,11 +21,13 @@ from contracts.identity import (
     Role,
 )
 from contracts.model import Nothing, Page, UserId
+from contracts.tool import Act, ReadActs
 from contracts.wiring.server import Call, Server
 from experience.audit import Audit, Clock
 from experience.auth.identities import Identities
 from experience.auth.opaque import INVITATION, digest, mint
 from experience.auth.principal import Principal, actor_of, caller_of
+from experience.runtime_calls import RuntimeCalls
 from experience.settings import Settings
 from experience.store.audit import list_entries
 from experience.store.db import TenantDatabase, TenantSession
@@ -36,7 +41,7 @@ from experience.store.members import (
     replace_invitation,
     set_role,
 )
-from experience.store.paging import cut, read_number_cursor, read_uuid_cursor
+from experience.store.paging import cut, read_pair_cursor, read_uuid_cursor, write_pair_cursor
 from experience.store.tables import InvitationRow
 
 Caller = Principal | None
@@ -49,6 +54,7 @@ class Admin:
 
     settings: Settings
     tenants: TenantDatabase
+    runtime: RuntimeCalls
     identities: Identities
     audit: Audit
     clock: Clock
@@ -120,12 +126,19 @@ class Admin:
         return NOTHING
 
     async def read_audit(self, call: Call[Caller], request: ReadAudit) -> Page[AuditEntry]:
-        """The tenant's trail."""
-        before = read_number_cursor(request.cursor)
-        async with self.tenants.transaction(caller_of(call).tenant_id) as session:
-            entries = await list_entries(session, request, before)
-        page, more = cut(entries, request.limit)
-        return Page[AuditEntry](items=list(page), next_cursor=str(page[-1].id) if more else None)
+        """The tenant's trail: what people did, from here, and what executions did, from Runtime."""
+        caller = caller_of(call)
+        before, after = read_pair_cursor(request.cursor)
+        entries: list[AuditEntry] = []
+        acts: list[Act] = []
+        if request.act not in RUNTIME_ACTS:
+            async with self.tenants.transaction(caller.tenant_id) as session:
+                entries = await list_entries(session, request, before)
+        if request.act is None or request.act in RUNTIME_ACTS:
+            client = self.runtime.speak_for(caller.tenant_id, caller.user_id, call.request_id)
+            wanted = request.model_dump(exclude={"cursor"}) | {"cursor": after}
+            acts = (await client.list_acts(ReadActs(**wanted))).items
+        return merge_trails(entries, acts, request)
 
     async def _lock_member(
         self, session: TenantSession, caller: Principal, user_id: UserId, becomes: Role | None
@@ -141,6 +154,32 @@ class Admin:
             detail = "This is the tenant's last owner."
             raise ApiError(Code.CONFLICT, detail, "Make somebody else an owner first.")
         return member
+
+
+def merge_trails(entries: Sequence[AuditEntry], acts: Sequence[Act], request: ReadAudit) -> Page[AuditEntry]:
+    """One page of both lists, newest first, and where each goes on behind it. Both are one longer than the page."""
+    before, after = read_pair_cursor(request.cursor)
+    # a merge keeps the order of each list, along which its cursor runs, whatever the clocks say
+    lists: tuple[Sequence[AuditEntry | Act], Sequence[AuditEntry | Act]] = (entries, acts)
+    merged = list(heapq.merge(*lists, key=lambda one: -one.at.timestamp()))
+    page, more = cut(merged, request.limit)
+    for one in page:  # the last of each is where it goes on
+        before, after = (before, one.cursor) if isinstance(one, Act) else (int(one.id), after)
+    shown = [_show_act(one) if isinstance(one, Act) else one for one in page]
+    return Page[AuditEntry](items=shown, next_cursor=write_pair_cursor(before, after) if more else None)
+
+
+def _show_act(act: Act) -> AuditEntry:
+    return AuditEntry(
+        id=act.act_id,
+        at=act.at,
+        act=act.act,
+        user_id=act.user_id,
+        subject=act.subject,
+        address="",
+        request_id="",
+        detail=act.detail,
+    )
 
 
 def show_invitation(settings: Settings, invitation: InvitationRow, token: str) -> Invitation:

@@ -37,6 +37,7 @@ from experience.gateway.browser_profiles import BrowserProfiles
 from experience.gateway.credentials import Credentials
 from experience.gateway.egress import Egress
 from experience.gateway.executions import Executions
+from experience.gateway.tools import Tools
 from experience.gateway.workflows import Workflows
 from experience.health import Check, health_routes
 from experience.installation import Installation, ensure_operator
@@ -180,7 +181,14 @@ def serve_identity(server: Server[Caller], ground: Ground) -> Work:
         audit=g.audit,
         clock=g.clock,
     ).serve(server)
-    Admin(settings=g.settings, tenants=g.tenants, identities=g.identities, audit=g.audit, clock=g.clock).serve(server)
+    Admin(
+        settings=g.settings,
+        tenants=g.tenants,
+        runtime=g.runtime,
+        identities=g.identities,
+        audit=g.audit,
+        clock=g.clock,
+    ).serve(server)
     installation = Installation(
         settings=g.settings,
         tenants=g.tenants,
@@ -228,6 +236,7 @@ def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Gr
     Credentials(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     BrowserProfiles(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
     Egress(runtime=g.runtime, tenants=g.tenants, audit=g.audit).serve(server)
+    Tools(g.runtime).serve(server)
     Artifacts(runtime=g.runtime, links=Links(g.keyring, g.clock, g.settings.public_url)).serve(server)
     watching = serve_streams(channels, ground, intents, executions)
     delivering: Work = {"outbox": outbox.run, "outbox depth": outbox.measure}

@@ -230,6 +230,11 @@ class Installation:
             executions=theirs.executions,
             artifacts=theirs.artifacts,
             browser_profiles=theirs.browser_profiles,
+            credentials=theirs.credentials,
+            credential_uses=theirs.credential_uses,
+            egress_lists=theirs.egress_lists,
+            egress_refusals=theirs.egress_refusals,
+            tool_events=theirs.tool_events,
         )
 
 

@@ -35,6 +35,7 @@ from runtime.api.health import Check, make_routes
 from runtime.api.realms import RealmHandlers
 from runtime.api.streams import EventStreams, make_guard
 from runtime.api.tenants import TenantHandlers
+from runtime.api.tools import ToolHandlers
 from runtime.api.workflows import WorkflowHandlers
 from runtime.artifacts import ArtifactFolder
 from runtime.browser.pool import Pool, PoolOptions
@@ -67,6 +68,7 @@ from runtime.store.runs import Runs
 from runtime.store.sandboxes import Sandboxes, SandboxReports
 from runtime.store.sealed import SealedRows
 from runtime.store.tenants import Tenants
+from runtime.store.tool_events import ToolEvents
 from runtime.store.upkeep import Upkeep
 from runtime.store.vault import Credentials
 from runtime.store.wakeups import Carrier, Wakeups
@@ -172,6 +174,7 @@ def create_api(ground: Ground, public_key: Path, pool: Pool | None = None) -> St
     CredentialHandlers(credentials, Vault(credentials, ground.seal)).serve(server)
     BrowserProfileHandlers(BrowserProfileRecords(ground.db)).serve(server)
     EgressHandlers(egress).serve(server)
+    ToolHandlers(ToolEvents(ground.db)).serve(server)
     RealmHandlers(realms).serve(server)
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
     channels.on(RuntimeApi.events, EventStreams(events, ground.wakeups).serve)

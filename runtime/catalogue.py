@@ -57,6 +57,12 @@ def _intent(intent: str, title: str, description: str, parameters: JsonObject, e
     return IntentType(intent=intent, title=title, description=description, parameters=schema, example=example)
 
 
+_ALLOWED_DOMAINS: JsonObject = {
+    "type": "array",
+    "items": {"type": "string", "minLength": 1, "maxLength": 300},
+    "maxItems": 100,
+    "description": "All that may be reached: host, *.host, address or network, each with :port or without.",
+}
 _BROWSER = Realm(
     realm="browser",
     title="Browser",
@@ -85,6 +91,7 @@ _BROWSER = Realm(
                         "maxLength": 2_000,
                         "description": "CSS: the text of what matches is the result.",
                     },
+                    "allowed_domains": _ALLOWED_DOMAINS,
                 },
                 "required": ["url"],
                 "additionalProperties": False,
@@ -114,6 +121,7 @@ _WORKFLOW = Realm(
                         "default": {},
                         "description": "Readable in the workflow as `trigger.inputs`.",
                     },
+                    "allowed_domains": _ALLOWED_DOMAINS,
                 },
                 "required": ["workflow_id"],
                 "additionalProperties": False,

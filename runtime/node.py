@@ -21,6 +21,7 @@ from runtime.browser.page import Page
 from runtime.egress.backend import DoorBackend
 from runtime.handles import EXECUTE_CONDITION, FileRef, PageRef, Values, derive_ports
 from runtime.sandbox.sandbox import Sandbox
+from runtime.store.tool_events import ToolUse
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -153,6 +154,10 @@ class Stage(Protocol):
 
     async def read_file(self, file: FileRef, max_bytes: int) -> bytes:
         """What is in a stored file. Raises NodeFailure (not_found, output_too_large, artifact_store)."""
+        ...
+
+    def note_tool(self, use: ToolUse) -> None:
+        """Write down a call of a tool, with what comes of the node."""
         ...
 
     async def log(self, level: Level, message: str) -> None:

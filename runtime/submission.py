@@ -1,6 +1,6 @@
 """From an intent to an execution: which workflow it runs, and whether it can ever run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from contracts.workflow import JsonObject, NodeType, RunWorkflow, WorkflowDocume
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import check_address
 from runtime.egress.lists import Policies
+from runtime.egress.policy import find_entry_faults, read_lists
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
 from runtime.retries import Retries
@@ -103,6 +104,7 @@ class Submissions:
 
     async def _run_workflow(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
         wanted = RunWorkflow.model_validate(asked.parameters)
+        _check_domains(wanted.allowed_domains or [])
         stored = await self._workflows.get(tenant_id, wanted.workflow_id, wanted.version)
         document = WorkflowDocument.model_validate(stored.version.document)
         if stored.version.plan is None:
@@ -118,14 +120,17 @@ class Submissions:
             document.name,
             workflow_id=WorkflowId(stored.workflow.workflow_id),
             workflow_version=stored.version.version,
-            trigger={"type": "intent", "inputs": wanted.inputs},
+            trigger={"type": "intent", "inputs": wanted.inputs}
+            | ({"allowed_domains": wanted.allowed_domains} if wanted.allowed_domains else {}),
             workflow_concurrency=document.settings.concurrency,
             timeout_s=document.settings.timeout_s,
         )
 
     async def _visit(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
         """A one-off workflow: it has no version, so it is kept with the execution."""
-        await self._check_host(tenant_id, str(asked.parameters["url"]))
+        domains = asked.parameters.get("allowed_domains", [])
+        _check_domains(domains)
+        await self._check_host(tenant_id, str(asked.parameters["url"]), domains)
         document = draw_visit(asked.parameters)
         faults = check_document(document, self._catalogue)
         if faults:
@@ -140,9 +145,10 @@ class Submissions:
             timeout_s=document.settings.timeout_s,
         )
 
-    async def _check_host(self, tenant_id: TenantId, url: str) -> None:
+    async def _check_host(self, tenant_id: TenantId, url: str, domains: Sequence[str]) -> None:
         # refused here too, and not by the browser alone: who asks is told at once, and Experience audits it
         policy = await self._policies.find(tenant_id)
+        policy = policy.narrow(read_lists(domains)) if domains else policy
         try:
             check_address(url, policy)
         except BrowserFailure as refusal:
@@ -166,7 +172,8 @@ def draw_visit(parameters: JsonObject) -> WorkflowDocument:
         nodes.append(_draw("picture", "screenshot", {}))
         edges.append(_connect("html" if selector else "open", "picture"))
     name = f"Visit {urlsplit(url).hostname or url}"[:200]
-    return WorkflowDocument.model_validate({"name": name, "nodes": nodes, "edges": edges})
+    settings = {"allowed_domains": parameters.get("allowed_domains", [])}
+    return WorkflowDocument.model_validate({"name": name, "nodes": nodes, "edges": edges, "settings": settings})
 
 
 def _draw(node_id: str, kind: str, inputs: JsonObject) -> JsonObject:
@@ -199,6 +206,11 @@ def _name(asked: SubmitExecution, name: str, **further: object) -> NewExecution:
         **further,
     }
     return NewExecution(**values)  # type: ignore[arg-type]  # the names are NewExecution's
+
+
+def _check_domains(entries: Sequence[str]) -> None:
+    if faults := find_entry_faults("body.parameters.allowed_domains", entries):
+        raise ApiError(Code.INVALID, faults[0].detail, faults=faults)
 
 
 def _explain(error: ValidationError) -> Fault:

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.wiring.tracing import in_trace
+from runtime.egress.policy import read_lists
 from runtime.engine.commands import Finish
 from runtime.engine.plan import Plan
 from runtime.run.driver import Resources, RunDriver, Verdict
@@ -91,6 +92,8 @@ class Worker:
             return await self._bury(claimed, _NOTHING_TO_RETRY)
         lease = claimed.lease
         policy = await resources.policies.find(lease.tenant_id)
+        for domains in (plan.allowed_domains, claimed.trigger.get("allowed_domains")):
+            policy = policy.narrow(read_lists(domains)) if domains else policy
         with closing(resources.egress.admit(lease.tenant_id, lease.execution_id, policy)) as permit:
             async with self._resources.pool.lease(permit) as browser:
                 return await RunDriver(self._resources, claimed, plan, past, browser, permit).drive()

@@ -18,6 +18,7 @@ from contracts.workflow import (
     WorkflowSummary,
     WorkflowVersion,
 )
+from runtime.egress.policy import find_entry_faults
 from runtime.engine.document import normalize_document
 from runtime.engine.plan import Plan, make_plan
 from runtime.engine.validate import check_document, find_unavailable
@@ -35,7 +36,7 @@ def make_draft(document: WorkflowDocument, catalogue: Catalogue) -> Draft:
     """A document as it is stored: normalised, with its faults, and its plan when it has none."""
     whole = WorkflowDocument.model_validate(document.model_dump(include=set(_DOCUMENT_FIELDS)))
     normal = normalize_document(whole, catalogue).model_copy(update={"id": None, "status": None})
-    faults = check_document(normal, catalogue)
+    faults = _check(normal, catalogue)
     plan = None if faults else make_plan(normal, catalogue)
     return Draft(
         name=normal.name,
@@ -56,11 +57,16 @@ def hash_content(document: WorkflowDocument) -> str:
 
 def validate(document: WorkflowDocument, catalogue: Catalogue, credentials: Sequence[Fault]) -> Validation:
     """Whether the document could run, and every reason why not; `credentials` are the faults of what it asks for."""
-    faults = check_document(document, catalogue)
+    faults = _check(document, catalogue)
     phases = [] if faults else make_plan(document, catalogue).phases
     every = [*faults, *credentials]
     warnings = list(find_unavailable(document, catalogue))
     return Validation(valid=not every, faults=every, phases=phases, warnings=warnings)
+
+
+def _check(document: WorkflowDocument, catalogue: Catalogue) -> list[Fault]:
+    domains = find_entry_faults("body.settings.allowed_domains", document.settings.allowed_domains)
+    return [*check_document(document, catalogue), *domains]
 
 
 def describe(stored: Stored, credentials: Sequence[Fault] = ()) -> Workflow:

@@ -45,6 +45,7 @@ from contracts.execution import (
 from contracts.frames import DownstreamFrame, OpenEvents, UpstreamFrame
 from contracts.model import Nothing, Page
 from contracts.recovery import DeadLetter, DeadLetterDetail, DiscardDeadLetter, ListDeadLetters, PauseExecution
+from contracts.tool import Acts, ListToolEvents, ReadActs, ToolEvent
 from contracts.workflow import (
     CreateWorkflow,
     DeleteWorkflow,
@@ -487,6 +488,26 @@ class RuntimeApi:
         summary="What executions were refused to reach, newest first.",
         scope=None,
         tag="egress",
+        idempotent=True,
+    )
+    list_tool_events = Endpoint(
+        method="GET",
+        path="/api/runtime/tool-events",
+        request=ListToolEvents,
+        result=Page[ToolEvent],
+        summary="What executions used tools for, newest first.",
+        scope=None,
+        tag="tools",
+        idempotent=True,
+    )
+    list_acts = Endpoint(
+        method="GET",
+        path="/api/runtime/acts",
+        request=ReadActs,
+        result=Acts,
+        summary="What executions did, or were refused, that belongs into the audit trail; newest first.",
+        scope=None,
+        tag="tools",
         idempotent=True,
     )
     set_tenant = Endpoint(

@@ -26,6 +26,17 @@ def read_number_cursor(cursor: str | None) -> int | None:
     return int(cursor)
 
 
+def read_pair_cursor(cursor: str | None) -> tuple[int | None, str | None]:
+    """As read_number_cursor, for a list that runs along a counter here and along another list elsewhere."""
+    here, dot, there = (cursor or "").partition(".")
+    return read_number_cursor(here or None), there if dot and there else None
+
+
+def write_pair_cursor(here: int | None, there: str | None) -> str:
+    """The text form; None stands for a list that has not begun."""
+    return f"{'' if here is None else here}.{there or ''}"
+
+
 def cut(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], bool]:
     """The page, and whether there is more: lists are read one row further than asked."""
     return rows[:limit], len(rows) > limit

@@ -1,15 +1,12 @@
 """Where a tenant's executions may go, and what they were refused."""
 
-from collections.abc import Sequence
-
 from contracts.api.runtime import RuntimeApi
 from contracts.egress import EgressRefusal, EgressSettings, ListRefusals, SetEgress
-from contracts.errors import ApiError, Code, Fault
+from contracts.errors import ApiError, Code
 from contracts.model import Nothing, Page
 from contracts.wiring.internal import InternalCaller
 from contracts.wiring.server import Call, Server
-from runtime.egress.hosts import NotAHost
-from runtime.egress.policy import read_pattern
+from runtime.egress.policy import find_entry_faults
 from runtime.store.egress import EgressRecords
 
 Caller = Call[InternalCaller]
@@ -33,7 +30,7 @@ class EgressHandlers:
 
     async def set(self, call: Caller, asked: SetEgress) -> EgressSettings:
         """Replace both, if every entry is one."""
-        faults = [*_find_faults("allow", asked.allow), *_find_faults("deny", asked.deny)]
+        faults = [*find_entry_faults("body.allow", asked.allow), *find_entry_faults("body.deny", asked.deny)]
         if faults:
             raise ApiError(Code.INVALID, faults[0].detail, faults=faults)
         return await self._records.put(call.caller.tenant_id, asked, call.caller.user_id)
@@ -42,13 +39,3 @@ class EgressHandlers:
         """Newest first."""
         found, cursor = await self._records.list_refusals(call.caller.tenant_id, wanted)
         return Page(items=list(found), next_cursor=cursor)
-
-
-def _find_faults(name: str, entries: Sequence[str]) -> list[Fault]:
-    found = []
-    for place, entry in enumerate(entries):
-        try:
-            read_pattern(entry)
-        except NotAHost as error:
-            found.append(Fault(where=f"body.{name}[{place}]", rule="entry", detail=str(error)))
-    return found

@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, NetmaskValueError
 from typing import Final
 
+from contracts.errors import Fault
 from runtime.egress.hosts import Address, Host, NotAHost, Target, read_address, read_host, split_port
 
 Network = IPv4Network | IPv6Network
@@ -91,7 +92,8 @@ class Refusal:
 _HINTS: Final = {
     Rule.NOT_A_HOST: "Give the whole address of a page.",
     Rule.DENIED: "An admin of your tenant can take it off the list (PUT /api/admin/egress).",
-    Rule.NOT_ALLOWED: "An admin of your tenant can put it on the list (PUT /api/admin/egress).",
+    Rule.NOT_ALLOWED: "It has to stand on the tenant's list, which admins set (PUT /api/admin/egress), and in "
+    "allowed_domains of the workflow and of the run, where those have any.",
     Rule.BYTES: "Fetch less in one execution, or raise STAGEDOOR_RUNTIME_EGRESS_MAX_BYTES.",
     Rule.CONNECTIONS: "Let a page open fewer connections at once.",
     Rule.OVER: "Start the workflow again.",
@@ -172,6 +174,17 @@ class Lists:
         if addresses and all(any(entry.matches(target, [one]) for entry in networks) for one in addresses):
             return None
         return Rule.NOT_ALLOWED
+
+
+def find_entry_faults(where: str, entries: Sequence[str]) -> list[Fault]:
+    """Entries of a list at `where` that are none."""
+    found = []
+    for place, entry in enumerate(entries):
+        try:
+            read_pattern(entry)
+        except NotAHost as error:
+            found.append(Fault(where=f"{where}[{place}]", rule="entry", detail=str(error)))
+    return found
 
 
 def read_lists(allow: Iterable[str] = (), deny: Iterable[str] = ()) -> Lists:

@@ -84,6 +84,8 @@ class Plan(Contract):
     """Of the whole execution, waits not counted."""
     scheduling: Scheduling = "phases"
     """Plans from before there was a choice don't say, and go by phases."""
+    allowed_domains: tuple[str, ...] = ()
+    """All that may be reached; empty: what the tenant lets through."""
 
     @property
     def phases(self) -> list[list[str]]:
@@ -125,6 +127,7 @@ def make_plan(document: WorkflowDocument, catalogue: Mapping[str, NodeType]) -> 
         max_parallel=settings.max_parallel,
         timeout_s=settings.timeout_s,
         scheduling=settings.scheduling,
+        allowed_domains=tuple(settings.allowed_domains),
     )
 
 

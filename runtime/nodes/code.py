@@ -3,11 +3,13 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
+from pydantic_core import to_json
 
 from runtime.handles import FromJsonText, JsonData, NoEdge, Values
 from runtime.node import Node, Stage
 from runtime.sandbox.programs import Language
 from runtime.tools.code import MAX_S, run_code
+from runtime.tools.record import record_use
 
 _MARGIN_S = 1.0
 """Of the node's own time limit, so that what the code printed is still recorded."""
@@ -57,11 +59,14 @@ class RunCode(Node[CodeInputs, CodeOutputs]):
     async def run(self, inputs: CodeInputs, stage: Stage) -> CodeOutputs:
         """Run it, and log what it printed whatever came of it."""
         seconds = max(0.1, min(inputs.timeout, stage.seconds_left - _MARGIN_S))
-        outcome = await run_code(stage.sandbox, _LANGUAGES[inputs.language], inputs.code, inputs.inputs, seconds)
-        await _log(stage, "info", outcome.stdout)
-        await _log(stage, "warning", outcome.stderr)
-        if outcome.failure is not None:
-            raise outcome.failure
+        with record_use(stage, self.type_id, inputs.language) as moved:
+            moved.sent = len(inputs.code.encode()) + len(to_json(inputs.inputs))
+            outcome = await run_code(stage.sandbox, _LANGUAGES[inputs.language], inputs.code, inputs.inputs, seconds)
+            moved.received = outcome.received
+            await _log(stage, "info", outcome.stdout)
+            await _log(stage, "warning", outcome.stderr)
+            if outcome.failure is not None:
+                raise outcome.failure
         return CodeOutputs(result=outcome.result, stdout=outcome.stdout, stderr=outcome.stderr)
 
 

@@ -19,6 +19,7 @@ from contracts.execution import ArtifactKind, FailureCode
 from runtime.handles import CredentialName, FileRef, FromJsonText, JsonData, MayHoldSecret, NoEdge, Values
 from runtime.node import Node, NodeFailure, Opened, Stage
 from runtime.tools.http import Answer, HttpClient, HttpFailure, Limits, Outgoing, open_client, show
+from runtime.tools.record import Moved, record_use
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 BodyType = Literal["json", "form", "text"]
@@ -138,24 +139,36 @@ class HttpRequest(Node[HttpInputs, HttpOutputs]):
     async def run(self, inputs: HttpInputs, stage: Stage) -> HttpOutputs:
         """Send it, again where that helps and does no harm, and hand on what came back."""
         _check(inputs)
-        try:
-            async with open_client(stage.network) as client:
-                request = await _prepare(inputs, stage)
-                answer = await _send(client, request, inputs, stage)
-        except HttpFailure as failure:
-            raise NodeFailure(failure.code, failure.message, failure.hint, acted=failure.sent) from failure
-        if inputs.fail_on_error and answer.status >= _FIRST_FAULTY_STATUS:
-            raise NodeFailure(
-                FailureCode.HTTP_FAILED,
-                f"{show(inputs.url)} answered {answer.status}: {_excerpt(answer)}",
-                "Check what was sent, or turn “Fail On Error” off to go on with the status.",
-                acted=answer.status >= _FIRST_UNCERTAIN_STATUS,
-            )
-        try:
-            return await _hand_on(answer, stage)
-        except NodeFailure as failure:
-            failure.acted = True
-            raise
+        with record_use(stage, self.type_id, f"{inputs.method} {show(inputs.url)}") as moved:
+            answer = await _exchange(inputs, stage, moved)
+            return await _conclude(inputs, answer, stage)
+
+
+async def _exchange(inputs: HttpInputs, stage: Stage, moved: Moved) -> Answer:
+    try:
+        async with open_client(stage.network) as client:
+            request = await _prepare(inputs, stage)
+            moved.sent = len(request.body or b"")
+            answer = await _send(client, request, inputs, stage)
+            moved.received = len(answer.body)
+            return answer
+    except HttpFailure as failure:
+        raise NodeFailure(failure.code, failure.message, failure.hint, acted=failure.sent) from failure
+
+
+async def _conclude(inputs: HttpInputs, answer: Answer, stage: Stage) -> HttpOutputs:
+    if inputs.fail_on_error and answer.status >= _FIRST_FAULTY_STATUS:
+        raise NodeFailure(
+            FailureCode.HTTP_FAILED,
+            f"{show(inputs.url)} answered {answer.status}: {_excerpt(answer)}",
+            "Check what was sent, or turn “Fail On Error” off to go on with the status.",
+            acted=answer.status >= _FIRST_UNCERTAIN_STATUS,
+        )
+    try:
+        return await _hand_on(answer, stage)
+    except NodeFailure as failure:
+        failure.acted = True
+        raise
 
 
 # --- the request

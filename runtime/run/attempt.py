@@ -34,6 +34,7 @@ from runtime.store.changes import Change, Fenced
 from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
 from runtime.store.states import IllegalMove
+from runtime.store.tool_events import ToolUse
 
 log = structlog.get_logger()
 
@@ -193,6 +194,10 @@ class AttemptStage:
     async def read_file(self, file: FileRef, max_bytes: int) -> bytes:
         """What is in a stored file. Raises NodeFailure (not_found, output_too_large, artifact_store)."""
         return await self._shelf.read(file, max_bytes)
+
+    def note_tool(self, use: ToolUse) -> None:
+        """Write down a call of a tool."""
+        self._recorder.add_tool_use(use)
 
     async def log(self, level: Level, message: str) -> None:
         """Write a line to the execution's log."""

@@ -16,6 +16,7 @@ from runtime.run.outputs import make_storable
 from runtime.store.changes import Change, End, Lease
 from runtime.store.egress import RefusedHost
 from runtime.store.runs import Runs
+from runtime.store.tool_events import ToolUse
 
 GATHER_S: Final = 0.01
 """Only log lines wait, and no longer than this (spec E6)."""
@@ -37,6 +38,7 @@ class Recorder:
         self._lease = lease
         self._lines: list[Event] = []
         self._refused: list[RefusedHost] = []
+        self._tools: list[ToolUse] = []
         self._pending: list[Change] = []
         self._writer: asyncio.Task[None] | None = None
         self._held = False
@@ -77,7 +79,7 @@ class Recorder:
 
     async def flush(self) -> None:
         """Write whatever waits. Raises what Runs.record raises."""
-        if self._lines or self._refused:
+        if self._lines or self._refused or self._tools:
             self.note(Change())
         await self._settle()
 
@@ -97,6 +99,11 @@ class Recorder:
         host = self._redactor.clean_text(refusal.host)  # a page may have put anything there
         self._refused.append(RefusedHost(host, refusal.port, refusal.rule.value, datetime.now(UTC)))
         self.add_line("warning", refusal.message, None)
+        self._waiting.set()
+
+    def add_tool_use(self, use: ToolUse) -> None:
+        """Gather a call of a tool, as a record for who audits."""
+        self._tools.append(replace(use, what=self._redactor.clean_text(str(make_storable(use.what)))))
         self._waiting.set()
 
     async def keep_writing(self) -> None:
@@ -143,8 +150,9 @@ class Recorder:
     def _with_lines(self, change: Change) -> Change:
         lines, self._lines = self._lines, []
         refused, self._refused = self._refused, []
+        tools, self._tools = self._tools, []
         self._waiting.clear()
-        return replace(change, events=[*lines, *change.events], refused=refused)
+        return replace(change, events=[*lines, *change.events], refused=refused, tools=tools)
 
 
 def join(changes: Sequence[Change]) -> Change:
@@ -159,4 +167,5 @@ def join(changes: Sequence[Change]) -> Change:
         blobs=[blob for change in changes for blob in change.blobs],
         checkpoints=[one for change in changes for one in change.checkpoints],
         refused=[one for change in changes for one in change.refused],
+        tools=[one for change in changes for one in change.tools],
     )

@@ -25,6 +25,7 @@ from runtime.store.records import StoredBlob, put_blobs
 from runtime.store.statement import Statement
 from runtime.store.states import IllegalMove, step_moves
 from runtime.store.tables import SCHEMA
+from runtime.store.tool_events import ToolUse, put_tool_uses
 
 HELD: Final = (ExecutionStatus.RUNNING, ExecutionStatus.PAUSED)
 """A run may keep its execution while it is paused, and then writes as before."""
@@ -74,6 +75,7 @@ class Change:
     blobs: Sequence[StoredBlob] = ()
     checkpoints: Sequence[SealedCheckpoint] = ()
     refused: Sequence[RefusedHost] = ()
+    tools: Sequence[ToolUse] = ()
     progress: float | None = None
     """Written with `current_node` and `spent_s`, or none of them."""
     current_node: str | None = None
@@ -125,6 +127,7 @@ async def write_change(session: OfTenant, lease: Lease, change: Change, write_id
     await put_blobs(session, change.blobs)
     await put_checkpoints(session, lease.execution_id, change.checkpoints)
     await put_refusals(session, lease.execution_id, change.refused)
+    await put_tool_uses(session, lease.execution_id, change.tools)
 
 
 def _frame(session: OfTenant, lease: Lease, change: Change, write_id: UUID) -> dict[str, Any]:

@@ -10,6 +10,7 @@
     tenants ─── credentials, credential_uses         sealed values; where each of them went, for good
     tenants ─── browser_profiles, browser_profile_uses  sealed states of browsers; who saved and loaded them, for good
     tenants ─── egress_lists, egress_refusals        what executions may reach; what they were refused, for good
+    tenants ─── tool_events                          one per call of a tool, kept for as long as audits ask
 
 PgQueuer's own tables lie in the same schema; store/queue.py is the only module that knows them.
 """
@@ -423,6 +424,25 @@ class BrowserProfileUseRow(Row, table=True):
     act: str = _required(Text)
     execution_id: UUID = _required(Uuid)
     node_id: str = _required(Text)
+    at: datetime = _required(_INSTANT)
+
+
+class ToolEventRow(Row, table=True):
+    """One call of a tool. It outlives the execution."""
+
+    __tablename__ = "tool_events"
+
+    event_id: UUID = _key(Uuid)
+    tenant_id: UUID = _in_tenant()
+    execution_id: UUID = _required(Uuid)
+    node_id: str = _required(Text)
+    user_id: UUID | None = _optional(Uuid)
+    tool: str = _required(Text)
+    what: str = _required(Text)
+    outcome: str = _required(Text)
+    sent: int = _required(BigInteger)
+    received: int = _required(BigInteger)
+    seconds: float = _required(Double)
     at: datetime = _required(_INSTANT)
 
 

@@ -26,6 +26,7 @@ from runtime.store.tables import (
     RunRow,
     StepRow,
     TenantRow,
+    ToolEventRow,
     WorkflowRow,
     WorkflowVersionRow,
 )
@@ -41,6 +42,7 @@ _MOVED: tuple[type[Row], ...] = (
     CheckpointRow,
     DeadLetterRow,
     EgressRefusalRow,
+    ToolEventRow,
 )
 
 
@@ -80,13 +82,18 @@ class Tenants:
             return moved
 
     async def export(self, tenant_id: TenantId) -> RuntimeExport:
-        """Workflows with every version, executions with their steps, artifacts' metadata; logs stay where they are."""
+        """Rows and what hangs on them; values of credentials and saved logins, files and logs stay where they are."""
         async with self._db.read(tenant_id) as session:
             return RuntimeExport(
                 workflows=await _select_json(session, _WORKFLOWS),
                 executions=await _select_json(session, _EXECUTIONS),
                 artifacts=await _select_json(session, _ARTIFACTS),
                 browser_profiles=await _select_json(session, _BROWSER_PROFILES),
+                credentials=await _select_json(session, _CREDENTIALS),
+                credential_uses=await _select_json(session, _CREDENTIAL_USES),
+                egress_lists=await _select_json(session, _EGRESS_LISTS),
+                egress_refusals=await _select_json(session, _EGRESS_REFUSALS),
+                tool_events=await _select_json(session, _TOOL_EVENTS),
             )
 
     async def delete(self, tenant_id: TenantId) -> list[str]:
@@ -148,4 +155,18 @@ _ARTIFACTS = text(f"""
 _BROWSER_PROFILES = text(f"""
     SELECT to_jsonb(p) - 'data_key' - 'sealed' - 'state_id' AS item
     FROM {SCHEMA}.browser_profiles p WHERE p.tenant_id = :tenant_id ORDER BY p.created_at
+""")  # noqa: S608
+_CREDENTIALS = text(f"""
+    SELECT to_jsonb(c) - 'data_key' - 'sealed' AS item
+    FROM {SCHEMA}.credentials c WHERE c.tenant_id = :tenant_id ORDER BY c.created_at
+""")  # noqa: S608
+_CREDENTIAL_USES = text(f"""
+    SELECT to_jsonb(u) AS item FROM {SCHEMA}.credential_uses u WHERE u.tenant_id = :tenant_id ORDER BY u.at
+""")  # noqa: S608
+_EGRESS_LISTS = text(f"SELECT to_jsonb(l) AS item FROM {SCHEMA}.egress_lists l WHERE l.tenant_id = :tenant_id")  # noqa: S608
+_EGRESS_REFUSALS = text(f"""
+    SELECT to_jsonb(r) AS item FROM {SCHEMA}.egress_refusals r WHERE r.tenant_id = :tenant_id ORDER BY r.at
+""")  # noqa: S608
+_TOOL_EVENTS = text(f"""
+    SELECT to_jsonb(t) AS item FROM {SCHEMA}.tool_events t WHERE t.tenant_id = :tenant_id ORDER BY t.at
 """)  # noqa: S608

@@ -15,6 +15,8 @@ from runtime.store.tables import SCHEMA
 
 QUEUE_LOG_DAYS = 14
 DEAD_LETTER_DAYS = 14
+RECORD_DAYS = 365
+"""Calls of tools and uses of credentials, which outlive their executions."""
 """From the decision, or where nobody decides, from the death (spec W1); the execution keeps its own retention."""
 RETENTION_DAYS = 30
 """Of finished executions, where their tenant says nothing else; a workflow may only shorten what its tenant says."""
@@ -81,6 +83,8 @@ class Upkeep:
             old = {"before": now - timedelta(days=DEAD_LETTER_DAYS)}
             letters = (await (await session.connection()).execute(_PRUNE_DEAD_LETTERS, old)).rowcount
             await (await session.connection()).execute(_PRUNE_WORKFLOWS)
+            for statement in _PRUNE_RECORDS:
+                await (await session.connection()).execute(statement, {"before": now - timedelta(days=RECORD_DAYS)})
         return Pruned(
             executions=len(rows),
             queue_lines=lines,
@@ -144,6 +148,11 @@ _PRUNE = text(f"""
 _PRUNE_DEAD_LETTERS = text(f"""
     DELETE FROM {SCHEMA}.dead_letters WHERE coalesce(resolved_at, died_at) < :before
 """)  # noqa: S608
+# Refusals and uses of profiles stay: they are few, and some of them are what an audit looks for years later.
+_PRUNE_RECORDS = [
+    text(f"DELETE FROM {SCHEMA}.{table} WHERE at < :before")  # noqa: S608
+    for table in ("tool_events", "credential_uses")
+]
 # A deleted workflow stays as long as an execution shows one of its versions.
 _PRUNE_WORKFLOWS = text(f"""
     DELETE FROM {SCHEMA}.workflows w

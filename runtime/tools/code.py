@@ -39,6 +39,11 @@ class Outcome:
     """Why there is no result."""
 
     @property
+    def received(self) -> int:
+        """Bytes that came back."""
+        return len(self.ended.frame or b"") + len(self.ended.stdout) + len(self.ended.stderr)
+
+    @property
     def stdout(self) -> str:
         """What it printed."""
         return self.ended.stdout.decode(errors="replace")

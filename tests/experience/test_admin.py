@@ -26,6 +26,7 @@ from contracts.identity import (
 from contracts.model import UserId
 from tests.experience.test_account import join
 from tests.support.asking import refused
+from tests.support.fake_tools import make_act
 from tests.support.front import PASSWORD, Front, Person
 from tests.support.postgres import Database
 
@@ -186,8 +187,33 @@ async def test_the_trail_is_filtered_and_paged(front: Front) -> None:
     assert len(until.items) == 5
     nobody = await owner.client.read_audit(ReadAudit(user_id=UserId(uuid4())))
     assert nobody.items == []
-    for bad in ("x", "1.5", "9" * 30):
+    for bad in ("x", "x.5", "9" * 30):
         assert await refused(owner.client.read_audit(ReadAudit(cursor=bad))) is Code.INVALID
+
+
+async def test_what_executions_did_stands_in_the_trail_in_its_place(front: Front) -> None:
+    owner = await front.register()
+    began = front.clock() + timedelta(seconds=1)
+    order: list[str] = []
+    for number in range(6):
+        front.clock.advance(10)
+        if number in (1, 2, 5):
+            front.runtime.acts.append(make_act(number, front.clock()))
+            order.append(f"credential:{number}")
+        else:
+            order.append((await owner.client.create_key(CreateApiKey(name=f"k{number}"))).key.name)
+    seen: list[str] = []
+    cursor, pages = None, 0
+    while cursor is not None or pages == 0:
+        page = await owner.client.read_audit(ReadAudit(since=began, limit=2, cursor=cursor))
+        seen += [entry.detail.get("name") or entry.subject for entry in page.items]
+        cursor, pages = page.next_cursor, pages + 1
+    assert (seen, pages) == (order[::-1], 3)
+    (only,) = (await owner.client.read_audit(ReadAudit(act=AuditAct.CREDENTIAL_USED, limit=1))).items
+    assert (only.subject, only.id) == ("credential:5", front.runtime.acts[-1].act_id)
+    front.runtime.away = True
+    assert len((await owner.client.read_audit(ReadAudit(act=AuditAct.KEY_CREATED))).items) == 3
+    assert await refused(owner.client.read_audit(ReadAudit())) is Code.UNAVAILABLE
 
 
 @pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])

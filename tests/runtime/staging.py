@@ -87,7 +87,12 @@ class Staging:
         await self.system.close()
 
     async def submit(
-        self, nodes: list[JsonObject], edges: list[JsonObject] | None = None, **settings: Any
+        self,
+        nodes: list[JsonObject],
+        edges: list[JsonObject] | None = None,
+        *,
+        trigger: JsonObject | None = None,
+        **settings: Any,
     ) -> ExecutionId:
         """Submit a one-off workflow."""
         document = WorkflowDocument.model_validate(
@@ -95,7 +100,8 @@ class Staging:
         )
         assert check_document(document, self.catalogue.types) == []
         plan = make_plan(document, self.catalogue.types)
-        new = make_execution(plan=plan.model_dump(mode="json"), timeout_s=plan.timeout_s)
+        told = {} if trigger is None else {"trigger": trigger}
+        new = make_execution(plan=plan.model_dump(mode="json"), timeout_s=plan.timeout_s, **told)
         await self.executions.submit(self.tenant_id, new)
         return new.execution_id
 

@@ -83,6 +83,19 @@ async def test_a_forbidden_host_is_refused_at_once(submissions: Submissions, url
     assert caught.value.hint
 
 
+async def test_a_run_may_say_what_it_reaches(submissions: Submissions) -> None:
+    new = await submissions.prepare(TENANT, visit("https://a.example/", allowed_domains=["*.example"]))
+    assert new.plan is not None
+    assert new.plan["allowed_domains"] == ["*.example"]
+    for url, code in (("https://example.org/", Code.HOST_REFUSED), ("https://a.denied.example/", Code.HOST_REFUSED)):
+        with pytest.raises(ApiError) as caught:
+            await submissions.prepare(TENANT, visit(url, allowed_domains=["*.example"]))
+        assert caught.value.code is code
+    with pytest.raises(ApiError) as caught:
+        await submissions.prepare(TENANT, visit("https://a.example/", allowed_domains=["a.example", "http://x"]))
+    assert [fault.where for fault in caught.value.faults] == ["body.parameters.allowed_domains[1]"]
+
+
 async def test_a_refusal_that_comes_too_late_is_a_failed_execution(submissions: Submissions) -> None:
     new = await submissions.prepare(TENANT, visit("https://10.1.2.3/", deferred=True))
     assert new.failure is not None

@@ -76,6 +76,7 @@ from contracts.workflow import (
 from experience.cli.ports import find_free_port
 from tests.support.fake_egress import FakeEgress
 from tests.support.fake_profiles import FakeProfiles
+from tests.support.fake_tools import FakeTools
 from tests.support.fake_vault import FakeVault
 from tests.support.served import ServedThread, listen
 
@@ -170,7 +171,7 @@ class Kept:
 
 
 @dataclass
-class FakeRuntime(FakeVault, FakeProfiles, FakeEgress):
+class FakeRuntime(FakeVault, FakeProfiles, FakeEgress, FakeTools):
     """What it was told, and how it is to behave. Lives in a thread of its own."""
 
     public_pem: bytes

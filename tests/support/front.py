@@ -25,6 +25,7 @@ from contracts.errors import ApiError, Code
 from contracts.execution import RuntimeExport, TenantState
 from contracts.identity import Grant, Register
 from contracts.model import Nothing, TenantId
+from contracts.tool import Act, Acts, ReadActs
 from contracts.wiring.client import PublicClient
 from contracts.wiring.internal import InternalCaller, InternalVerifier
 from contracts.wiring.server import Call, Envelope, Server, build_app
@@ -32,6 +33,7 @@ from experience.app import Ground, lay_ground, serve_identity
 from experience.auth.passwords import PasswordHasher
 from experience.auth.principal import Principal
 from experience.settings import Settings
+from tests.support.fake_tools import page_acts
 from tests.support.postgres import Database
 
 PUBLIC_URL = "https://stagedoor.test"
@@ -61,6 +63,7 @@ class _TenantsOfRuntime:
     set_tenant = RuntimeApi.set_tenant
     export_tenant = RuntimeApi.export_tenant
     delete_tenant = RuntimeApi.delete_tenant
+    list_acts = RuntimeApi.list_acts
 
 
 @dataclass
@@ -71,6 +74,8 @@ class PlayedRuntime:
     states: dict[TenantId, TenantState] = field(default_factory=dict)
     deleted: list[TenantId] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    acts: list[Act] = field(default_factory=list)
+    """What executions did, whosever they were."""
     away: bool = False
     busy: bool = False
 
@@ -86,6 +91,7 @@ class PlayedRuntime:
         server.on(RuntimeApi.set_tenant, self._set)
         server.on(RuntimeApi.export_tenant, self._export)
         server.on(RuntimeApi.delete_tenant, self._delete)
+        server.on(RuntimeApi.list_acts, self._list_acts)
         return build_app(server.routes())
 
     async def _set(self, call: Call[InternalCaller], request: TenantState) -> Nothing:
@@ -96,6 +102,9 @@ class PlayedRuntime:
 
     async def _export(self, call: Call[InternalCaller], _request: Nothing) -> RuntimeExport:
         return RuntimeExport(workflows=[{"of": str(call.caller.tenant_id)}], executions=[], artifacts=[])
+
+    async def _list_acts(self, _call: Call[InternalCaller], request: ReadActs) -> Acts:
+        return page_acts(self.acts, request)
 
     async def _delete(self, call: Call[InternalCaller], _request: Nothing) -> Nothing:
         if self.busy:

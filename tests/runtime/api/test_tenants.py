@@ -1,11 +1,14 @@
 """Tenants: limits, a guest's work adopted, export, deletion."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from contracts.credential import CredentialKind
 from contracts.declare import NOTHING
+from contracts.egress import SetEgress
 from contracts.errors import ApiError, Code
 from contracts.execution import (
     AdoptTenant,
@@ -23,10 +26,15 @@ from contracts.workflow import CreateWorkflow, ListWorkflows
 from runtime.app import Ground
 from runtime.artifacts import ArtifactWriter
 from runtime.store.changes import Change, End
+from runtime.store.egress import RefusedHost, put_refusals
 from runtime.store.runs import Runs
+from runtime.store.tables import CredentialRow
+from runtime.store.tool_events import ToolUse, put_tool_uses
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.api.test_executions import ask
 from tests.runtime.api.test_workflows import draw
+
+NOW = datetime.now(UTC)
 
 
 async def finish_with_artifact(ground: Ground, client: RuntimeClient, tenant_id: TenantId) -> ExecutionRef:
@@ -77,6 +85,24 @@ async def test_a_guest_with_something_running_can_not_be_adopted_yet(
     assert (await user.adopt_tenant(AdoptTenant(guest_tenant_id=guest_id))).executions == 1
 
 
+def make_credential(tenant_id: TenantId) -> CredentialRow:
+    return CredentialRow(
+        credential_id=uuid7(),
+        tenant_id=tenant_id,
+        name="shop",
+        kind=CredentialKind.TOKEN,
+        fields=["token"],
+        domains=[],
+        version=1,
+        data_key=b"k",
+        sealed=b"s",
+        created_by=None,
+        created_at=NOW,
+        updated_at=NOW,
+        last_used_at=None,
+    )
+
+
 async def test_export_holds_all_rows_and_nobody_elses(
     ground: Ground, make_client: MakeClient, tenant_id: TenantId
 ) -> None:
@@ -84,7 +110,19 @@ async def test_export_holds_all_rows_and_nobody_elses(
     ref = await finish_with_artifact(ground, client, tenant_id)
     await client.create_workflow(CreateWorkflow(**draw()))
     await other.submit_execution(ask())
+    await client.set_egress(SetEgress(allow=["*.example.org"]))
+    async with ground.db.write(tenant_id) as session:
+        await put_refusals(session, ref.execution_id, [RefusedHost("10.0.0.1", 80, "private", NOW)])
+        await put_tool_uses(session, ref.execution_id, [ToolUse("n", "run_code", "python", "ok", 1, 2, 0.5, NOW)])
+        session.add(make_credential(tenant_id))
     export = await client.export_tenant(NOTHING)
+    assert [item["allow"] for item in export.egress_lists] == [["*.example.org"]]
+    assert [item["host"] for item in export.egress_refusals] == ["10.0.0.1"]
+    assert [item["what"] for item in export.tool_events] == ["python"]
+    (credential,) = export.credentials
+    assert credential["name"] == "shop"
+    assert not {"data_key", "sealed"} & credential.keys()
+    assert (await other.export_tenant(NOTHING)).egress_lists == []
     assert [item["execution_id"] for item in export.executions] == [str(ref.execution_id)]
     assert [version["version"] for version in export.workflows[0]["versions"]] == [1]
     assert len(export.artifacts) == 1

@@ -143,6 +143,14 @@ async def test_a_document_is_checked_without_being_stored(client: RuntimeClient)
     assert (await client.list_workflows(ListWorkflows())).items == []
 
 
+async def test_domains_that_are_none_are_named(client: RuntimeClient) -> None:
+    drawn = draw(settings={"allowed_domains": ["*.example.org", "http://x"]})
+    checked = await client.validate_document(ValidateDocument(**drawn))
+    assert [(fault.where, fault.rule) for fault in checked.faults] == [("body.settings.allowed_domains[1]", "entry")]
+    stored = await client.create_workflow(CreateWorkflow(**drawn))
+    assert not stored.valid
+
+
 async def test_nothing_of_another_tenant_is_found(client: RuntimeClient, make_client: MakeClient) -> None:
     stored = await client.create_workflow(CreateWorkflow(**draw()))
     stranger = make_client(TenantId(uuid7()))

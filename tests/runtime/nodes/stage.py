@@ -17,6 +17,7 @@ from runtime.engine.references import Reference, fill_references
 from runtime.handles import FileRef, PageRef
 from runtime.node import Level, NodeFailure, Opened
 from runtime.sandbox.sandbox import Sandbox
+from runtime.store.tool_events import ToolUse
 
 
 class MemoryStage:
@@ -35,6 +36,7 @@ class MemoryStage:
         self.lease = lease
         self.artifacts: list[tuple[Artifact, bytes]] = []
         self.lines: list[tuple[Level, str]] = []
+        self.tools: list[ToolUse] = []
         self.waited = 0.0
         self.credentials: dict[str, dict[Reference, str]] = {}
         """What each input may ask for."""
@@ -124,6 +126,9 @@ class MemoryStage:
 
     async def read_file(self, file: FileRef, max_bytes: int) -> bytes:
         return next(data for artifact, data in self.artifacts if artifact.artifact_id == file.artifact_id)
+
+    def note_tool(self, use: ToolUse) -> None:
+        self.tools.append(use)
 
     async def log(self, level: Level, message: str) -> None:
         self.lines.append((level, message))

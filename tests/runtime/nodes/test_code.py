@@ -44,6 +44,19 @@ async def test_python_sets_a_result(stage: MemoryStage) -> None:
     assert stage.lines == [("info", "counting")]
 
 
+async def test_each_call_is_noted(stage: MemoryStage) -> None:
+    await run(stage, "print('so')", Inputs="[1]")
+    await fail(stage, "1 / 0", Language="python")
+    one, two = stage.tools[-2:]
+    assert (one.tool, one.what, one.outcome, one.sent) == ("run_code", "python", "ok", len("print('so')[1]"))
+    assert one.received == len('so\n{"result": null}')
+    assert (two.outcome, two.node_id) == ("code_failed", stage.node_id)
+    nowhere = MemoryStage(sandbox=Sandbox(backends=(), for_others=False))
+    await fail(nowhere, "result = 1")
+    assert [use.outcome for use in nowhere.tools] == ["sandbox_unavailable"]
+    nowhere.sandbox.close()
+
+
 async def test_javascript_returns_one(stage: MemoryStage) -> None:
     code = "console.error('odd'); return inputs.map((n) => n * 2)"
     outputs = await run(stage, code, Language="javascript", Inputs="[1, 2]")

@@ -200,6 +200,17 @@ async def test_what_makes_no_request_is_refused(stage: HttpStage, inputs: dict[s
     assert "secret" not in failed.value.message
 
 
+async def test_each_call_is_noted_without_its_query(stage: HttpStage, served: Served) -> None:
+    url = served.http("/echo")
+    await HttpRequest().perform({"Method": "POST", "URL": f"{url}?key=secret", "Body": "[1]"}, stage)
+    with pytest.raises(NodeFailure):
+        await HttpRequest().perform({"URL": served.http("/status/404")}, stage)
+    one, two = stage.tools
+    assert (one.tool, one.what, one.outcome, one.sent) == ("http_request", f"POST {url}", "ok", 3)
+    assert one.received > 100
+    assert (two.outcome, two.node_id) == ("http_failed", stage.node_id)
+
+
 async def test_a_slow_answer_ends_in_time(stage: HttpStage, served: Served) -> None:
     failed = await fail(stage, served.http("/slow?s=9"), Timeout=0.5, Retries=0)
     assert failed.code is FailureCode.TIMEOUT

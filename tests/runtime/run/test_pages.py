@@ -133,6 +133,23 @@ async def test_a_host_that_is_not_allowed_is_refused(staging: Staging) -> None:
     assert (refusal.host, refusal.port, refusal.rule) == ("localhost", 1, "loopback")
 
 
+@pytest.mark.parametrize("narrowed_by", ["nobody", "its workflow", "whoever started it"])
+async def test_a_run_reaches_what_it_may_itself(staging: Staging, site: Site, narrowed_by: str) -> None:
+    narrowed = {"allowed_domains": ["*.example"]}
+    document = draw_visit({"url": site.url("/")}).model_dump(mode="json")
+    settings = narrowed if narrowed_by == "its workflow" else {}
+    trigger = {"type": "intent"} | (narrowed if narrowed_by == "whoever started it" else {})
+    execution_id = await staging.submit(document["nodes"], document["edges"], trigger=trigger, **settings)
+    async with staging.perform():
+        status = await staging.wait_for_end(execution_id)
+    if narrowed_by == "nobody":
+        assert status is ExecutionStatus.COMPLETED
+        return
+    assert status is ExecutionStatus.FAILED
+    (refusal,) = await list_refusals(staging, execution_id)
+    assert refusal.rule == "not_allowed"
+
+
 async def test_a_part_of_a_page_that_is_refused_is_told_and_recorded_once(staging: Staging, site: Site) -> None:
     site.pages["/parts"] = "<h1>here</h1><img src='http://10.1.2.3/a'><img src='http://10.1.2.3/b'>"
     document = draw_visit({"url": site.url("/parts"), "selector": "h1"}).model_dump(mode="json")

@@ -12,11 +12,13 @@ import structlog
 from contracts.credential import CreateCredential, ListCredentials, ListUses
 from contracts.execution import ExecutionStatus, FailureCode
 from contracts.model import ExecutionId
+from contracts.tool import ListToolEvents
 from contracts.wiring.logging import configure
 from contracts.workflow import JsonObject
 from runtime.app import NODES
 from runtime.masking import scrub
 from runtime.seal import Seal
+from runtime.store.tool_events import ToolEvents
 from runtime.vault import Vault
 from tests.runtime.staging import Staging, edge, node
 from tests.support.api_site import Api
@@ -256,6 +258,13 @@ class TestRequests:
         seen = row.result["ask"]["Body"]
         assert seen["headers"]["authorization"] == "Bearer [credential.api.token]"
         assert seen["query"]["key"] == "[credential.shop.password]"
+        events, _ = await ToolEvents(staging.db).list_events(staging.tenant_id, ListToolEvents())
+        assert [(event.execution_id, event.node_id, event.outcome) for event in events] == [
+            (failed_id, "refused", "http_failed"),
+            (execution_id, "ask", "ok"),
+        ]
+        assert events[1].what == f"POST {served.http('/echo')}"
+        assert events[1].received > events[1].sent > 0
         texts = await dump(own_database.superuser_dsn, "runtime")
         texts["log"] = logged.getvalue()
         for secret in (CANARY, TOKEN):

@@ -132,6 +132,28 @@ async def end_days_ago(place: Place, days: float, new: NewExecution) -> None:
     )
 
 
+async def test_calls_of_tools_and_uses_of_credentials_go_after_a_year(place: Place) -> None:
+    await Tenants(place.db, place.system, place.queue).put(TenantState(tenant_id=place.tenant_id, suspended=False))
+    for age in (360, 370):
+        values = {"at": datetime.now(UTC) - timedelta(days=age), "id": uuid7(), "tenant": place.tenant_id}
+        await place.run(
+            "INSERT INTO runtime.tool_events VALUES (:id, :tenant, :id, 'n', NULL, 'run_code', '', 'ok', 0, 0, 0, :at)",
+            **values,
+        )
+        await place.run(
+            "INSERT INTO runtime.credential_uses VALUES (:id, :tenant, :id, 'shop', 1, '[]', 'h', :id, 'n', :at)",
+            **values,
+        )
+    await place.upkeep.prune()
+    async with place.system.write() as session:
+        for table in ("tool_events", "credential_uses"):
+            counted = await (await session.connection()).execute(
+                text(f"SELECT count(*) FROM runtime.{table} WHERE tenant_id = :id"),
+                {"id": place.tenant_id},
+            )
+            assert counted.scalar_one() == 1, table
+
+
 async def test_files_that_no_row_tells_of_go_with_their_execution(place: Place) -> None:
     old, kept, last = make_execution(), make_execution(), make_execution()
     folder = ArtifactFolder(place.folder)

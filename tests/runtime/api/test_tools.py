@@ -1,0 +1,101 @@
+"""Calls of tools, and what executions did that an audit asks about, over the internal wire."""
+
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+from uuid_utils.compat import uuid7
+
+from contracts.errors import ApiError, Code
+from contracts.identity import AuditAct
+from contracts.model import CredentialId, ExecutionId, NodeId, TenantId
+from contracts.tool import ListToolEvents, ReadActs
+from runtime.store.db import Database
+from runtime.store.egress import RefusedHost, put_refusals
+from runtime.store.tables import CredentialUseRow
+from runtime.store.tool_events import ToolUse, put_tool_uses
+from tests.runtime.api.conftest import MakeClient
+from tests.runtime.api.test_executions import ask
+
+BEGAN = datetime.now(UTC) - timedelta(hours=1)
+
+
+def use(number: int, outcome: str = "ok") -> ToolUse:
+    return ToolUse("n", "run_code", "python", outcome, number, 2, 0.5, BEGAN + timedelta(seconds=number))
+
+
+async def test_calls_are_listed_newest_first_page_by_page(
+    make_client: MakeClient, db: Database, tenant_id: TenantId
+) -> None:
+    client, asked = make_client(tenant_id), ask()
+    await client.submit_execution(asked)
+    async with db.write(tenant_id) as session:
+        await put_tool_uses(session, asked.execution_id, [use(0), use(1), use(2, "code_failed")])
+        await put_tool_uses(session, ExecutionId(uuid7()), [use(9)])
+    first = await client.list_tool_events(ListToolEvents(execution_id=asked.execution_id, limit=2))
+    assert [(item.sent, item.outcome, item.user_id) for item in first.items] == [
+        (2, "code_failed", asked.user_id),
+        (1, "ok", asked.user_id),
+    ]
+    rest = await client.list_tool_events(
+        ListToolEvents(execution_id=asked.execution_id, limit=2, cursor=first.next_cursor)
+    )
+    assert ([item.sent for item in rest.items], rest.next_cursor) == ([0], None)
+    assert len((await client.list_tool_events(ListToolEvents())).items) == 4
+    assert (await make_client(TenantId(uuid7())).list_tool_events(ListToolEvents())).items == []
+
+
+async def test_acts_are_uses_of_credentials_and_refusals(
+    make_client: MakeClient, db: Database, tenant_id: TenantId
+) -> None:
+    client, asked, credential_id = make_client(tenant_id), ask(), CredentialId(uuid7())
+    await client.submit_execution(asked)
+    execution_id = asked.execution_id
+    async with db.write(tenant_id) as session:
+        await put_tool_uses(session, execution_id, [use(0), use(3, "sandbox_unavailable")])
+        await put_refusals(session, execution_id, [RefusedHost("10.0.0.1", 80, "private", BEGAN)])
+        session.add(
+            CredentialUseRow(
+                use_id=uuid7(),
+                tenant_id=tenant_id,
+                credential_id=credential_id,
+                name="shop",
+                version=1,
+                fields=["password"],
+                host="shop.example",
+                execution_id=execution_id,
+                node_id=NodeId("fill"),
+                at=BEGAN + timedelta(seconds=1),
+            )
+        )
+    found = (await client.list_acts(ReadActs())).items
+    assert [(act.act, act.subject) for act in found] == [
+        (AuditAct.SANDBOX_REFUSED, f"execution:{execution_id}"),
+        (AuditAct.CREDENTIAL_USED, f"credential:{credential_id}"),
+        (AuditAct.EGRESS_REFUSED, f"execution:{execution_id}"),
+    ]
+    assert {act.user_id for act in found} == {asked.user_id}
+    assert found[1].detail == {
+        "name": "shop",
+        "fields": ["password"],
+        "host": "shop.example",
+        "node_id": "fill",
+        "execution_id": str(execution_id),
+    }
+    assert found[2].detail["rule"] == "private"
+    one = (await client.list_acts(ReadActs(act=AuditAct.CREDENTIAL_USED))).items
+    assert one == [found[1]]
+    behind = (await client.list_acts(ReadActs(cursor=found[0].cursor, limit=1))).items
+    assert behind == found[1:]  # one more than the limit
+    assert (await client.list_acts(ReadActs(since=BEGAN + timedelta(seconds=2)))).items == found[:1]
+    assert (await client.list_acts(ReadActs(until=BEGAN + timedelta(seconds=1)))).items == found[2:]
+    assert (await make_client(TenantId(uuid7())).list_acts(ReadActs())).items == []
+    with pytest.raises(ApiError) as refused:
+        await client.list_acts(ReadActs(cursor="x"))
+    assert refused.value.code is Code.INVALID
+
+
+@pytest.mark.parametrize("statement", ["UPDATE runtime.tool_events SET what = 'x'", "DELETE FROM runtime.tool_events"])
+async def test_a_call_is_written_once(migrated_app: "asyncpg.Connection[asyncpg.Record]", statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await migrated_app.execute(statement)
