@@ -150,6 +150,8 @@ async def test_a_secret_is_nowhere_but_on_the_page_that_was_given_it(perch: Stac
             "/api/node-types",
             "/api/admin/audit",
             "/api/admin/dead-letters",
+            "/api/admin/egress/refusals",
+            "/api/admin/tool-events",
         ):
             channels[path] = await read(person, path)
         artifacts = status.artifacts or []
@@ -161,6 +163,8 @@ async def test_a_secret_is_nowhere_but_on_the_page_that_was_given_it(perch: Stac
             channels[f"{artifact.node_id}: {artifact.name}"] = found
             assert artifact.kind != "file" or "[credential.shop.password]" in found, artifact
         channels["export"] = await export(perch, person)
+    assert all(act in channels["/api/admin/audit"] for act in ("credential_created", "credential_used"))
+    assert all(tool in channels["/api/admin/tool-events"] for tool in ("http_request", "run_code"))
     assert any(find_leaks(CANARY, path) for path in parrot.requests), status.error
     read_steps = json.JSONDecoder().raw_decode(channels[f"/api/execution/{execution_id}/steps"])[0]["items"]
     steps = {step["node_id"]: json.dumps(step) for step in read_steps}
