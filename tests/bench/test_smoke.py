@@ -40,11 +40,11 @@ async def test_benches_measure_both_sides_and_are_written_down(figures: list[Fig
 
 @pytest.mark.timeout(SMOKE_S)
 @pytest.mark.parametrize("name", ["t2", "sandbox"])
-async def test_benches_of_the_walls_hold_each_figure_to_a_bar(name: str) -> None:
+async def test_benches_of_the_walls_hold_what_they_measure_to_a_bar(name: str) -> None:
     async with Ground() as ground:
         figures = await BENCHES[name](ground, TINY)
     assert figures
-    assert all(figure.ours and figure.met is not None for figure in figures)
+    assert all(figure.ours and (figure.met is not None or "cold" in figure.what) for figure in figures)
 
 
 @pytest.mark.parametrize(
