@@ -84,8 +84,8 @@ class DeadLetters:
         caller = caller_of(call)
         letter = await self._client(call).get_dead_letter(ExecutionRef(execution_id=request.execution_id))
         if letter.resolution is None:
-            # before the act, which another tier commits: whoever is killed in between leaves an entry too many, not
-            # an act without one
+            # before the act, which another tier commits: whoever is killed in between, or finds that tier away or
+            # the letter retried by then, leaves an entry too many, not an act without one
             async with self.tenants.transaction(caller.tenant_id) as session:
                 subject, by = f"execution:{request.execution_id}", actor_of(call, caller)
                 await self.audit.record(session, AuditAct.DEAD_LETTER_DISCARDED, subject, by, reason=request.reason)

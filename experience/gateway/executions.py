@@ -97,6 +97,7 @@ class Executions:
             execution_id,
             lambda: self.runtime.shared.share(key, lambda: client.get_execution(read)),
             lambda row: show_undelivered(row, include_artifacts=include_artifacts, include_visuals=include_visuals),
+            again=lambda: client.get_execution(read),  # a shared call may have been sent too early, too
         )
 
     async def get_events(self, call: Call[Caller], request: ReadEvents) -> EventPage:
@@ -190,6 +191,8 @@ class Executions:
         execution_id: ExecutionId,
         ask: Callable[[], Awaitable[ResT]],
         instead: Callable[[IntentRow], ResT],
+        *,
+        again: Callable[[], Awaitable[ResT]] | None = None,
     ) -> ResT:
         """What Runtime answers, or what can be said of an intent that it has not confirmed."""
         try:
@@ -204,7 +207,7 @@ class Executions:
                 return instead(row)
             if error.code is not Code.NOT_FOUND:
                 raise
-        return await ask()  # it was delivered between the two looks, or it is gone
+        return await (again or ask)()  # it was delivered between the two looks, or it is gone
 
     def _client(self, call: Call[Caller]) -> TenantClient:
         caller = caller_of(call)

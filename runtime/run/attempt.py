@@ -30,10 +30,9 @@ from runtime.run.secrets import NodeSecrets
 from runtime.run.shelf import Shelf
 from runtime.run.signals import Failed, Succeeded
 from runtime.sandbox.sandbox import Sandbox
-from runtime.store.changes import Change, Fenced
+from runtime.store.changes import Change
 from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.records import StoredBlob
-from runtime.store.states import IllegalMove
 from runtime.store.tool_events import ToolUse
 
 log = structlog.get_logger()
@@ -172,13 +171,10 @@ class AttemptStage:
         return await self._record(blob)
 
     async def _record(self, blob: StoredBlob) -> Artifact:
-        try:
-            told = tell_artifact(blob.artifact.execution_id, blob.artifact, blob.artifact.created_at)
-            await self._recorder.record(Change(blobs=[blob], events=[told]))
-        except (Fenced, IllegalMove):
-            await self._writer.discard(blob)
-            raise
-        # otherwise nobody knows whether the row stands: the file stays, and goes with its execution's folder
+        told = tell_artifact(blob.artifact.execution_id, blob.artifact, blob.artifact.created_at)
+        # When that fails, nobody knows whether the row stands, fenced or not: an answer may have been lost before. So
+        # the file stays, and goes with its execution's folder.
+        await self._recorder.record(Change(blobs=[blob], events=[told]))
         return blob.artifact
 
     async def store_file(

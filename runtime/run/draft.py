@@ -1,4 +1,4 @@
-"""What one transaction of a run will record, gathered while the machine's answer is read."""
+"""What a run will record together, gathered while the machine's answer is read."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ class Draft:
         self._checkpoints: list[SealedCheckpoint] = []
         self.now = datetime.now(UTC)
         self.starts: list[StartNode] = []
-        """Attempts to begin once this is recorded."""
+        """Attempts to begin with this, or once it is recorded."""
         self.stop: StopRunning | None = None
         self.finish: Finish | None = None
 

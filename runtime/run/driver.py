@@ -1,7 +1,8 @@
 """One run of one execution: drives the engine's machine, carries out its commands, records what comes of them.
 
-Everything that decides passes one inbox, so the machine is asked by one task only, and each of its answers is recorded
-in one transaction before anything starts. Attempts at nodes run beside it in the same task group; none outlives it.
+Everything that decides passes one inbox, so the machine is asked by one task only. Each of its answers is recorded
+whole, and before anything starts that may not run twice. Attempts at nodes run beside it in the same task group; none
+outlives it.
 """
 
 import asyncio
@@ -69,6 +70,11 @@ from runtime.vault import Vault
 
 _LEAVE_S: Final = 1.0
 """For attempts that are cut off because their worker leaves; one that takes longer reports to nobody."""
+
+
+_AHEAD_S: Final = 1.0
+"""Safe steps go on while what they did is being written, until a transaction takes longer than this: the database is
+away then, and another worker may soon take the execution over."""
 
 
 class Verdict(Enum):
@@ -169,6 +175,12 @@ class RunDriver:
             ExceptionGroup: the database stayed away, or something failed that should not have. The run stays open,
             and the next claim counts it as lost.
         """
+        try:
+            return await self._drive()
+        finally:
+            await self._recorder.stop()
+
+    async def _drive(self) -> Verdict:
         async with TaskGroup() as group:
             resources = self._resources
             self._help(
@@ -366,8 +378,7 @@ class RunDriver:
         if self._browser.records:
             said = "What was recorded until here is not kept: another worker goes on, and records anew."
             self._recorder.add_line("warning", said, None)
-        await self._recorder.flush()
-        await self._resources.runs.hand_back(self._lease, self._clock.spent_s)
+        await self._recorder.hand_back(self._clock.spent_s)
         return Verdict.HANDED_BACK
 
     def _start_or_hold(self, start: StartNode, draft: Draft) -> None:
@@ -394,8 +405,8 @@ class RunDriver:
         early = [start for start in draft.starts if self._nodes[start.node_id].safe]
         for start in early:
             self._begin(start, group)
-        if all(self._nodes[node_id].safe for node_id in draft.touched):
-            self._note(draft)
+        if all(self._nodes[node_id].safe for node_id in draft.touched) and self._recorder.behind_s < _AHEAD_S:
+            self._write_soon(draft)
         else:
             await self._record(draft)
         for start in draft.starts:
@@ -424,17 +435,17 @@ class RunDriver:
                 assert_never(command)
 
     async def _record(self, draft: Draft) -> None:
-        self._note(draft)
+        self._write_soon(draft)
         await self._recorder.flush()
 
-    def _note(self, draft: Draft) -> None:
+    def _write_soon(self, draft: Draft) -> None:
         if draft.blank:
             return
         progress, current = self._machine.progress, self._machine.current_node
         if progress != self._told_progress:
             self._told_progress = progress
             draft.note_progress(progress, current)
-        self._recorder.note(draft.close(progress, current, self._clock.spent_s))
+        _ = self._recorder.write_soon(draft.close(progress, current, self._clock.spent_s))
 
     async def _finish(self, draft: Draft, finish: Finish) -> None:
         await keep_recordings(self._browser, self._writer, self._recorder, draft)

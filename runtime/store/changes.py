@@ -23,7 +23,7 @@ from runtime.store.egress import RefusedHost, put_refusals
 from runtime.store.events import CHANNEL, split
 from runtime.store.records import StoredBlob, put_blobs
 from runtime.store.statement import Statement
-from runtime.store.states import IllegalMove, step_moves
+from runtime.store.states import IllegalMove, check_step_move, step_moves
 from runtime.store.tables import SCHEMA
 from runtime.store.tool_events import ToolUse, put_tool_uses
 
@@ -110,7 +110,7 @@ async def write_change(session: OfTenant, lease: Lease, change: Change, write_id
         Fenced: another run has taken over, or it has ended.
         IllegalMove: a step was to go where it can't.
     """
-    steps = {(step.node_id, step.path, step.attempt): step for step in change.steps}  # of two states the later one
+    steps = _take_latest(change.steps)
     values = _frame(session, lease, change, write_id) | _columns(list(steps.values()))
     if end is None:
         row = await _WRITE.fetch_one(session, values)
@@ -128,6 +128,17 @@ async def write_change(session: OfTenant, lease: Lease, change: Change, write_id
     await put_checkpoints(session, lease.execution_id, change.checkpoints)
     await put_refusals(session, lease.execution_id, change.refused)
     await put_tool_uses(session, lease.execution_id, change.tools)
+
+
+def _take_latest(steps: Sequence[StepRecord]) -> dict[tuple[str, str, int], StepRecord]:
+    """Of two states of one attempt the later one. Raises IllegalMove."""
+    latest: dict[tuple[str, str, int], StepRecord] = {}
+    for step in steps:
+        key = step.node_id, step.path, step.attempt
+        if key in latest:
+            check_step_move(latest[key].status, step.status)
+        latest[key] = step
+    return latest
 
 
 def _frame(session: OfTenant, lease: Lease, change: Change, write_id: UUID) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """How a run begins: it raises the epoch, and counts the runs before it that nobody closed.
 
-A claim is one transaction. When its connection breaks, nobody knows whether it was committed; so it leaves its id on
-the execution's row, as each write of a run does, and whoever claims again looks for it first: a run that this worker
-has opened is not a loss.
+A claim is one transaction, a pause in its place another. When its connection breaks, nobody knows whether it was
+committed; so it leaves its id on the execution's row, as each write of a run does, and whoever claims again looks for
+it first: a run that this worker has opened is not a loss.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ class Claim:
 
     async def open(self, session: PlainSession) -> Claimed | None:
         """Open the next run; None when there is nothing to do any more. Its steps and checkpoints are left out."""
-        row = await _LOCK.fetch_one(session, self._name(session))
+        row = await _LOCK.fetch_one(session, self._key(session))
         if row is None:
             return None
         if row["last_write"] == self._id:  # it was opened, and nobody heard of it
@@ -111,7 +111,7 @@ class Claim:
             "tail": after,
             "notifies": session.woken is None,
         }
-        await _OPEN.fetch(session, self._name(session) | moved)
+        await _OPEN.fetch(session, self._key(session) | moved)
         session.events_appended += 1
         if session.woken is not None:
             session.woken.add(self._execution_id)
@@ -133,7 +133,7 @@ class Claim:
         ended = ExecutionStatus(row["status"]).final
         return not ended and row["admitted_at"] is not None and self._turn in (None, row["turn"])
 
-    def _name(self, session: PlainSession) -> dict[str, Any]:
+    def _key(self, session: PlainSession) -> dict[str, Any]:
         return {"execution_id": self._execution_id, "tenant_id": session.tenant_id}
 
     def _describe(self, session: PlainSession, row: Record, epoch: int, losses: int) -> Claimed:

@@ -8,7 +8,6 @@ A function that takes a TenantSession can only be called with one tenant in view
 (tests/architecture/test_tenancy.py reads the source for that); row-level security stands behind it.
 """
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -341,11 +340,14 @@ async def _undo(pooled: PoolProxiedConnection, error: BaseException) -> None:
     """
     if isinstance(error, Exception) and not is_away(error):
         raw: Any = pooled.driver_connection
-        with contextlib.suppress(Exception):
+        try:
             await raw.execute("ROLLBACK")
-            pooled.close()
-            return
-    pooled.invalidate()
+        except BaseException:
+            pooled.invalidate()
+            raise
+        pooled.close()
+    else:
+        pooled.invalidate()
 
 
 async def _enter_plainly(engine: AsyncEngine, entry: str) -> PoolProxiedConnection:

@@ -1,7 +1,8 @@
 """The queue of admitted executions: a small port, and PgQueuer behind it.
 
 What PgQueuer leaves to us (each found by experiment, see docs/adr/0004):
-- its UPDATEs never NOTIFY, so DEQUEUE_TIMEOUT_S bounds how late a handed back entry starts again;
+- its UPDATEs never NOTIFY, so DEQUEUE_TIMEOUT_S bounds how late a handed back entry starts again, and how late the
+  place that it leaves is taken;
 - it finishes entries by id alone: a worker that lost its lease would delete the entry that another one holds now, so
   `_FencedQueries` lets only the holder write;
 - it would end with its connection: store/queue_driver.py reconnects;

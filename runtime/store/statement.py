@@ -1,7 +1,7 @@
 """Statements that every step of every execution sends: given to asyncpg as they are.
 
 SQLAlchemy would build, compile, adapt and wrap each of them anew, which costs several times what PostgreSQL takes for
-it (`make bench`, B3). They run inside a transaction that SQLAlchemy has begun, on its connection.
+it (`make bench`, B3). They run inside a transaction of SQLAlchemy's or a plain one, see db.py.
 """
 
 import re

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,31 @@ async def test_only_what_must_not_run_twice_waits_until_its_beginning_is_written
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     assert begun_before_written == [not waits]
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, 60.0])
+async def test_safe_steps_run_ahead_of_a_database_that_answers_and_of_no_other(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    monkeypatch.setattr("runtime.run.driver._AHEAD_S", ahead_s)
+    record, hung = Runs.record, asyncio.Event()
+
+    async def record_late(self: Runs, lease: Lease, change: Change) -> None:
+        await hung.wait()
+        await record(self, lease, change)
+
+    monkeypatch.setattr(Runs, "record", record_late)
+    names = ["a", "b", "c", "d"]
+    edges = [edge(one, other, "Text", "Text") for one, other in pairwise(names)]
+    execution_id = await staging.submit(
+        [node(name, "echo", {"Text": "x"} if name == "a" else {}) for name in names], edges
+    )
+    async with staging.perform():
+        await asyncio.sleep(1)
+        asked = list(Echo.asked)
+        hung.set()
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    assert asked == (names if ahead_s else ["a"])
 
 
 @any_way

@@ -162,6 +162,20 @@ async def test_an_end_follows_only_what_it_may(executions: Executions, runs: Run
     assert (row.status, row.result, row.error) == (ExecutionStatus.COMPLETED, {"a": 1}, None)
 
 
+async def test_two_states_of_one_attempt_in_one_change_are_the_later_one(
+    executions: Executions, runs: Runs, db: Database, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    step_id = StepId(uuid7())
+    begun, done = (make_step("a", status, step_id=step_id) for status in (StepStatus.RUNNING, StepStatus.SUCCESS))
+    await runs.record(lease, Change(steps=[begun, done]))
+    (step,) = await Records(db).list_steps(tenant_id, lease.execution_id)
+    assert step.status is StepStatus.SUCCESS
+    with pytest.raises(IllegalMove):
+        await runs.record(lease, Change(steps=[make_step("b", StepStatus.SUCCESS), make_step("b", StepStatus.FAILED)]))
+    assert len(await Records(db).list_steps(tenant_id, lease.execution_id)) == 1
+
+
 async def test_a_lost_commit_is_repeated_and_a_lost_answer_is_not(
     executions: Executions, runs: Runs, events: EventLog, db: Database, tenant_id: TenantId
 ) -> None:
