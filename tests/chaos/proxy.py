@@ -2,15 +2,17 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from contracts.execution import StepStatus
+
 _CHUNK = 65_536
 _END_S = 10.0
-_COMMIT = b"COMMIT;"
+_COMMIT = b"COMMIT"
 
 
 class Fault(StrEnum):
@@ -42,9 +44,9 @@ class Moment(StrEnum):
 
 @dataclass
 class Trip:
-    """A trap on the way to PostgreSQL: strikes once, at the first transaction that sends the `pattern`."""
+    """A trap on the way to PostgreSQL: strikes once, at the first transaction that sends what it `wants`."""
 
-    pattern: re.Pattern[bytes]
+    wants: Callable[[bytes], bool]
     moment: Moment
     strike: Callable[[], None]
     delay_s: float = 0.0
@@ -52,12 +54,44 @@ class Trip:
 
     def is_meant(self, chunk: bytes) -> bool:
         """Whether this is what the trap waits for."""
-        return not self.sprung.is_set() and self.pattern.search(chunk) is not None
+        return not self.sprung.is_set() and self.wants(chunk)
 
 
-def step_written(node_id: str, status: str) -> re.Pattern[bytes]:
-    """Matches the parameters of a step's row: the node, its empty path, and within the same row the status."""
-    return re.compile(re.escape(node_id.encode()) + rb"\x00{4}.{0,150}?" + re.escape(status.encode()), re.DOTALL)
+def step_written(node_id: str, status: str) -> Callable[[bytes], bool]:
+    """Finds a change that brings a step there, among the parameters of runtime/store/changes.py.
+
+    What a safe step did may be written together, and then its beginning is never seen by itself: a step that has ended
+    has begun.
+    """
+
+    def is_written(chunk: bytes) -> bool:
+        arrays = list(_read_arrays(chunk))
+        for place, node_ids in enumerate(arrays):
+            for statuses in arrays[place + 1 :] if node_id in node_ids else ():
+                if len(statuses) == len(node_ids) and _STATUSES.issuperset(statuses):
+                    found = statuses[node_ids.index(node_id)]
+                    return found == status or (status == StepStatus.RUNNING and found != StepStatus.SKIPPED)
+        return False
+
+    return is_written
+
+
+_STATUSES = frozenset(map(str, StepStatus))
+_ARRAY = re.compile(rb"\x00{3}\x01\x00{3}[\x00\x01]\x00{3}\x19(\x00{2}.{2})\x00{3}\x01", re.DOTALL)
+"""A text[] in PostgreSQL's binary form: one dimension, whether there are nulls, the type, length, first index."""
+
+
+def _read_arrays(chunk: bytes) -> Iterator[list[str]]:
+    """Every text[] that lies whole in the chunk; nulls as empty texts."""
+    for head in _ARRAY.finditer(chunk):
+        texts, at = [], head.end()
+        for _ in range(int.from_bytes(head[1], "big")):
+            size = int.from_bytes(chunk[at : at + 4], "big", signed=True)
+            at += 4
+            texts.append(chunk[at : at + max(size, 0)].decode("utf-8", "replace"))
+            at += max(size, 0)
+        if at <= len(chunk):
+            yield texts
 
 
 @dataclass(eq=False)

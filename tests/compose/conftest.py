@@ -15,7 +15,7 @@ from tests.compose.containers import PASSWORD, Containers
 COMPOSE_VARIABLE = "STAGEDOOR_TEST_COMPOSE"
 ENGINE_VARIABLE = "STAGEDOOR_TEST_ENGINE"
 
-RUNNING = ["test_running.py", "test_losses.py", "test_walls.py", "test_profiles.py"]
+RUNNING = ["test_running.py", "test_losses.py", "test_walls.py", "test_with_profiles.py"]
 collect_ignore = [] if COMPOSE_VARIABLE in os.environ else RUNNING
 
 
