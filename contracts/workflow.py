@@ -299,7 +299,7 @@ class RunWorkflow(Contract):
     workflow_id: WorkflowId
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     inputs: JsonObject = {}
-    """Readable in the workflow as `trigger.inputs`."""
+    """Kept with the execution; no node reads them yet."""
     allowed_domains: AllowedDomains | None = None
     """All that this execution may reach, of what its workflow may."""
     priority: Literal["low", "normal", "high"] = "normal"

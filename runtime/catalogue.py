@@ -119,7 +119,7 @@ _WORKFLOW = Realm(
                     "inputs": {
                         "type": "object",
                         "default": {},
-                        "description": "Readable in the workflow as `trigger.inputs`.",
+                        "description": "Kept with the execution; no node reads them yet.",
                     },
                     "allowed_domains": _ALLOWED_DOMAINS,
                 },

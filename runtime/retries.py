@@ -14,7 +14,14 @@ from contracts.wiring.tracing import current_parent
 from contracts.workflow import WorkflowDocument
 from runtime.engine.commands import Recorded
 from runtime.engine.plan import Plan
-from runtime.engine.reuse import find_asked, find_failed, find_repeated, find_unanswered, keep_word
+from runtime.engine.reuse import (
+    find_asked,
+    find_failed,
+    find_repeated,
+    find_unanswered,
+    find_unknown_outputs,
+    keep_word,
+)
 from runtime.store.executions import NewExecution
 from runtime.store.records import Records, Source
 from runtime.store.tables import StepRow
@@ -113,6 +120,19 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
             f"Only a person knows whether {', '.join(missing)} happened.",
             _HOW_TO_ANSWER,
             faults=[_ask(node_id) for node_id in missing],
+        )
+    if unknown := find_unknown_outputs(now, recorded, retry):
+        node_id, output, needed_by = unknown[0]
+        raise ApiError(
+            Code.CONFLICT,
+            f"{needed_by} needs {output} of {node_id}, which nobody has, even if {node_id} happened.",
+            f'Answer "run_again" for {node_id}, or start the workflow anew.',
+            faults=[
+                Fault(
+                    where=f"body.answers.{one}", rule="output_unknown", detail=f"{other} needs its {name}.", node_id=one
+                )
+                for one, name, other in unknown
+            ],
         )
     if repeated := find_repeated(before, now, recorded, retry):
         raise ApiError(

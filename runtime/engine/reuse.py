@@ -48,6 +48,19 @@ def find_unanswered(before: Plan, now: Plan, recorded: Sequence[Recorded], retry
     ]
 
 
+def find_unknown_outputs(now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[tuple[str, str, str]]:
+    """What another node needs of one that a person says has happened, and nobody has: its id, its output, the other."""
+    ended = {row.node_id for row in recorded if row.status is StepStatus.SUCCESS}
+    said = {node_id for node_id, answer in retry.answers.items() if answer is Answer.HAPPENED} - ended
+    data = {node.id: node.outputs for node in now.nodes if node.id in said}
+    return [
+        (edge.source, edge.source_handle, node.id)
+        for node in now.nodes
+        for edge in node.incoming
+        if edge.source_handle in data.get(edge.source, ()) and edge.handle in {*node.required} - {*node.merging}
+    ]
+
+
 def find_repeated(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[str]:
     """Nodes that ended well, must not run twice, and would run again behind what does or because they have changed.
 

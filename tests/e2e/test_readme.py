@@ -70,6 +70,27 @@ def test_the_curl_commands_work(stack: Stack, shop: str) -> None:
     assert '"execution_id":"' in done.stdout, done.stdout
 
 
+async def test_the_workflow_of_ones_own_is_kept_and_runs(
+    stack: Stack, shop: str, person: Person, tmp_path: Path
+) -> None:
+    script = block_with("headline.json").replace("localhost:8080", f"localhost:{stack.port}")
+    done = await asyncio.create_subprocess_exec(
+        "sh",
+        "-eu",
+        "-c",
+        script,
+        cwd=tmp_path,
+        env=os.environ | {"TOKEN": str(person.grant.access_token), "SHOP": shop},
+        stdout=subprocess.PIPE,
+    )
+    printed, _ = await asyncio.wait_for(done.communicate(), 60)
+    assert done.returncode == 0
+    execution = await wait_for_end(person, ExecutionId(UUID(json.loads(printed)["execution_id"])))
+    assert execution.status.value == "completed"
+    assert execution.result is not None
+    assert execution.result["headline"]["Text"]
+
+
 async def test_the_commands_about_going_on_work(stack: Stack, shop: str, person: Person) -> None:
     """On an execution that failed and asks nothing: the retry is taken, the answer is refused with the reason."""
     document = {

@@ -11,6 +11,7 @@ from runtime.engine.reuse import (
     find_failed,
     find_repeated,
     find_unanswered,
+    find_unknown_outputs,
     keep_word,
 )
 from tests.runtime.engine.drawn import PAGE, edge, node, plan
@@ -39,6 +40,19 @@ DONE = [row("open"), row("aside"), row("press"), row("read")]
 def test_from_what_failed_takes_over_what_ended_well() -> None:
     assert reused(HALF) == ["open", "aside"]
     assert [one.attempt for one in choose_reused(BUY, BUY, [*HALF, row("open", attempt=3)], Retry())] == [1, 1]
+
+
+def test_nobody_has_what_one_hands_on_that_only_a_person_knows_of() -> None:
+    hands_on = plan(
+        [node("open", "open"), node("press", "press"), node("needs", "need"), node("takes", "work")],
+        [edge(f"open.{PAGE}", f"press.{PAGE}"), edge("press.Out", "needs.Must"), edge("press.Out", "takes.In")],
+    )
+    rows = [row("open"), row("press", StepStatus.FAILED, LOST)]
+    happened = Retry(answers={"press": Answer.HAPPENED})
+    assert find_unknown_outputs(hands_on, rows, happened) == [("press", "Out", "needs")]
+    assert find_unknown_outputs(hands_on, [row("open"), row("press")], happened) == []
+    assert find_unknown_outputs(hands_on, rows, Retry(answers={"press": Answer.RUN_AGAIN})) == []
+    assert find_unknown_outputs(BUY, rows, happened) == [], "its page can be brought back"
 
 
 def test_from_a_node_runs_it_and_what_follows_again() -> None:

@@ -167,6 +167,19 @@ async def test_a_question_is_answered_once(staging: Staging) -> None:
     assert (await staging.executions.get(staging.tenant_id, interrupted)).question is None
 
 
+async def test_it_happened_is_no_answer_where_its_output_is_needed(staging: Staging) -> None:
+    nodes = [node("act", "hang_unsafe"), node("m", "measure")]
+    stopped = await staging.submit(nodes, [edge("act", "m", "Text", "Value")])
+    async with staging.perform():
+        await staging.wait_until(stopped, lambda row: row.current_node == "act")
+        await staging.executions.request_cancel(staging.tenant_id, stopped, "")
+        assert await staging.wait_for_end(stopped) is ExecutionStatus.CANCELLED
+    with pytest.raises(ApiError, match="m needs Text of act") as refused:
+        await retry(staging, stopped, answers={"act": "happened"})
+    assert refused.value.code is Code.CONFLICT
+    assert [fault.rule for fault in refused.value.faults] == ["output_unknown"]
+
+
 async def test_what_was_stopped_in_the_middle_and_must_not_run_twice_is_asked_about(staging: Staging) -> None:
     nodes = [node("a", "echo", {"Text": "1"}), node("act", "hang_unsafe")]
     stopped = await staging.submit(nodes, [edge("a", "act", "Text", "Text")])
