@@ -19,6 +19,7 @@ from contracts.execution import FailureCode
 from runtime.browser.concealing import COLOUR, Concealed, Secrets
 from runtime.browser.downloads import MAX_FILE, Downloaded, Downloads
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.introduction import introduce
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.picture import Picture, PictureFormat, read_size
 from runtime.browser.recording import Recording
@@ -28,6 +29,7 @@ from runtime.browser.translate import (
     explain_closed,
     explain_crash,
     explain_hang,
+    explain_no_file_field,
     explain_still_there,
     has_error_page,
     is_closed,
@@ -75,6 +77,10 @@ _READ_HTML = """limit => {
   const type = document.doctype ? new XMLSerializer().serializeToString(document.doctype) : "";
   const html = type + (document.documentElement ? document.documentElement.outerHTML : "");
   return html.length > limit ? html.length : html;
+}"""
+_TAKES_FILES = """found => {
+  const field = found.nodeName === "LABEL" ? found.control : found;
+  return field?.nodeName === "INPUT" && field.type === "file";
 }"""
 _READ_ROWS = """(rows, [fields, limit]) => {
   if (rows.length > limit) return rows.length;
@@ -230,27 +236,27 @@ class Page:
         await self._act("select", selector, lambda found, limit: found.select_option(option, timeout=limit), timeout_s)
 
     async def upload(self, selector: str, file: Upload, *, timeout_s: float = ACTION_S) -> None:
-        """Choose a file in a field for files, as if it lay on a disk of the browser's."""
+        """Choose a file in a field for files, as if it lay on a disk of the browser's.
+
+        Raises BrowserFailure: as `click`; invalid_input for what is no such field.
+        """
         payload: FilePayload = {"name": file.name, "mimeType": file.media_type, "buffer": file.data}
 
         async def choose(found: Locator, limit: float) -> None:
+            if not await found.evaluate(_TAKES_FILES, timeout=limit):  # Playwright would "choose" it without a word
+                raise explain_no_file_field(selector, self.url)
             await found.set_input_files(payload, timeout=limit)
 
         await self._act("upload to", selector, choose, timeout_s)
 
-    async def download(
-        self, *, selector: str = "", url: str = "", max_bytes: int = MAX_FILE, timeout_s: float = ACTION_S
-    ) -> Downloaded:
-        """Click what a selector finds, or go to an address, and take the file that comes of it.
+    async def download(self, *, selector: str, max_bytes: int = MAX_FILE, timeout_s: float = ACTION_S) -> Downloaded:
+        """Click what a selector finds, and take the file that comes of it.
 
-        Raises BrowserFailure: as `click` and `open_url`; timeout, output_too_large, navigation_failed.
+        Raises BrowserFailure: as `click`; timeout, output_too_large, navigation_failed.
         """
 
         async def begin() -> None:
-            if selector:
-                await self.click(selector, timeout_s=min(timeout_s, ACTION_S))
-            else:
-                await self._ask_for_file(url, timeout_s)
+            await self.click(selector, timeout_s=min(timeout_s, ACTION_S))
 
         if self.lost is not None:
             raise self.lost
@@ -259,18 +265,11 @@ class Page:
         except Error as error:
             raise (await self._await_reason(error) or translate_other(error, self.url)) from error
 
-    async def _ask_for_file(self, url: str, timeout_s: float) -> None:
-        self.way_out.check(url)
-        self._failed_url = None
-        try:
-            response = await self._page.goto(url, timeout=timeout_s * 1_000, wait_until="commit")
-        except Error as error:
-            # a download ends the navigation that led to it: its absence is found out by whoever waits for it
-            if "Download is starting" not in error.message and "ERR_ABORTED" not in error.message:
-                raise (await self._await_reason(error) or self._explain_navigation(error, url)) from error
-        else:
-            if response is not None and (failure := self._explain_answer(response, url)) is not None:
-                raise failure
+    async def introduce(self, url: str, *, timeout_s: float = ACTION_S) -> dict[str, str]:
+        """The headers by which a site knows this browser, for a request for that address. Raises BrowserFailure."""
+        return await self._evaluate(
+            "read its cookies", lambda: introduce(self._context, self.options, self.url, url), timeout_s
+        )
 
     async def wait_for(self, selector: str, visibility: Visibility, *, timeout_s: float = ACTION_S) -> None:
         """Wait until the first match is visible, or until none is."""

@@ -154,6 +154,16 @@ def explain_still_there(selector: str, url: str) -> BrowserFailure:
     )
 
 
+def explain_no_file_field(selector: str, url: str) -> BrowserFailure:
+    """A file was to be given to something that takes none."""
+    return BrowserFailure(
+        FailureCode.INVALID_INPUT,
+        f"“{shorten(selector)}” does not match a file field (input type=file) on {shorten(url)}.",
+        "Give a selector that finds the field itself, such as input[type=file].",
+        page_url=url,
+    )
+
+
 def explain_hang(what: str, url: str) -> BrowserFailure:
     """The page's own code keeps it busy, so that it answers nothing; it was closed to free the browser."""
     return BrowserFailure(

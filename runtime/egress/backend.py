@@ -14,6 +14,7 @@ import httpcore
 
 from runtime.egress.door import CONNECT_S, Connection, Door, Unreachable
 from runtime.egress.permit import Permit
+from runtime.egress.upstream import Upstream, connect_through
 
 _PAUSE_S: Final = 86_400.0
 
@@ -21,9 +22,15 @@ _PAUSE_S: Final = 86_400.0
 class DoorBackend(httpcore.AsyncNetworkBackend):
     """Connections of one run. Raises Refused unchanged: it is for whoever asked, not for httpcore to map."""
 
-    def __init__(self, door: Door, permit: Permit) -> None:
+    def __init__(self, door: Door, permit: Permit, upstream: Upstream | None = None) -> None:
+        """Connections go on through `upstream`, if it names one."""
         self._door = door
         self._permit = permit
+        self._upstream = upstream
+
+    def through(self, upstream: Upstream | None) -> "DoorBackend":
+        """The same run's connections by way of a proxy that a tenant names; straight on for None."""
+        return DoorBackend(self._door, self._permit, upstream)
 
     async def connect_tcp(
         self,
@@ -35,13 +42,16 @@ class DoorBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Resolve, check, connect. Raises Refused, httpcore.ConnectError, httpcore.ConnectTimeout."""
         try:
-            connection = await self._door.connect(
-                self._permit, host, port, timeout_s=CONNECT_S if timeout is None else timeout
-            )
+            connection = await self._connect(host, port, CONNECT_S if timeout is None else timeout)
         except Unreachable as error:
             kind = httpcore.ConnectTimeout if error.timed_out else httpcore.ConnectError
             raise kind(f"{error.target}: {error.reason}") from error
         return _Stream(connection)
+
+    async def _connect(self, host: str, port: int, timeout_s: float) -> Connection:
+        if self._upstream is None:
+            return await self._door.connect(self._permit, host, port, timeout_s=timeout_s)
+        return await connect_through(self._door, self._permit, self._upstream, host, port)
 
     async def connect_unix_socket(
         self,

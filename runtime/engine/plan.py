@@ -151,8 +151,8 @@ def _plan_node(
         credential_inputs=tuple(
             port.name for port in kind.inputs if name_credentials(node.data.inputs.get(port.name), port)
         ),
-        safe=is_safe(node, kind),
-        attempts=int(settings.get("attempts", default_attempts(safe=is_safe(node, kind)))),
+        safe=(safe := is_safe(node, kind, edges)),
+        attempts=int(settings.get("attempts", default_attempts(safe=safe))),
         timeout_s=float(settings.get("timeout_s", document.settings.node_timeout_s)),
         on_error=choose_on_error(node, document.settings.on_error),
         defaults=dict(settings.get("default", {})),
@@ -182,16 +182,23 @@ def is_needed(port: Port, node: Node, edges: Iterable[Edge]) -> bool:
     )
 
 
-def is_safe(node: Node, kind: NodeType) -> bool:
-    """Whether running the node twice does no harm: by its type, or by what is typed, or else is an input's default."""
+def is_safe(node: Node, kind: NodeType, edges: Iterable[Edge]) -> bool:
+    """Whether running the node twice does no harm: by its type, or by what is typed, or else is an input's default.
+
+    `edges` are those that end in the node: what comes over one is not known yet, and makes nothing safe.
+    """
     if kind.safe or not kind.safe_if:
         return kind.safe
-    return all(_find_typed(node, find_port(kind.inputs, name)) in values for name, values in kind.safe_if.items())
+    fed = {edge.targetHandle for edge in edges}
+    return all(
+        name not in fed and _find_typed(node, find_port(kind.inputs, name)) in values
+        for name, values in kind.safe_if.items()
+    )
 
 
 def _find_typed(node: Node, port: Port | None) -> Any:
-    if port is None or port.connectable:
-        return None  # what comes over an edge is not known yet
+    if port is None:
+        return None
     typed = node.data.inputs.get(port.name)
     return typed if is_given(typed, port) else port.value_schema.get("default")
 

@@ -11,12 +11,12 @@ import asyncio
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from ssl import SSLContext
-from typing import Final
+from typing import BinaryIO, Final
 
 import httpcore
 import httpx
@@ -90,14 +90,24 @@ class Answer:
         return next((value for key, value in self.headers if key == name), "")
 
 
+Dress = Callable[[str], Awaitable[Mapping[str, str]]]
+"""Headers by address, such as its cookies."""
+
+
 class HttpClient:
     """Sends requests of one run; make it by `open_client`."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    async def send(self, request: Outgoing, limits: Limits) -> Answer:
+    async def send(
+        self, request: Outgoing, limits: Limits, *, sink: BinaryIO | None = None, dress: Dress | None = None
+    ) -> Answer:
         """Send it, follow redirects, read the answer whole.
+
+        Args:
+            sink: takes the body of an answer of 2xx in place of the `Answer`; any other's is not read then.
+            dress: headers to add for each address that is asked, also for those that redirects lead to.
 
         Raises:
             HttpFailure: invalid_input, host_refused, http_failed, timeout, output_too_large, credential_refused.
@@ -106,7 +116,10 @@ class HttpClient:
         try:
             async with asyncio.timeout(limits.timeout_s):
                 for _ in range(limits.redirects + 1):
-                    answer = await self._exchange(request, limits, max(0.1, ends - time.monotonic()))
+                    dressed = request
+                    if dress is not None:
+                        dressed = replace(request, headers={**request.headers, **await dress(request.url)})
+                    answer = await self._exchange(dressed, limits, max(0.1, ends - time.monotonic()), sink)
                     target = _find_redirect(request, answer)
                     if target is None or limits.redirects == 0:
                         return answer
@@ -119,7 +132,7 @@ class HttpClient:
             "Allow more redirects, or ask for the address that they lead to.",
         )
 
-    async def _exchange(self, request: Outgoing, limits: Limits, left_s: float) -> Answer:
+    async def _exchange(self, request: Outgoing, limits: Limits, left_s: float, sink: BinaryIO | None) -> Answer:
         if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in request.headers.items()):
             raise _explain_malformed(request.url)
         try:
@@ -128,7 +141,8 @@ class HttpClient:
             )
             response = await self._http.send(sent, stream=True)
             try:
-                body = b"" if request.method == "HEAD" else await _read(response, limits.max_bytes, request.url)
+                reads = request.method != "HEAD" and (sink is None or response.is_success)
+                body = await _read(response, limits.max_bytes, request.url, sink) if reads else b""
             finally:
                 await response.aclose()
         except HttpFailure:
@@ -266,7 +280,7 @@ def _complete(request: Outgoing) -> dict[str, str]:
     return {**{name: value for name, value in own.items() if name not in given}, **request.headers}
 
 
-async def _read(response: httpx.Response, limit: int, url: str) -> bytes:
+async def _read(response: httpx.Response, limit: int, url: str, sink: BinaryIO | None) -> bytes:
     unfold = _choose_unfolding(response.headers.get("content-encoding", ""), url)
     parts: list[bytes] = []
     size = 0
@@ -279,7 +293,10 @@ async def _read(response: httpx.Response, limit: int, url: str) -> bytes:
                     f"The answer of {show(url)} has more than {limit} bytes.",
                     "Ask for less, or raise “Max Size”.",
                 )
-            parts.append(part)
+            if sink is None:
+                parts.append(part)
+            else:
+                await asyncio.to_thread(sink.write, part)
     return b"".join(parts)
 
 

@@ -1,19 +1,20 @@
 """Nodes that take files from pages and give files to them."""
 
 import mimetypes
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from contracts.execution import FailureCode
 from runtime.browser.downloads import MAX_FILE, name_file
-from runtime.browser.page import ACTION_S, MAX_UPLOAD, Upload
+from runtime.browser.page import ACTION_S, MAX_UPLOAD, Page, Upload
 from runtime.handles import FileRef, NoEdge, refer_to
 from runtime.node import Node, NodeFailure, Stage
+from runtime.nodes.browser.fetch import UNKNOWN, fetch_file
 from runtime.nodes.browser.pages import PageInputs, PageOutputs, Selector, choose_timeout
 
 _GROUP = "Browser"
-_UNKNOWN = "application/octet-stream"
 _KEEP_S = 5.0
 """Of the node's time, for keeping a file once it is there."""
 
@@ -41,12 +42,13 @@ class DownloadOutputs(PageOutputs):
 
 
 class DownloadFile(Node[DownloadInputs, DownloadOutputs]):
-    """Takes one file. Not safe: it clicks, and a site may count what it hands out."""
+    """Takes one file. Not safe where it clicks; an address is asked for by GET, which may be repeated."""
 
     type_id, title, group, icon = "download_file", "Download file", _GROUP, "download"
-    description = "Clicks something or goes to an address, and keeps the file that the site answers."
+    description = "Clicks something or fetches an address, and keeps the file that the site answers."
     credits = 2
     safe = False
+    safe_if = MappingProxyType({"Selector": [""]})
 
     async def run(self, inputs: DownloadInputs, stage: Stage) -> DownloadOutputs:
         """Fetch it into the page's workspace, and from there into the artifact store."""
@@ -58,17 +60,25 @@ class DownloadFile(Node[DownloadInputs, DownloadOutputs]):
             )
         page = stage.page(inputs.web_page)
         timeout_s = choose_timeout(stage, max(1.0, stage.seconds_left - _KEEP_S))
-        found = await page.download(
-            selector=inputs.selector, url=inputs.url, max_bytes=inputs.max_size, timeout_s=timeout_s
-        )
-        media_type = mimetypes.guess_type(found.name)[0] or _UNKNOWN
-        with found.file as file:
-            try:
-                artifact = await stage.store_file(found.name, media_type, file, page_url=page.url)
-            except NodeFailure as failure:
-                failure.acted = True
-                raise
-        return DownloadOutputs(web_page=inputs.web_page, file=refer_to(artifact))
+        take = _fetch if inputs.url else _click
+        return DownloadOutputs(web_page=inputs.web_page, file=await take(inputs, page, stage, timeout_s))
+
+
+async def _fetch(inputs: DownloadInputs, page: Page, stage: Stage, timeout_s: float) -> FileRef:
+    found = await fetch_file(page, inputs.url, stage, max_bytes=inputs.max_size, timeout_s=timeout_s)
+    with found.file as file:
+        return refer_to(await stage.store_file(found.name, found.media_type, file, page_url=page.url))
+
+
+async def _click(inputs: DownloadInputs, page: Page, stage: Stage, timeout_s: float) -> FileRef:
+    found = await page.download(selector=inputs.selector, max_bytes=inputs.max_size, timeout_s=timeout_s)
+    media_type = mimetypes.guess_type(found.name)[0] or UNKNOWN
+    with found.file as file:
+        try:
+            return refer_to(await stage.store_file(found.name, media_type, file, page_url=page.url))
+        except NodeFailure as failure:
+            failure.acted = True
+            raise
 
 
 class UploadInputs(PageInputs):

@@ -313,7 +313,7 @@ async def test_fields_alone_say_nothing_about_how_they_are_sent(stage: HttpStage
 )
 def test_whether_it_may_run_twice_hangs_on_its_method(inputs: dict[str, str], *, safe: bool) -> None:
     node = DrawnNode.model_validate({"id": "n", "type": "http_request", "data": {"inputs": inputs}})
-    assert is_safe(node, HttpRequest.describe()) is safe
+    assert is_safe(node, HttpRequest.describe(), []) is safe
 
 
 class FullStage(HttpStage):

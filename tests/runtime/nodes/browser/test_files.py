@@ -15,7 +15,8 @@ from tests.support.handout import Handout, run_handout
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGE = """<a id=file href="/report.csv">report</a>
-<form action="/take" method="post" enctype="multipart/form-data"><input type=file name=f><button>Send</button></form>"""
+<form action="/take" method="post" enctype="multipart/form-data"><input type=file name=f><button>Send</button></form>
+<input id=search type=search><label id=label>File <input type=file></label>"""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ async def test_a_file_goes_from_one_page_to_another(pool: Pool, handout: Handout
         assert outputs["File"]["artifact_id"] == str(artifact.artifact_id)
         workspace = lease.page("node-1").workspace.path
         assert list(workspace.iterdir()) == []
-        await UploadFile().perform({"Selector": "input", "File": outputs["File"], **page}, stage)
+        await UploadFile().perform({"Selector": "input[name=f]", "File": outputs["File"], **page}, stage)
         await lease.page("node-1").click("button")
         assert await lease.page("node-1").read_html()
         (body,) = handout.taken
@@ -56,10 +57,13 @@ async def test_either_a_selector_or_an_address(lease: Lease, inputs: JsonObject)
     assert (caught.value.code, caught.value.acted) == (FailureCode.INVALID_INPUT, False)
 
 
-async def test_what_is_no_field_for_files(pool: Pool, handout: Handout) -> None:
+@pytest.mark.parametrize("selector", ["#file", "#search", "button"])
+async def test_what_is_no_field_for_files(pool: Pool, handout: Handout, selector: str) -> None:
     async with pool.lease(make_permit(TENANT, handout.host)) as lease:
         stage, page = await open_stage(lease, handout)
-        outputs = await DownloadFile().perform({"URL": handout.url("/report.csv"), **page}, stage)
-        with pytest.raises(NodeFailure) as caught:
-            await UploadFile().perform({"Selector": "#file", "File": outputs["File"], **page}, stage)
-        assert caught.value.code is FailureCode.INVALID_INPUT
+        outputs = await DownloadFile().perform({"Selector": "#file", **page}, stage)
+        with pytest.raises(NodeFailure, match="does not match a file field") as caught:
+            await UploadFile().perform({"Selector": selector, "File": outputs["File"], **page}, stage)
+        failed = caught.value
+        assert (failed.code, failed.retryable, failed.acted) == (FailureCode.INVALID_INPUT, False, False)
+        await UploadFile().perform({"Selector": "#label", "File": outputs["File"], **page}, stage)
