@@ -33,6 +33,9 @@ BACKENDS: Final[tuple[Backend, ...]] = (Bwrap(), Bwrap(with_proc=False), Landloc
 NONE: Final = "none"
 AGAIN_S: Final = 300.0
 """Between two canaries."""
+SOON_S: Final = 15.0
+"""The same after none came back empty-handed, a few times: on a busy machine a wall may look open that is only late."""
+_SOON_TRIES: Final = 4
 Require = Literal["any", "namespace"]
 _TRIALS: Final = {Language.PYTHON: "result = True", Language.NODE: "return true;"}
 
@@ -166,11 +169,13 @@ class Sandbox:
 
     async def keep_watch(self, tell: Callable[[State], Awaitable[None]]) -> None:
         """Choose now and again from time to time, and tell what was found, until cancelled."""
+        in_vain = 0
         while True:
             async with self._choosing:
                 found = await self.choose()
             await tell(found)
-            await asyncio.sleep(AGAIN_S)
+            in_vain = in_vain + 1 if found.backend is None else 0
+            await asyncio.sleep(SOON_S if 0 < in_vain <= _SOON_TRIES else AGAIN_S)
 
     async def report(self) -> str:
         """What shuts code in, in one line.

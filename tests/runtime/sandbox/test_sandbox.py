@@ -13,7 +13,7 @@ from runtime.sandbox.landlock import Landlock
 from runtime.sandbox.launch import Backend, BackendMissing
 from runtime.sandbox.limits import Limits
 from runtime.sandbox.programs import Language
-from runtime.sandbox.sandbox import Sandbox, SandboxUnavailable
+from runtime.sandbox.sandbox import Sandbox, SandboxUnavailable, State
 from tests.runtime.sandbox.driver import BACKENDS
 from tests.runtime.sandbox.test_canary import Absent
 
@@ -54,6 +54,30 @@ async def test_nothing_runs_without_a_backend(make: Make, tmp_path: Path) -> Non
     assert "bwrap is not installed" in refused.value.message
     assert (sandbox.state.name, sandbox.backends) == ("none", {"broken": 0, "none": 1})
     assert not (tmp_path / "ran").exists()
+
+
+async def test_a_machine_that_had_no_sandbox_is_looked_at_again_soon(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.sandbox.sandbox.SOON_S", 0.01)
+    states = [State(), State(), State(backend=Landlock())]
+    found: list[str] = []
+
+    async def choose(_: Sandbox) -> State:
+        return states[len(found)]
+
+    async def tell(state: State) -> None:
+        found.append(state.name)
+
+    monkeypatch.setattr(Sandbox, "choose", choose)
+    sandbox = make()
+    watching = asyncio.create_task(sandbox.keep_watch(tell))
+    async with asyncio.timeout(60):
+        while len(found) < 3:  # noqa: ASYNC110 — it tells nobody else
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    await asyncio.wait([watching])
+    assert found == ["none", "none", "landlock"]
 
 
 async def test_namespaces_can_be_required(make: Make) -> None:
