@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,8 +181,11 @@ async def test_a_run_finds_what_the_last_look_has_started(counting: Counting, st
 
 def children() -> set[int]:
     """Of this process."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            found |= set(map(int, (task / "children").read_text().split()))
+    return found
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
