@@ -87,6 +87,7 @@ class Chromium:
         self._launch = launch
         self._mark = mark
         self._parked: Page | None = None
+        self._parking = False
         self._pages: list[Page] = []
         self.opened = 0
         """Contexts given out so far."""
@@ -157,12 +158,15 @@ class Chromium:
 
     async def park_page(self) -> None:
         """Make the next page ready, unless one is. Failing to do so is no failure: the next one takes a bit longer."""
-        if self._parked is not None or not self.alive:
+        if self._parked is not None or self._parking or not self.alive:
             return
+        self._parking = True
         try:
             self._parked = await self._make_page()
         except BrowserFailure as failure:
             _log.info("no page parked", reason=failure.message)
+        finally:
+            self._parking = False
 
     def forget(self, page: Page) -> None:
         """A page was closed."""

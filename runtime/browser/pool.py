@@ -39,6 +39,9 @@ from runtime.egress.proxy import EgressProxy
 
 _log = structlog.get_logger(__name__)
 
+_PARK_S = 2.0
+"""After a page was taken: making the next one costs as much as a few actions, and would slow the run that took it."""
+
 
 @dataclass(frozen=True)
 class PoolOptions:
@@ -318,8 +321,8 @@ class Pool:
         return chromium
 
     def prepare_next(self, chromium: Chromium) -> None:
-        """Make the next page of a browser ready in the background."""
-        self._run(chromium.park_page())
+        """Make the next page of a browser ready in the background: soon, and at once when nobody uses it any more."""
+        self._run(self._park_later(chromium))
 
     def watch_recording(self, recording: Recording) -> None:
         """See in the background that it stays within its bounds."""
@@ -368,6 +371,15 @@ class Pool:
         if chromium in self._retired:
             await self._end(chromium)
         self._drop_surplus()
+        await self._park(chromium)
+
+    async def _park_later(self, chromium: Chromium) -> None:
+        await asyncio.sleep(_PARK_S)
+        await self._park(chromium)
+
+    async def _park(self, chromium: Chromium) -> None:
+        if chromium in self._warm.values() and not self._is_worn(chromium):
+            await chromium.park_page()
 
     async def _end(self, chromium: Chromium) -> None:
         self._retired.discard(chromium)

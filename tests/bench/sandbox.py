@@ -15,8 +15,8 @@ from tests.bench.figure import Bar, Figure, percentile
 from tests.bench.ground import Ground
 from tests.bench.rounds import Effort, take_turns
 
-ROUNDS = 5
-RUNS = 20
+ROUNDS = 3
+RUNS = 12
 MORE_BAR_MS = 25.0
 BOMB_BAR_S = 3.0
 SPARE_S = 20.0
@@ -37,7 +37,7 @@ _NEIGHBOUR = "import time\ntime.sleep(2)\nresult = sum(range(1_000_000))"
 
 async def measure(ground: Ground, effort: Effort) -> list[Figure]:
     """From asking for a run that prints one number to its end, in each backend that works here and each language, less
-    what the same interpreter takes bare in the same round (medians of 20 runs each): once as workers do it, where a
+    what the same interpreter takes bare in the same round (medians of 12 runs each): once as workers do it, where a
     program stands behind its walls already, and once where none does, as in a burst of runs. Then 20 processes that
     take 100 MB each, over a limit of 512 MB, until all of them are gone, while a neighbour's run goes on and has to end
     well.
