@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.types import ASGIApp
 
 from contracts.errors import ApiError
+from contracts.wiring.collector import spare_collector
 from contracts.wiring.logging import configure
 from contracts.wiring.uvicorn_socket import uvicorn_settings
 from experience.settings import Settings, load_settings
@@ -71,6 +72,7 @@ def _serve(settings: Settings) -> int:
     # uvicorn drains first and then raises the signal again: an end that was asked for is no failure
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+    spare_collector()
     server = uvicorn.Server(configure_server(settings, app))
     server.run()
     return 0 if server.started else 1

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute
 
 from contracts.api.runtime import RuntimeApi
 from contracts.wiring.channel import Channels
+from contracts.wiring.collector import spare_collector
 from contracts.wiring.internal import InternalCaller, InternalVerifier
 from contracts.wiring.server import Server, build_app
 from contracts.wiring.uvicorn_socket import uvicorn_settings
@@ -253,6 +254,7 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
         key = settings.internal_public_key_file
         api = create_api(ground, key, pool) if serves and key else create_health(ground, pool)
         server = _Server(configure_server(api, settings))
+        spare_collector()
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(ground.wakeups.run())]
             if serves:

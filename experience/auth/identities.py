@@ -14,6 +14,7 @@ from uuid import UUID
 from contracts.errors import ApiError, Code
 from contracts.identity import AuditAct, Role, Scope
 from contracts.model import TenantId, UserId
+from contracts.wiring.shared import SharedCalls
 from experience.audit import Actor, Audit, Clock
 from experience.auth.access import ACCESS_AUDIENCE
 from experience.auth.keyring import Keyring
@@ -54,6 +55,7 @@ class Identities:
         self._clock = clock
         self._recent: OrderedDict[bytes, tuple[datetime, Principal]] = OrderedDict()
         self._forgotten = 0
+        self._looking = SharedCalls()
 
     def forget(self) -> None:
         """Something was revoked or changed here: read everything anew."""
@@ -66,14 +68,21 @@ class Identities:
         name = hashlib.sha256(f"{credential.kind} {credential.text}".encode()).digest()
         principal = self._recall(name, now)
         if principal is None:
-            forgotten = self._forgotten
-            async with self._system.transaction() as session:
-                principal = await self._find(session, credential, Actor(None, address, request_id), now)
-            if principal is None:
-                raise _unknown(credential)
-            if forgotten == self._forgotten:
-                # otherwise it may have been read just before what was revoked meanwhile
-                self._remember(name, now, principal)
+            by = Actor(None, address, request_id)
+            # many requests at once find it forgotten at once: one of them reads
+            key = (name, self._forgotten)
+            principal = await self._looking.share(key, lambda: self._look_up(name, credential, by, now))
+        return principal
+
+    async def _look_up(self, name: bytes, credential: Credential, by: Actor, now: datetime) -> Principal:
+        forgotten = self._forgotten
+        async with self._system.transaction() as session:
+            principal = await self._find(session, credential, by, now)
+        if principal is None:
+            raise _unknown(credential)
+        if forgotten == self._forgotten:
+            # otherwise it may have been read just before what was revoked meanwhile
+            self._remember(name, now, principal)
         return principal
 
     async def renew(self, principal: Principal) -> Principal:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 import uvicorn
 
+from contracts.wiring.collector import spare_collector
 from tests.bench.benches import BENCHES, REMARKS
 from tests.bench.figure import Figure
 from tests.bench.ground import Ground
@@ -53,6 +54,7 @@ def main() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, most), most))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))  # what runs in here says errors only
+    spare_collector()  # as the processes do whose parts run in this one
     machine = describe_machine()
     effort = Effort(float(os.environ.get(SHARE, "1")))
     with asyncio.Runner(loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()) as runner:

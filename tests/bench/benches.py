@@ -42,16 +42,23 @@ BENCHES: dict[str, Bench] = {
 
 REMARKS = """## Where the time goes
 
-From profiles taken with cProfile and py-spy while the machine was busy with other work: shares and counts, no times.
+From traces and from profiles taken with cProfile and py-spy; most while the machine did other work, so those tell
+shares and counts, no times.
 
+- **B1.** From a trace of one run on a quiet machine, 1,190 ms beside a script's 1,130: 30 ms pass from submit to the
+  first thing done to a page (submitting 18, claiming 7), 31 ms from the last picture to the end (the page is closed
+  before the end is written), and before each of six clicks, which must not be done twice, 3 ms until its beginning is
+  committed. The rest is that both share two cores with Chromium: what is recorded of a step takes 1.5 to 3 ms of CPU,
+  mostly while the page works.
 - **B3.** An execution of ours sent about 105 messages to PostgreSQL where the floor sends 22; claiming, recording and
   ending are single statements now, safe steps share a transaction, and the queue is not asked in vain (ADR 24). Of the
   worker's time that is left, as py-spy saw it with the GIL held: ending 20 % (its tenant's row, the statement, whom to
   let in next), PgQueuer 17 %, recording 11 %, claiming 11 %, the driver and its machine 11 %, looking at the lease 7 %,
   events rendered and tasks made in between. PgQueuer's statements are also most of what PostgreSQL does for it.
 - **B8.** Half of what Experience does for a status is its call to Runtime: building it 14 %, httpx and aiohttp
-  together 28 %, of which half is the kernel's; signing the token 4 %, the access log 4 %, everything that authorises,
-  routes, parses and renders less than 2 % each.
+  together 26 %, of which half is the kernel's; signing the token 4 %, the access log 6 %, everything that authorises,
+  routes, parses and renders less than 4 % each. Python's garbage collector took a quarter at 32 calls at once, until
+  it was told to leave alone what stays.
 - **B13.** Lists by text read along the index of the list until they have found a page: words that hardly occur cost
   more the more executions there are. That search is not among the measured ones.
 """

@@ -1,7 +1,8 @@
 """Who gets in where: scopes for every endpoint and channel, the same-site rule, sockets, headers that lie."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -32,7 +33,8 @@ from experience.app import Ground
 from experience.auth.guard import TICKET_SUBPROTOCOL
 from experience.auth.opaque import GUEST, digest, mint
 from experience.auth.principal import STARTS_WORK, Principal
-from experience.store.db import SystemDatabase
+from experience.store.db import SystemDatabase, SystemSession
+from experience.store.guests import FoundGuest, find_guest
 from experience.store.tables import SessionRow
 from experience.store.tenants import insert_tenant, lock_tenant, save_tenant
 from experience.store.users import make_operator
@@ -324,6 +326,24 @@ async def test_a_revocation_counts_in_other_processes_within_two_seconds(front: 
         assert await refused(ada.client.me(NOTHING)) is Code.UNAUTHENTICATED
         front.clock.advance(2)
         assert await refused(there.me(NOTHING)) is Code.UNAUTHENTICATED
+
+
+async def test_many_requests_at_once_look_a_credential_up_once(
+    front: Front, hollow: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await welcome_guest(front.ground.system, front.clock)
+    found: list[str] = []
+
+    async def count(session: SystemSession, token_hash: bytes, now: datetime) -> FoundGuest | None:
+        found.append("once")
+        return await find_guest(session, token_hash, now)
+
+    monkeypatch.setattr("experience.auth.identities.find_guest", count)
+    headers = {"authorization": f"Bearer {token}"}
+    endpoint = ENDPOINTS["list_executions"]
+    codes = await asyncio.gather(*(knock(hollow, endpoint, headers) for _ in range(20)))
+    assert set(codes) == {Code.LIMIT_REACHED}
+    assert found == ["once"]
 
 
 async def test_a_long_lived_socket_asks_again(front: Front) -> None:
