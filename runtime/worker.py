@@ -18,11 +18,12 @@ from contracts.wiring.tracing import in_trace
 from runtime.egress.policy import read_lists
 from runtime.engine.commands import Finish
 from runtime.engine.plan import Plan
+from runtime.quarantine import Quarantine
 from runtime.run.driver import Resources, RunDriver, Verdict
 from runtime.run.events import end_step, tell_end, tell_step
 from runtime.run.recovery import Archive, recover, to_record
 from runtime.store.changes import Change, End, Fenced
-from runtime.store.claims import Claimed
+from runtime.store.claims import Claimed, Suspected
 from runtime.store.db import DatabaseAway
 from runtime.store.queue import Entry, HandBack, Queue
 
@@ -35,6 +36,7 @@ class Worker:
     def __init__(self, queue: Queue, resources: Resources) -> None:
         self._queue = queue
         self._resources = resources
+        self._quarantine = Quarantine()
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-6:]}"
 
     async def work(self) -> None:
@@ -50,6 +52,7 @@ class Worker:
         """Take nothing more, and give back what is not done when the grace time is over."""
         self._queue.stop()
         self._resources.drain.begun.set()
+        self._quarantine.lift()
 
     async def _perform(self, entry: Entry) -> None:
         """Perform one execution. Returning means that the entry has done its duty.
@@ -60,22 +63,33 @@ class Worker:
         with structlog.contextvars.bound_contextvars(
             execution_id=str(entry.execution_id), tenant_id=str(entry.tenant_id)
         ):
-            claimed = await self._resources.runs.claim(entry.tenant_id, entry.execution_id, self.name, entry.turn)
-            if claimed is None:
-                return
-            with ExitStack() as stack:
-                stack.enter_context(in_trace(claimed.trace_parent))
-                stack.enter_context(structlog.contextvars.bound_contextvars(epoch=claimed.lease.epoch))
-                self._resources.telemetry.count_losses(claimed.newly_lost)
-                self._resources.telemetry.leases.inc()
-                stack.callback(self._resources.telemetry.leases.dec)
-                log.info("run begins", worker=self.name)
-                verdict = await self._play(claimed)
-                log.info("run left", verdict=verdict.name.lower())
-            if verdict is Verdict.FENCED:
-                self._resources.telemetry.count_fenced()
-            if verdict is Verdict.HANDED_BACK:
-                raise HandBack
+            try:
+                async with self._quarantine.join():
+                    await self._claim_and_play(entry)
+            except Suspected:
+                log.warning("it has lost workers before and begins alone")
+                async with self._quarantine.alone():
+                    await self._claim_and_play(entry, alone=True)
+
+    async def _claim_and_play(self, entry: Entry, *, alone: bool = False) -> None:
+        claimed = await self._resources.runs.claim(
+            entry.tenant_id, entry.execution_id, self.name, entry.turn, alone=alone
+        )
+        if claimed is None:
+            return
+        with ExitStack() as stack:
+            stack.enter_context(in_trace(claimed.trace_parent))
+            stack.enter_context(structlog.contextvars.bound_contextvars(epoch=claimed.lease.epoch))
+            self._resources.telemetry.count_losses(claimed.newly_lost)
+            self._resources.telemetry.leases.inc()
+            stack.callback(self._resources.telemetry.leases.dec)
+            log.info("run begins", worker=self.name)
+            verdict = await self._play(claimed)
+            log.info("run left", verdict=verdict.name.lower())
+        if verdict is Verdict.FENCED:
+            self._resources.telemetry.count_fenced()
+        if verdict is Verdict.HANDED_BACK:
+            raise HandBack
 
     async def _play(self, claimed: Claimed) -> Verdict:
         if claimed.plan is None:

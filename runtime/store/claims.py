@@ -32,6 +32,14 @@ MAX_LOSSES = 3
 """Leases that may be lost to vanished workers; with the next one the execution fails (spec E10)."""
 
 
+SUSPECT_LOSSES = 2
+"""Lost leases after which an execution may be what its workers die of, and is performed alone."""
+
+
+class Suspected(Exception):  # noqa: N818 — not an error
+    """It has lost so many workers that it must be performed alone; nothing was changed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
     """An execution as its new run finds it."""
@@ -69,8 +77,12 @@ class Claimed:
 class Claim:
     """One worker's wish for one execution. Whatever of it breaks off may be done again."""
 
-    def __init__(self, queue: Queue, execution_id: ExecutionId, worker: str, turn: int | None) -> None:
+    def __init__(
+        self, queue: Queue, execution_id: ExecutionId, worker: str, turn: int | None, *, alone: bool = False
+    ) -> None:
+        """`alone`: whether the worker has nothing else in its hands, as it must for a suspect."""
         self._queue = queue
+        self._alone = alone
         self._execution_id = execution_id
         self._worker = worker
         self._turn = turn
@@ -82,7 +94,11 @@ class Claim:
         """Whether it found that the execution is to be paused instead: `pause` does it."""
 
     async def open(self, session: PlainSession) -> Claimed | None:
-        """Open the next run; None when there is nothing to do any more. Its steps and checkpoints are left out."""
+        """Open the next run; None when there is nothing to do any more. Its steps and checkpoints are left out.
+
+        Raises:
+            Suspected: not alone, and it should be.
+        """
         row = await _LOCK.fetch_one(session, self._key(session))
         if row is None:
             return None
@@ -100,6 +116,8 @@ class Claim:
         if status is not ExecutionStatus.RUNNING:
             check_execution_move(status, ExecutionStatus.RUNNING)
         epoch, losses = row["epoch"] + 1, row["losses"] + self._newly_lost
+        if SUSPECT_LOSSES <= losses <= MAX_LOSSES and not self._alone:
+            raise Suspected
         before, after = split(_tell_opening(self._execution_id, row, epoch))
         moved = {
             "epoch": epoch,

@@ -55,7 +55,13 @@ class Runs:
         self._patience_s = patience_s
 
     async def claim(
-        self, tenant_id: TenantId, execution_id: ExecutionId, worker: str, turn: int | None = None
+        self,
+        tenant_id: TenantId,
+        execution_id: ExecutionId,
+        worker: str,
+        turn: int | None = None,
+        *,
+        alone: bool = False,
     ) -> Claimed | None:
         """Open the next run and fence all earlier ones; None when there is nothing to do any more.
 
@@ -64,10 +70,14 @@ class Runs:
             execution_id: which.
             worker: who takes it, for people to read.
             turn: of the queue's entry; with another one than the execution has now, the entry is of before a pause.
+            alone: whether the worker has nothing else in its hands.
+
+        Raises:
+            Suspected: it has lost workers before, and is to be claimed `alone`.
 
         An earlier run that was never closed counts as a loss. What was to be paused when its worker was lost is paused.
         """
-        claim = Claim(self._queue, execution_id, worker, turn)
+        claim = Claim(self._queue, execution_id, worker, turn, alone=alone)
         try:
             return await self._claim(claim, tenant_id)
         except DatabaseAway:

@@ -225,13 +225,32 @@ async def test_whoever_may_have_acted_is_asked_about(staging: Staging, how: str,
         await retry(staging, slipped)
 
 
+async def test_what_has_lost_two_workers_runs_beside_nobody(staging: Staging) -> None:
+    suspect = await staging.submit([node("a", "delay", {"Duration": 0.5})])
+    runs = Runs(staging.db, staging.make_queue())
+    for _ in range(3):
+        assert await runs.claim(staging.tenant_id, suspect, "doomed", alone=True) is not None
+    others = [await staging.submit([node("a", "delay", {"Duration": 0.5})]) for _ in range(2)]
+    async with staging.perform():
+        for execution_id in (suspect, *others):
+            assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    (alone,) = await staging.records.list_steps(staging.tenant_id, suspect)
+    beside = [step for one in others for step in await staging.records.list_steps(staging.tenant_id, one)]
+    assert alone.started_at is not None
+    assert alone.finished_at is not None
+    for step in beside:
+        assert step.started_at is not None
+        assert step.finished_at is not None
+        assert step.finished_at <= alone.started_at or alone.finished_at <= step.started_at
+
+
 async def test_a_dead_letter_is_listed_with_its_suspects_and_resolved_by_its_retry(staging: Staging) -> None:
     execution_id = await staging.submit([node("a", "echo"), node("act", "hang")])
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.progress > 0)
     runs = Runs(staging.db, staging.make_queue())
     for _ in range(4):
-        assert await runs.claim(staging.tenant_id, execution_id, "doomed") is not None
+        assert await runs.claim(staging.tenant_id, execution_id, "doomed", alone=True) is not None
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
     letters = DeadLetters(staging.db)

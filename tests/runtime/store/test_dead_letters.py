@@ -47,8 +47,8 @@ class Graveyard:
         new = make_execution()
         await self._executions.submit(self.tenant_id, new)
         for number in range(losses):
-            await self._runs.claim(self.tenant_id, new.execution_id, f"worker-{number}")
-        claimed = await self._runs.claim(self.tenant_id, new.execution_id, f"worker-{losses}")
+            await self._runs.claim(self.tenant_id, new.execution_id, f"worker-{number}", alone=True)
+        claimed = await self._runs.claim(self.tenant_id, new.execution_id, f"worker-{losses}", alone=True)
         assert claimed is not None
         await self._runs.finish(claimed.lease, Change(), End(status=ExecutionStatus.FAILED, failure=FAILURE))
         async with self._db.write(self.tenant_id) as session:

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
 from runtime.store.changes import Change, End, Fenced
-from runtime.store.claims import Claimed
+from runtime.store.claims import Claimed, Suspected
 from runtime.store.db import Database, DatabaseAway, PlainSession
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
@@ -117,10 +117,23 @@ async def test_the_fourth_loss_is_too_many(executions: Executions, runs: Runs, t
     verdicts = []
     for _ in range(4):
         assert claimed is not None
-        claimed = await runs.claim(tenant_id, claimed.lease.execution_id, "worker-2")
+        claimed = await runs.claim(tenant_id, claimed.lease.execution_id, "worker-2", alone=True)
         assert claimed is not None
         verdicts.append(claimed.lost_too_often)
     assert verdicts == [False, False, False, True]
+
+
+async def test_what_has_lost_two_workers_is_claimed_by_one_who_does_nothing_else(
+    executions: Executions, runs: Runs, tenant_id: TenantId
+) -> None:
+    first = await start(executions, runs, tenant_id)
+    assert await runs.claim(tenant_id, first.lease.execution_id, "worker-2") is not None
+    for _ in range(2):
+        with pytest.raises(Suspected):
+            await runs.claim(tenant_id, first.lease.execution_id, "worker-3")
+    claimed = await runs.claim(tenant_id, first.lease.execution_id, "worker-3", alone=True)
+    assert claimed is not None
+    assert (claimed.lease.epoch, claimed.losses, claimed.newly_lost) == (3, 2, 1), "being refused has changed nothing"
 
 
 async def test_a_step_is_one_row_per_attempt_and_its_end_is_final(
@@ -211,9 +224,11 @@ async def test_a_claim_that_is_repeated_too_late_leaves_it_to_the_other_worker(
     executions: Executions, runs: Runs, db: Database, tenant_id: TenantId
 ) -> None:
     lease = (await start(executions, runs, tenant_id)).lease
-    late = Runs(OvertakenDatabase(db, lambda: runs.claim(tenant_id, lease.execution_id, "worker-3")), runs._queue)
+    late = Runs(
+        OvertakenDatabase(db, lambda: runs.claim(tenant_id, lease.execution_id, "worker-3", alone=True)), runs._queue
+    )
     assert await late.claim(tenant_id, lease.execution_id, "worker-2") is None
-    again = await runs.claim(tenant_id, lease.execution_id, "worker-4")
+    again = await runs.claim(tenant_id, lease.execution_id, "worker-4", alone=True)
     assert again is not None
     assert again.lease.epoch == 4, "the second was opened, the third overtook it"
 
