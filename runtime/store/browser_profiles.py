@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from sqlalchemy import func, tuple_
+from sqlalchemy import func
 from sqlmodel import col, select
 from uuid_utils.compat import uuid7
 
@@ -14,7 +14,7 @@ from contracts.browser_profile import BrowserProfile, BrowserProfileUse, ListBro
 from contracts.errors import ApiError, Code
 from contracts.model import BrowserProfileId, ExecutionId, TenantId
 from runtime.store.admission import lock_tenant
-from runtime.store.cursors import Position, read_cursor, write_cursor
+from runtime.store.cursors import cut_page, select_page
 from runtime.store.db import Database, TenantSession
 from runtime.store.tables import BrowserProfileRow, BrowserProfileUseRow
 
@@ -92,16 +92,10 @@ class BrowserProfileRecords:
         """One page, newest first, and the cursor of the next. Raises ApiError (INVALID) for a bad cursor."""
         query = select(BrowserProfileRow).where(col(BrowserProfileRow.tenant_id) == tenant_id)
         keys = (col(BrowserProfileRow.created_at), col(BrowserProfileRow.browser_profile_id))
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(*keys) < tuple_(after.at, after.id))
-        query = query.order_by(*(key.desc() for key in keys)).limit(wanted.limit + 1)
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
             found = [_describe(row) for row in await session.exec(query)]
-        if len(found) <= wanted.limit:
-            return found, None
-        last = found[wanted.limit - 1]
-        return found[: wanted.limit], write_cursor(Position(last.created_at, last.browser_profile_id))
+        return cut_page(found, wanted.limit, lambda last: (last.created_at, last.browser_profile_id))
 
     async def get(self, tenant_id: TenantId, browser_profile_id: BrowserProfileId) -> BrowserProfile:
         """One of them. Raises ApiError (NOT_FOUND)."""
@@ -126,19 +120,16 @@ class BrowserProfileRecords:
             col(BrowserProfileUseRow.tenant_id) == tenant_id,
         )
         keys = (col(BrowserProfileUseRow.at), col(BrowserProfileUseRow.use_id))
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(*keys) < tuple_(after.at, after.id))
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
-            rows = list(await session.exec(query.order_by(*(key.desc() for key in keys)).limit(wanted.limit + 1)))
+            rows: Sequence[BrowserProfileUseRow] = list(await session.exec(query))
             if not rows:
                 await _find(session, wanted.browser_profile_id)
+        rows, further = cut_page(rows, wanted.limit, lambda last: (last.at, last.use_id))
         fields = BrowserProfileUse.model_fields
-        uses = [BrowserProfileUse.model_validate({name: getattr(row, name) for name in fields}) for row in rows]
-        if len(rows) <= wanted.limit:
-            return uses, None
-        last = rows[wanted.limit - 1]
-        return uses[: wanted.limit], write_cursor(Position(last.at, last.use_id))
+        return [
+            BrowserProfileUse.model_validate({name: getattr(row, name) for name in fields}) for row in rows
+        ], further
 
 
 async def _find(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import tuple_, update
+from sqlalchemy import update
 from sqlalchemy.orm import load_only
 from sqlmodel import col, select
 
@@ -17,7 +17,7 @@ from contracts.errors import ApiError, Code
 from contracts.execution import Failure
 from contracts.model import ExecutionId, TenantId, UserId
 from contracts.recovery import DeadLetter, DeadLetterDetail, ListDeadLetters, RunRecord
-from runtime.store.cursors import Position, read_cursor, write_cursor
+from runtime.store.cursors import cut_page, select_page
 from runtime.store.db import Database, OfTenant, TenantSession
 from runtime.store.statement import Statement
 from runtime.store.tables import SCHEMA, DeadLetterRow, ExecutionRow, RunRow
@@ -79,16 +79,10 @@ class DeadLetters:
         undecided = col(DeadLetterRow.resolution).is_(None)
         query = _select(tenant_id).where(~undecided if wanted.resolved else undecided)
         keys = (col(DeadLetterRow.died_at), col(DeadLetterRow.execution_id))
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(*keys) < tuple_(after.at, after.id))
-        query = query.order_by(*(key.desc() for key in keys)).limit(wanted.limit + 1)
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
             letters = [_describe(row, execution) for row, execution in await session.exec(query)]
-        if len(letters) <= wanted.limit:
-            return letters, None
-        last = letters[wanted.limit - 1]
-        return letters[: wanted.limit], write_cursor(Position(last.died_at, last.execution_id))
+        return cut_page(letters, wanted.limit, lambda last: (last.died_at, last.execution_id))
 
     async def get(self, tenant_id: TenantId, execution_id: ExecutionId) -> DeadLetterDetail:
         """One with its runs, oldest first, and the nodes that were at work. Raises ApiError (NOT_FOUND)."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from uuid_utils.compat import uuid7
@@ -13,7 +12,7 @@ from uuid_utils.compat import uuid7
 from contracts.egress import EgressLists, EgressRefusal, EgressSettings, ListRefusals
 from contracts.model import ExecutionId, TenantId, UserId
 from runtime.store.admission import lock_tenant
-from runtime.store.cursors import Position, read_cursor, write_cursor
+from runtime.store.cursors import cut_page, select_page
 from runtime.store.db import Database, OfTenant
 from runtime.store.statement import Statement
 from runtime.store.tables import SCHEMA, EgressListsRow, EgressRefusalRow
@@ -77,19 +76,13 @@ class EgressRecords:
         keys = (col(EgressRefusalRow.at), col(EgressRefusalRow.refusal_id))
         if wanted.execution_id is not None:
             query = query.where(col(EgressRefusalRow.execution_id) == wanted.execution_id)
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(*keys) < tuple_(after.at, after.id))
-        query = query.order_by(*(key.desc() for key in keys)).limit(wanted.limit + 1)
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
             found = [
                 EgressRefusal.model_validate({name: getattr(row, name) for name in EgressRefusal.model_fields})
                 for row in await session.exec(query)
             ]
-        if len(found) <= wanted.limit:
-            return found, None
-        last = found[wanted.limit - 1]
-        return found[: wanted.limit], write_cursor(Position(last.at, last.refusal_id))
+        return cut_page(found, wanted.limit, lambda last: (last.at, last.refusal_id))
 
 
 def _describe(row: EgressListsRow) -> EgressSettings:

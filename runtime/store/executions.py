@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import defer
 from sqlmodel import col, select
@@ -17,7 +16,7 @@ from contracts.execution import ExecutionStatus, Failure, ListExecutions, Priori
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId, WorkflowId
 from contracts.workflow import JsonObject
 from runtime.store.admission import RANKS, admit_waiting, lock_tenant
-from runtime.store.cursors import Position, read_cursor, write_cursor
+from runtime.store.cursors import cut_page, select_page
 from runtime.store.db import Database, TenantSession
 from runtime.store.dead_letters import resolve_as_retried
 from runtime.store.events import append, wake_readers
@@ -99,17 +98,12 @@ class Executions:
 
     async def list_page(self, tenant_id: TenantId, wanted: ListExecutions) -> tuple[Sequence[ExecutionRow], str | None]:
         """One page, newest first, and the cursor of the next. Raises ApiError (INVALID) for a cursor of ours not."""
-        query = select(ExecutionRow).order_by(
-            col(ExecutionRow.created_at).desc(), col(ExecutionRow.execution_id).desc()
-        )
-        query = query.where(col(ExecutionRow.tenant_id) == tenant_id, *_conditions(wanted))
-        query = query.options(*_UNLISTED).limit(wanted.limit + 1)
+        query = select(ExecutionRow).where(col(ExecutionRow.tenant_id) == tenant_id, *_conditions(wanted))
+        keys = (col(ExecutionRow.created_at), col(ExecutionRow.execution_id))
+        query = select_page(query.options(*_UNLISTED), *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
             rows = (await session.exec(query)).all()
-        if len(rows) <= wanted.limit:
-            return rows, None
-        last = rows[wanted.limit - 1]
-        return rows[: wanted.limit], write_cursor(Position(last.created_at, last.execution_id))
+        return cut_page(rows, wanted.limit, lambda last: (last.created_at, last.execution_id))
 
     async def request_cancel(self, tenant_id: TenantId, execution_id: ExecutionId, reason: str) -> None:
         """End what has not begun at once, and ask the worker to end what has. Again is fine.
@@ -291,8 +285,4 @@ def _conditions(wanted: ListExecutions) -> list[Any]:
     if wanted.asks is not None:
         asking = col(ExecutionRow.question).is_not(None)
         conditions.append(asking if wanted.asks else ~asking)
-    if wanted.cursor is not None:
-        after = read_cursor(wanted.cursor)
-        keys = tuple_(col(ExecutionRow.created_at), col(ExecutionRow.execution_id))
-        conditions.append(keys < tuple_(after.at, after.id))
     return conditions

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, cast, func, literal, select, tuple_, union_all
+from sqlalchemy import Text, cast, func, literal, select, union_all
 from sqlmodel import col
 from sqlmodel import select as select_rows
 from uuid_utils.compat import uuid7
@@ -14,7 +14,7 @@ from contracts.execution import FailureCode
 from contracts.identity import AuditAct
 from contracts.model import ExecutionId, TenantId
 from contracts.tool import Act, ListToolEvents, ReadActs, ToolEvent
-from runtime.store.cursors import Position, read_cursor, write_cursor
+from runtime.store.cursors import Position, cut_page, select_page, write_cursor
 from runtime.store.db import Database, OfTenant
 from runtime.store.statement import Statement
 from runtime.store.tables import SCHEMA, CredentialUseRow, EgressRefusalRow, ExecutionRow, ToolEventRow
@@ -62,19 +62,13 @@ class ToolEvents:
         keys = (col(ToolEventRow.at), col(ToolEventRow.event_id))
         if wanted.execution_id is not None:
             query = query.where(col(ToolEventRow.execution_id) == wanted.execution_id)
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(*keys) < tuple_(after.at, after.id))
-        query = query.order_by(*(key.desc() for key in keys)).limit(wanted.limit + 1)
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
             found = [
                 ToolEvent.model_validate({name: getattr(row, name) for name in ToolEvent.model_fields})
                 for row in await session.exec(query)
             ]
-        if len(found) <= wanted.limit:
-            return found, None
-        last = found[wanted.limit - 1]
-        return found[: wanted.limit], write_cursor(Position(last.at, last.event_id))
+        return cut_page(found, wanted.limit, lambda last: (last.at, last.event_id))
 
     async def list_acts(self, tenant_id: TenantId, wanted: ReadActs) -> list[Act]:
         """Newest first; one more than the limit when there are. Raises ApiError (INVALID) as above."""
@@ -90,10 +84,7 @@ class ToolEvents:
             query = query.where(every.c.at >= wanted.since)
         if wanted.until is not None:
             query = query.where(every.c.at < wanted.until)
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(every.c.at, every.c.act_id) < tuple_(after.at, after.id))
-        query = query.order_by(every.c.at.desc(), every.c.act_id.desc()).limit(wanted.limit + 1)
+        query = select_page(query, every.c.at, every.c.act_id, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
             rows = (await (await session.connection()).execute(query)).all()
         return [

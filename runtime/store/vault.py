@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import func, tuple_, update
+from sqlalchemy import func, update
 from sqlmodel import col, select
 from uuid_utils.compat import uuid7
 
@@ -14,7 +14,7 @@ from contracts.errors import ApiError, Code
 from contracts.model import CredentialId, ExecutionId, TenantId
 from runtime.engine.references import Known
 from runtime.store.admission import lock_tenant
-from runtime.store.cursors import Position, read_cursor, write_cursor
+from runtime.store.cursors import cut_page, select_page
 from runtime.store.db import Database, TenantSession
 from runtime.store.tables import CredentialRow, CredentialUseRow
 
@@ -62,16 +62,10 @@ class Credentials:
         """One page, newest first, and the cursor of the next. Raises ApiError (INVALID) for a bad cursor."""
         query = select(CredentialRow).where(col(CredentialRow.tenant_id) == tenant_id)
         keys = (col(CredentialRow.created_at), col(CredentialRow.credential_id))
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(*keys) < tuple_(after.at, after.id))
-        query = query.order_by(*(key.desc() for key in keys)).limit(wanted.limit + 1)
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
             found = [_describe(row) for row in await session.exec(query)]
-        if len(found) <= wanted.limit:
-            return found, None
-        last = found[wanted.limit - 1]
-        return found[: wanted.limit], write_cursor(Position(last.created_at, last.credential_id))
+        return cut_page(found, wanted.limit, lambda last: (last.created_at, last.credential_id))
 
     async def get(self, tenant_id: TenantId, credential_id: CredentialId) -> Credential:
         """One of them. Raises ApiError (NOT_FOUND)."""
@@ -174,18 +168,14 @@ class Credentials:
             col(CredentialUseRow.credential_id) == wanted.credential_id, col(CredentialUseRow.tenant_id) == tenant_id
         )
         keys = (col(CredentialUseRow.at), col(CredentialUseRow.use_id))
-        if wanted.cursor is not None:
-            after = read_cursor(wanted.cursor)
-            query = query.where(tuple_(*keys) < tuple_(after.at, after.id))
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
-            rows = list(await session.exec(query.order_by(*(key.desc() for key in keys)).limit(wanted.limit + 1)))
+            rows: Sequence[CredentialUseRow] = list(await session.exec(query))
             if not rows:
                 await _find(session, wanted.credential_id)
-        uses = [CredentialUse.model_validate({n: getattr(row, n) for n in CredentialUse.model_fields}) for row in rows]
-        if len(rows) <= wanted.limit:
-            return uses, None
-        last = rows[wanted.limit - 1]
-        return uses[: wanted.limit], write_cursor(Position(last.at, last.use_id))
+        rows, further = cut_page(rows, wanted.limit, lambda last: (last.at, last.use_id))
+        fields = CredentialUse.model_fields
+        return [CredentialUse.model_validate({name: getattr(row, name) for name in fields}) for row in rows], further
 
 
 async def _find(session: TenantSession, credential_id: CredentialId, *, lock: bool = False) -> CredentialRow:

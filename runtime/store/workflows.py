@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, tuple_
+from sqlalchemy import func, or_
 from sqlalchemy.orm import defer
 from sqlmodel import col, select
 from uuid_utils.compat import uuid7
@@ -16,7 +16,7 @@ from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId, TenantId, UserId, WorkflowId
 from contracts.workflow import JsonObject, ListWorkflows, WorkflowStatus
 from runtime.store.admission import lock_tenant
-from runtime.store.cursors import Position, read_cursor, write_cursor
+from runtime.store.cursors import cut_page, select_page
 from runtime.store.db import Database, TenantSession
 from runtime.store.tables import ExecutionRow, WorkflowRow, WorkflowVersionRow
 
@@ -135,15 +135,13 @@ class Workflows:
                 col(WorkflowRow.version) == col(WorkflowVersionRow.version),
                 *_conditions(wanted),
             )
-            .order_by(col(WorkflowRow.updated_at).desc(), col(WorkflowRow.workflow_id).desc())
             .options(*_UNLISTED)
         )
+        keys = (col(WorkflowRow.updated_at), col(WorkflowRow.workflow_id))
+        query = select_page(query, *keys, wanted.cursor, wanted.limit)
         async with self._db.read(tenant_id) as session:
-            rows = [Stored(*row) for row in await session.exec(query.limit(wanted.limit + 1))]
-        if len(rows) <= wanted.limit:
-            return rows, None
-        last = rows[wanted.limit - 1].workflow
-        return rows[: wanted.limit], write_cursor(Position(last.updated_at, last.workflow_id))
+            rows = [Stored(*row) for row in await session.exec(query)]
+        return cut_page(rows, wanted.limit, lambda last: (last.workflow.updated_at, last.workflow.workflow_id))
 
     async def delete(self, tenant_id: TenantId, workflow_id: WorkflowId, *, force: bool) -> list[ExecutionId]:
         """Delete the workflow and answer which of its executions have not ended; with those only by `force`.
@@ -241,9 +239,4 @@ def _conditions(wanted: ListWorkflows) -> list[Any]:
         conditions.append(col(WorkflowRow.status) == wanted.status)
     if wanted.text:
         conditions.append(col(WorkflowRow.name).icontains(wanted.text, autoescape=True))
-    if wanted.cursor is not None:
-        after = read_cursor(wanted.cursor)
-        conditions.append(
-            tuple_(col(WorkflowRow.updated_at), col(WorkflowRow.workflow_id)) < tuple_(after.at, after.id)
-        )
     return conditions
