@@ -7,16 +7,16 @@ context, which frees the browser at once and harms no neighbour.
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Error, FilePayload, Locator, Request, Response
+from playwright.async_api import BrowserContext, Error, FilePayload, Locator, Request, Response
 from playwright.async_api import Page as PlaywrightPage
 
 from contracts.execution import FailureCode
 from runtime.browser.concealing import COLOUR, Concealed, Secrets
+from runtime.browser.diary import Diary
 from runtime.browser.downloads import MAX_FILE, Downloaded, Downloads
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.introduction import introduce
@@ -24,7 +24,7 @@ from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.picture import Picture, PictureFormat, read_size
 from runtime.browser.recording import Recording
 from runtime.browser.storage import read_storage
-from runtime.browser.trail import PageState, Trail, read_state
+from runtime.browser.trail import PageState, Trail, hear_of_documents_only, read_state
 from runtime.browser.translate import (
     explain_closed,
     explain_crash,
@@ -63,8 +63,6 @@ _STATE_S = 2.0
 _NEWS_TURNS = 10
 _NEWS_TURN_S = 0.02
 _EVIDENCE_S = 5.0
-_CONSOLE_LINES = 100
-_CONSOLE_CHARACTERS = 500
 _JPEG_QUALITY = 80
 _ERROR_PAGE = "chrome-error:"
 _ERROR_PAGE_TURNS = 50
@@ -139,15 +137,14 @@ class Page:
         self.way_out = way_out
         self.workspace = workspace
         self._downloads = Downloads(page, context, workspace)
-        self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
         self._lost: BrowserFailure | None = None
         self._failed_url: str | None = None
         """Where the page was sent last, when it did not come there."""
+        hear_of_documents_only(page)
         self.trail = Trail(page, self._is_own)
         self._concealed = Concealed(page)
-        page.on("console", self._note_console)
-        page.on("pageerror", lambda error: self._note("uncaught", error.message))
-        page.on("requestfailed", self._note_failed_request)
+        self._diary = Diary(page, way_out.find_refusal, self._concealed.clean)
+        page.on("requestfailed", self._note_failed_document)
         page.on("crash", lambda _: self.lose(explain_crash(self.url)))
         page.on("close", lambda _: self.lose(explain_closed(self.url)))
 
@@ -379,12 +376,13 @@ class Page:
     async def collect_evidence(self) -> Evidence:
         """Address, console and picture of the page as it is now, within a few seconds and whatever its state."""
         picture = None
+        await self._diary.read()
         if self._lost is None:
             try:
                 picture = await self.take_picture(timeout_s=_EVIDENCE_S)
             except BrowserFailure as failure:
-                self._note("no picture", failure.message)
-        return Evidence(self.url, list(self._console), picture)
+                self._diary.note("no picture", failure.message)
+        return Evidence(self.url, self._diary.lines, picture)
 
     async def close(self) -> None:
         """Close the page with its context, within a few seconds whatever its state."""
@@ -427,6 +425,7 @@ class Page:
                 return await call()
         except TimeoutError as error:
             failure = explain_hang(what, self.url)
+            await self._diary.read()
             await self.close()
             raise failure from error
         except Error as error:
@@ -481,28 +480,16 @@ class Page:
             return explain_hang("take a picture", self.url)
         return translate_other(error, self.url)
 
-    # --- what the page says of itself
-
-    def _note(self, kind: str, text: str) -> None:
-        self._console.append(self._concealed.clean(f"{kind}: {text}")[:_CONSOLE_CHARACTERS])
-
-    def _note_console(self, message: ConsoleMessage) -> None:
-        refusal = self.way_out.find_refusal(message.location.get("url", "")) if message.type == "error" else None
-        if refusal is not None:  # a part of the page, which Chromium reports as an answer of 403
-            self._note("refused", f"{message.location['url']}: {refusal.message}")
-        else:
-            self._note(message.type, message.text)
-
-    def _note_failed_request(self, request: Request) -> None:
+    def _note_failed_document(self, request: Request) -> None:
         if (refusal := self.way_out.find_refusal(request.url)) is not None:
-            self._note("refused", f"{request.url}: {refusal.message}")
+            self._diary.note("refused", f"{request.url}: {refusal.message}")
         else:
-            self._note("request failed", f"{request.method} {request.url} {request.failure or ''}")
-        if request.is_navigation_request() and self._is_own(request):
+            self._diary.note("request failed", f"{request.method} {request.url} {request.failure or ''}")
+        if self._is_own(request):
             self._failed_url = request.url
 
     def _is_own(self, request: Request) -> bool:
         try:
-            return request.frame == self._page.main_frame
+            return request.is_navigation_request() and request.frame == self._page.main_frame
         except Error:  # the frame of a navigation that never came to be
             return True

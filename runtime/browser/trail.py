@@ -69,17 +69,28 @@ class Trail:
             return  # a slow site: whoever comes next finds the page on its way
 
     def _note_request(self, request: Request) -> None:
-        if request.is_navigation_request() and self._is_own(request):
+        if self._is_own(request):
             self._method = request.method
             self._arrived.clear()
 
     def _note_failure(self, request: Request) -> None:
-        if request.is_navigation_request() and self._is_own(request):
+        if self._is_own(request):
             self._arrived.set()
 
     def _arrive(self) -> None:
         self.moved = True
         self._arrived.set()
+
+
+def hear_of_documents_only(page: PlaywrightPage) -> None:
+    """Have listeners of a page's requests hear of documents alone, which Playwright's driver tells of unasked.
+
+    A listener makes the client ask the driver for all the others too, and a page that asks for thousands of things a
+    second would take the time of everybody whose messages come from the same driver. Playwright has no public way to
+    listen without asking.
+    """
+    for name in ("request", "requestfailed"):
+        page._impl_obj._event_to_subscription_mapping.pop(name)  # noqa: SLF001
 
 
 async def read_state(

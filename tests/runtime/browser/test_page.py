@@ -263,6 +263,37 @@ async def test_evidence_tells_of_page_console_and_looks(lease: Lease, site: Site
     assert "error: broken cart" in gone.console
 
 
+async def test_a_page_that_hung_or_crashed_leaves_its_console(lease: Lease, site: Site) -> None:
+    html = "<script>console.log('before'); setTimeout(() => { while (true) {} }, 200)</script>"
+    page = await open_page(lease, site, html)
+    await asyncio.sleep(0.4)
+    with pytest.raises(BrowserFailure):
+        await page.read_title(timeout_s=0.3)
+    assert "log: before" in (await page.collect_evidence()).console
+    page = await open_page(lease, site, "<script>console.log('before')</script>")
+    wire = await page._context.new_cdp_session(page._page)
+    crash = asyncio.ensure_future(wire.send("Page.crash"))
+    await asyncio.wait([crash], timeout=0.5)
+    crash.cancel()
+    assert "log: before" in (await page.collect_evidence()).console
+
+
+async def test_secrets_are_left_out_of_the_console_before_lines_are_cut(lease: Lease, site: Site) -> None:
+    page = await open_page(lease, site, "<script>console.log('x'.repeat(485) + 'hunter2-hunter2')</script>")
+    page.conceal(Known())
+    (line,) = (await page.collect_evidence()).console
+    assert line == f"log: {'x' * 485}***"
+
+
+class Known:
+    """What a run has used."""
+
+    values = ("hunter2-hunter2",)
+
+    def clean_text(self, text: str) -> str:
+        return text.replace(self.values[0], "***")
+
+
 async def test_downloads_are_off(lease: Lease, site: Site) -> None:
     page = await open_page(lease, site, "<a id=d href='data:application/zip,x' download=x.zip>get</a>")
     await page.click("#d")

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from playwright._impl.connection import Connection
 
 from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
@@ -147,6 +149,50 @@ async def test_a_storm_of_windows_ends_its_page_and_nobody_elses(watched: Pool, 
         await beside.click("button")
         assert await beside.read_title() == "1"
     await neighbour.click("button")
+
+
+FLOODS = {
+    "console": "setInterval(() => { for (let n = 0; n < 200; n++) console.log(n) }, 0)",
+    "requests": "setInterval(() => { for (let n = 0; n < 100; n++) fetch('/calm?' + n).catch(() => 0) }, 0)",
+    "images": "setInterval(() => { for (let n = 0; n < 100; n++) new Image().src = 'data:image/gif,' + n }, 0)",
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_flood_of_lines_or_requests_does_not_reach_the_worker(
+    watched: Pool, neighbour: Page, site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.pages["/flood"] = f"<script>onload = () => setTimeout(() => {{ {FLOODS[kind]} }}, 50)</script>"
+    async with watched.lease(a_run_of(tenant())) as lease:
+        page = await lease.open_page("flood")
+        await page.open_url(site.url("/flood"))
+        await asyncio.sleep(0.5)
+        heard = hear_driver(monkeypatch)
+        for _ in range(5):
+            await neighbour.click("button")
+        await asyncio.sleep(0.5)
+        assert len(heard) < 300, f"a few for each click: {Counter(heard)}"
+        evidence = await page.collect_evidence()
+        assert len(evidence.console) <= 100
+        assert kind != "console" or len(evidence.console) == 100
+        await asyncio.sleep(0.5)
+        heard.clear()
+        await asyncio.sleep(0.5)
+        assert len(heard) < 50, f"asking once is no wish to hear the rest: {Counter(heard)}"
+    assert await neighbour.read_title() == "5"
+
+
+def hear_driver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What Playwright's driver tells from now on, by its kind."""
+    heard: list[str] = []
+    dispatch = Connection.dispatch
+
+    def note(self: Connection, message: dict[str, object]) -> None:
+        heard.append(str(message.get("method", "answer")))
+        dispatch(self, message)
+
+    monkeypatch.setattr(Connection, "dispatch", note)
+    return heard
 
 
 @pytest.mark.parametrize(
