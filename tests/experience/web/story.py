@@ -169,6 +169,15 @@ class Story:
         self.pause_requested = True
         self._status(ExecutionStatus.PAUSED)
 
+    def cut_short(self, node_id: str) -> None:
+        """A pause ends its waiting; it begins anew when the execution is resumed."""
+        self.wait(1)
+        self.states[node_id] = StepStatus.RETRYING
+        self.times[node_id] = (self.times[node_id][0], self.now)
+        message = "The execution was paused while it waited."
+        self.failures[node_id] = Failure(code=FailureCode.STOPPED, message=message, hint="", node_id=node_id)
+        self._step(node_id, 1, code=FailureCode.STOPPED)
+
     def resume(self) -> None:
         """A worker goes on with it."""
         self.pause_requested = False

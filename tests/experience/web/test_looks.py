@@ -6,7 +6,7 @@ from itertools import repeat
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from contracts.credential import CredentialKind
 from contracts.execution import FailureCode
@@ -19,6 +19,7 @@ PICTURE = paint(1280, 720, (245, 240, 230))
 NOISE = "ERR_NETWORK_CHANGED"
 """What Chromium says when this machine gets another network interface, which is no fault of the page."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+PHONE = {"width": 390, "height": 844}
 
 PROFILES = [save_login("market", "market.example", "login.market.example")]
 CREDENTIALS = [
@@ -68,6 +69,13 @@ def tell_asking() -> Story:
     return story
 
 
+def tell_paused() -> Story:
+    story = purchase(repeat(PICTURE), until=4)
+    story.cut_short("node-4")
+    story.pause()
+    return story
+
+
 def tell_retried() -> Story:
     story = Story(chain("Demo: buy a ghost light", PURCHASE))
     story.retry_of = tell_asking().execution_id
@@ -89,7 +97,16 @@ def tell_visit() -> Story:
     return story
 
 
-STORIES = (tell_running, tell_completed, tell_failed, tell_cancelled, tell_visit, tell_asking, tell_retried)
+STORIES = (
+    tell_running,
+    tell_completed,
+    tell_failed,
+    tell_cancelled,
+    tell_paused,
+    tell_visit,
+    tell_asking,
+    tell_retried,
+)
 
 
 async def examine(page: Page, path: str, heading: str) -> list[str]:
@@ -168,6 +185,50 @@ async def test_the_door_is_sound(open_context: OpenContext, scheme: str) -> None
     wrong = await examine(await context.new_page(), "/sign-in", "Sign in")
     # the browser's own note that nobody is signed in
     assert [one for one in wrong if "401" not in one] == []
+
+
+async def test_names_have_room_on_a_phone(house: Playhouse, open_context: OpenContext) -> None:
+    house.stories = [tell_failed()]
+    page = await (await open_context(viewport=PHONE)).new_page()
+    await page.goto(f"/executions/{house.stories[0].execution_id}")
+    title = page.get_by_role("heading", name="Demo: buy a ghost light")
+    await title.wait_for()
+    assert await count_lines(title) == 1
+    ways = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    assert await ways.count() == 4
+    for way in await ways.all():
+        assert await count_lines(way) == 1
+        await expect(way).to_be_in_viewport(ratio=1)
+
+
+async def count_lines(what: Locator) -> int:
+    """Lines of its text as they are drawn."""
+    lines: int = await what.evaluate(
+        """(one) => {
+            const text = document.createRange();
+            text.selectNodeContents(one);
+            return new Set([...text.getClientRects()].map((box) => Math.round(box.top))).size;
+        }"""
+    )
+    return lines
+
+
+async def test_ends_differ_in_colour_sign_and_word(house: Playhouse, open_context: OpenContext) -> None:
+    house.stories = [tell_failed(), tell_cancelled(), tell_paused()]
+    page = await (await open_context(viewport=WIDE)).new_page()
+    looks = set()
+    for story, state, word in zip(
+        house.stories, ("failed", "stopped", "paused"), ("Failed", "Stopped", "Paused"), strict=True
+    ):
+        await page.goto(f"/executions/{story.execution_id}")
+        card = page.locator(f".node-card.is-{state}")
+        await expect(card).to_contain_text(word)
+        mark = card.locator(".node-mark")
+        looks.add((await mark.evaluate(PAINT), await mark.locator("svg").inner_html()))
+    assert len({colour for colour, _ in looks}) == len({sign for _, sign in looks}) == 3
+
+
+PAINT = "(one) => `${getComputedStyle(one).color} on ${getComputedStyle(one).backgroundColor}`"
 
 
 async def test_who_wants_no_motion_gets_none(house: Playhouse, open_context: OpenContext) -> None:

@@ -37,8 +37,9 @@ export const Card = memo(function Card({ id, data, selected }: NodeProps<CardNod
 
 function Told({ light, kind }: { light: Lights["nodes"][string]; kind: string }) {
   const tries = light.attempts.length > 1 ? ` · try ${light.attempts.length}` : "";
-  if (light.startedAt === null || light.status === "skipped") return <>{kind}</>;
-  if (light.status === "running" || light.status === "retrying")
+  const state = standing(light);
+  if (light.startedAt === null || state === "skipped") return <>{kind}</>;
+  if (state === "running" || state === "retrying")
     return (
       <>
         <Elapsed from={light.startedAt} to={null} />

@@ -1,7 +1,7 @@
 import { createContext, useContext } from "react";
 import { createStore, type StoreApi, useStore } from "zustand";
 import type { Failure, StepStatus } from "../api/nouns";
-import type { Attempt } from "../stream/view";
+import { type Attempt, type Standing, standing } from "../stream/view";
 
 /** What the canvas needs to know of an execution to light its cards. */
 export interface Lights {
@@ -33,11 +33,15 @@ export type Current = "idle" | "live" | "done" | "dead";
 
 /** How a wire stands between its two nodes. */
 export function useCurrent(source: string, target: string): Current {
-  return useStore(useContext(LightsContext), ({ nodes }) => current(nodes[source]?.status, nodes[target]?.status));
+  return useStore(useContext(LightsContext), ({ nodes }) => current(read(nodes[source]), read(nodes[target])));
 }
 
-export function current(source: StepStatus | undefined, target: StepStatus | undefined): Current {
-  if (source === "failed" || source === "skipped" || target === "skipped") return "dead";
+function read(light: Lights["nodes"][string] | undefined): Standing | undefined {
+  return light && standing(light);
+}
+
+export function current(source: Standing | undefined, target: Standing | undefined): Current {
+  if (source === "failed" || source === "stopped" || source === "skipped" || target === "skipped") return "dead";
   if (source !== "success") return "idle";
   return target === "running" || target === "retrying" ? "live" : "done";
 }

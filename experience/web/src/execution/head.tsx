@@ -11,6 +11,7 @@ import { Icon } from "../ui/icon";
 import { executionWord, Status } from "../ui/status";
 import { Elapsed } from "../ui/time";
 import { Trouble } from "../ui/trouble";
+import { gist, sentence } from "../ui/words";
 import { Connection } from "./connection";
 import { QuestionCard } from "./question";
 import { RetryMenu } from "./retry";
@@ -148,7 +149,7 @@ function Outcome() {
       <div className="head-outcome bad">
         <Icon name="cross" />
         <div>
-          <p className="head-outcome-what">{outcome.failure?.message ?? outcome.error}</p>
+          <p className="head-outcome-what">{gist(outcome.failure?.message ?? outcome.error)}</p>
           {outcome.failure?.hint && <p>{outcome.failure.hint}</p>}
           {outcome.failure?.page_url && <p className="mono">{outcome.failure.page_url}</p>}
         </div>
@@ -156,9 +157,11 @@ function Outcome() {
     );
   if (outcome?.kind === "cancelled")
     return (
-      <div className="head-outcome">
+      <div className="head-outcome halt">
         <Icon name="stop" />
-        <p>Cancelled{outcome.reason ? `: ${outcome.reason}` : "."} What was done until then is kept.</p>
+        <p>
+          {sentence(outcome.reason ? `Cancelled: ${outcome.reason}` : "Cancelled")} What was done until then is kept.
+        </p>
       </div>
     );
   return null;
@@ -201,10 +204,14 @@ function standingOf(node: ExecutionView["nodes"][string] | undefined): Standing 
 }
 
 /** A phase runs while one of its nodes does, and has failed when one of them has; stopped ones did not get to an end. */
-export function phaseState(states: readonly Standing[]): "queued" | "running" | "failed" | "success" | "skipped" {
+export function phaseState(
+  states: readonly Standing[],
+): "queued" | "running" | "paused" | "stopped" | "failed" | "success" | "skipped" {
   if (states.some((state) => state === "running" || state === "retrying")) return "running";
   if (states.includes("failed")) return "failed";
-  if (states.includes("stopped") || states.every((state) => state === "skipped")) return "skipped";
+  if (states.includes("paused")) return "paused";
+  if (states.includes("stopped")) return "stopped";
+  if (states.every((state) => state === "skipped")) return "skipped";
   if (states.includes("queued")) return states.includes("success") ? "running" : "queued";
   return "success";
 }

@@ -6,7 +6,7 @@ import { Icon } from "../ui/icon";
 import { StepStatusChip, stepLook } from "../ui/status";
 import { clock, Elapsed } from "../ui/time";
 import { CopyButton, Value } from "../ui/value";
-import { duration } from "../ui/words";
+import { duration, gist } from "../ui/words";
 import { RetryFromHere } from "./retry";
 import { IdContext, useReused, useView } from "./show";
 import "./nodes.css";
@@ -65,7 +65,7 @@ function NodeRow({ id, isReused, onSelect }: NodeRowProps) {
       <span className="node-row-time soft">
         <Took node={node} />
       </span>
-      {node.error && <span className="node-row-error">{node.error}</span>}
+      {node.error && <span className="node-row-error">{gist(node.error)}</span>}
     </button>
   );
 }
@@ -79,8 +79,9 @@ function bringIntoView(row: HTMLElement): void {
 }
 
 function Took({ node }: { node: NodeView }) {
-  if (node.startedAt === null || node.status === "skipped") return null;
-  const isOpen = node.status === "running" || node.status === "retrying";
+  const state = standing(node);
+  if (node.startedAt === null || state === "skipped") return null;
+  const isOpen = state === "running" || state === "retrying";
   if (!isOpen && node.endedAt === null) return null;
   return <Elapsed from={node.startedAt} to={isOpen ? null : node.endedAt} />;
 }
@@ -131,7 +132,7 @@ function NodeFailure({ node }: { node: NodeView }) {
     <div className={`head-outcome ${look.tone}`}>
       <Icon name={look.icon} />
       <div>
-        <p className="head-outcome-what">{node.error}</p>
+        <p className="head-outcome-what is-whole">{node.error}</p>
         {node.failure?.hint && <p>{node.failure.hint}</p>}
         {node.failure && <p className="mono">{node.failure.code}</p>}
         {node.failure?.page_url && <p className="mono">{node.failure.page_url}</p>}

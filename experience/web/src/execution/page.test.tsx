@@ -8,6 +8,7 @@ import {
   attempt,
   cancelled,
   completion,
+  cutShort,
   EXECUTION,
   failure,
   hello,
@@ -16,6 +17,7 @@ import {
   picture,
   snapshot,
   status,
+  stopped,
 } from "../testing/log";
 import { latest } from "../testing/socket";
 import { phaseState } from "./head";
@@ -134,6 +136,36 @@ it("shows the past of a cancelled one", async () => {
   expect(screen.queryByRole("button", { name: "Cancel" })).toBeNull();
 });
 
+it("tells paused, stopped and failed nodes apart, by word and by sign", async () => {
+  const house = await open();
+  await say(house, hello(), accepted(1), status(2, "running"), node(3, "a", "running"), ...cutShort(4, "a"));
+  await say(house, ...stopped(6, "b"));
+  const [paused, halted] = screen.getAllByRole("button", { name: /, (Paused|Stopped)/ });
+  expect(paused?.className).toContain("wait");
+  expect(halted?.className).toContain("halt");
+  expect(paused?.querySelector("svg")?.innerHTML).not.toBe(halted?.querySelector("svg")?.innerHTML);
+  await say(house, node(8, "b", "failed"), attempt(9, "b", 2, "failed"));
+  const failed = screen.getByRole("button", { name: /Take the lamp, Failed/ });
+  expect(failed.className).toContain("bad");
+});
+
+it("says where pictures come from while there are none", async () => {
+  const house = await open();
+  await say(house, hello(), accepted(1), status(2, "running"));
+  const stage = within(screen.getByRole("region", { name: "Browser pictures" }));
+  expect(stage.getByText("No picture yet")).toBeTruthy();
+  expect(stage.getByText(/where a “Screenshot” node runs/)).toBeTruthy();
+  await say(house, picture(3));
+  expect(stage.queryByText("No picture yet")).toBeNull();
+  expect(stage.getByText("Loading the picture…")).toBeTruthy();
+});
+
+it("says of one that is over that no pictures were taken", async () => {
+  const house = await open();
+  await say(house, hello(), accepted(1), completion(2));
+  expect(screen.getByText("No pictures were taken")).toBeTruthy();
+});
+
 it("cancels at the second press", async () => {
   const house = await open({ [`POST /api/execution/${EXECUTION}/cancel`]: snapshot({ cancel_requested: true }) });
   await say(house, hello(), accepted(1), status(2, "running"));
@@ -177,4 +209,7 @@ it("knows how a phase stands", () => {
   expect(phaseState(["retrying", "failed"])).toBe("running");
   expect(phaseState(["success", "skipped"])).toBe("success");
   expect(phaseState(["skipped", "skipped"])).toBe("skipped");
+  expect(phaseState(["success", "stopped", "skipped"])).toBe("stopped");
+  expect(phaseState(["success", "paused", "queued"])).toBe("paused");
+  expect(phaseState(["running", "paused"])).toBe("running");
 });

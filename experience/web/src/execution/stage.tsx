@@ -35,10 +35,10 @@ function Picture({ shot, onSelect }: { shot: Shot; onSelect: (node: string) => v
         <span className="picture-url">{artifact.page_url ?? "about:blank"}</span>
       </div>
       <div className="picture-frame">
-        {shown === "missing" ? (
-          <p>This picture is no longer kept.</p>
-        ) : (
-          shown && <img src={shown} alt={`The browser at ${artifact.page_url ?? "its page"}`} />
+        {shown === "missing" && <p>This picture is no longer kept.</p>}
+        {shown === null && <p>Loading the picture…</p>}
+        {shown !== null && shown !== "missing" && (
+          <img src={shown} alt={`The browser at ${artifact.page_url ?? "its page"}`} />
         )}
       </div>
       <figcaption>
@@ -84,7 +84,10 @@ function Curtain() {
   const isOver = useView((view) => isFinal(view.status));
   return (
     <div className="curtain">
-      <p>{isOver ? "No pictures were taken." : "The curtain rises with the first picture."}</p>
+      <div className="curtain-words">
+        <p className="curtain-title">{isOver ? "No pictures were taken" : "No picture yet"}</p>
+        <p>A picture is taken where a “Screenshot” node runs, and where a node fails on a page.</p>
+      </div>
     </div>
   );
 }

@@ -3,6 +3,7 @@ import { type ExecutionSummary, isFinal } from "../api/nouns";
 import { Empty } from "../ui/empty";
 import { Status } from "../ui/status";
 import { Ago, Elapsed } from "../ui/time";
+import { gist } from "../ui/words";
 import "./executions.css";
 
 /** Executions as rows; on a narrow screen each row folds into a small card. */
@@ -59,7 +60,7 @@ export function readable(nodeId: string): string {
 }
 
 function about(item: ExecutionSummary): string {
-  if (item.error) return item.error.message;
+  if (item.error) return gist(item.error.message);
   if (!isFinal(item.status) && item.current_node) return `At ${readable(item.current_node)}`;
   if (item.workflow_version) return `Version ${item.workflow_version}`;
   return `${item.realm} · ${item.intent}`;

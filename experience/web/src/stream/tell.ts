@@ -11,6 +11,9 @@ export interface LogLine {
   nodeId: string | null;
 }
 
+/** What the line of a failure ends with when another attempt follows. */
+export const AGAIN = " Trying again.";
+
 type Told = readonly [level: LogLine["level"], message: string, nodeId?: string | null];
 
 /** The line that an event makes, if it makes one. */
@@ -59,7 +62,7 @@ function inWords(event: Event): Told | null {
 function tellNode(event: Extract<Event, { type: "node_update" }>): Told | null {
   const { status, error } = event.node_state;
   if (status === "failed") return ["error", error ?? "Failed.", event.node_id];
-  if (status === "retrying") return ["warning", `${error ?? "Failed."} Trying again.`, event.node_id];
+  if (status === "retrying") return ["warning", `${error ?? "Failed."}${AGAIN}`, event.node_id];
   return null;
 }
 

@@ -4,6 +4,7 @@ import {
   attempt,
   cancelled,
   completion,
+  cutShort,
   failure,
   line,
   node,
@@ -12,7 +13,7 @@ import {
   status,
   stopped,
 } from "../testing/log";
-import { blank, fold, PAGE, settle, standing } from "./view";
+import { attemptStanding, blank, fold, PAGE, settle, standing } from "./view";
 
 describe("a log", () => {
   it("tells the whole present by itself", () => {
@@ -56,6 +57,19 @@ describe("a log", () => {
     const state = snapshot().nodes.map((one) => ({ ...one, status: "failed" as const, error: why }));
     const opened = settle(blank(), snapshot({ status: "cancelled", nodes: state })).nodes.a;
     expect(opened && standing(opened)).toBe("stopped");
+  });
+
+  it("does not call a node failed or under way that a pause has cut short", () => {
+    const view = fold(blank(), [...cutShort(1, "a"), node(3, "b", "retrying"), attempt(4, "b", 1, "retrying")]);
+    const { a, b } = view.nodes;
+    expect([a && standing(a), b && standing(b)]).toEqual(["paused", "retrying"]);
+    expect(a?.attempts.map(attemptStanding)).toEqual(["paused"]);
+    expect(view.log.flat().map(({ level, message }) => [level, message])).toEqual([
+      ["info", "The execution was paused while it waited."],
+      ["warning", "Failed. Trying again."],
+    ]);
+    const again = fold(view, [node(5, "a", "running"), attempt(6, "a", 1, "running")]).nodes.a;
+    expect(again && standing(again)).toBe("running");
   });
 
   it("knows that a pause has come, and that it is over", () => {

@@ -17,7 +17,7 @@ import {
   type Question,
   type StepStatus,
 } from "../api/nouns";
-import { type LogLine, tell } from "./tell";
+import { AGAIN, type LogLine, tell } from "./tell";
 
 export interface Attempt {
   number: number;
@@ -42,19 +42,24 @@ export interface NodeView {
   attempts: readonly Attempt[];
 }
 
-/** A node's state as a person sees it: being stopped by somebody else's end is not a failure of its own. */
-export type Standing = StepStatus | "stopped";
+/** A node's state as a person sees it: being stopped from outside, for good or for a while, is not a failure of its own. */
+export type Standing = StepStatus | "stopped" | "paused";
 
 /** How a node stands; the code of why it ended comes with its last attempt, or with the snapshot. */
 export function standing(node: Pick<NodeView, "status" | "failure" | "attempts">): Standing {
-  if (node.status !== "failed") return node.status;
-  const code = node.attempts.at(-1)?.code ?? node.failure?.code;
-  return code === "stopped" ? "stopped" : "failed";
+  return readStanding(node.status, node.attempts.at(-1)?.code ?? node.failure?.code);
 }
 
 /** As `standing`, for one attempt. */
 export function attemptStanding(attempt: Attempt): Standing {
-  return attempt.status === "failed" && attempt.code === "stopped" ? "stopped" : attempt.status;
+  return readStanding(attempt.status, attempt.code);
+}
+
+function readStanding(status: StepStatus, code: string | null | undefined): Standing {
+  if (code !== "stopped") return status;
+  if (status === "failed") return "stopped";
+  // nothing but a pause stops an attempt that another one follows
+  return status === "retrying" ? "paused" : status;
 }
 
 export interface Shot {
@@ -320,12 +325,13 @@ function addLine(next: Draft, line: LogLine, pages: Set<LogLine[]>): void {
   next.lines += 1;
 }
 
-/** The line just told says that a node failed; it was only stopped, and that is no error of its own. */
+/** The line just told says that a node failed; it was only stopped or paused, and that is no fault of its own. */
 function calm(next: Draft, nodeId: string, pages: Set<LogLine[]>): void {
   const page = next.log.at(-1);
   const line = page?.at(-1);
-  if (!page || line?.level !== "error" || line.nodeId !== nodeId) return;
-  next.log[next.log.length - 1] = ours(pages, [...page.slice(0, -1), { ...line, level: "info" }]);
+  if (!page || !line || (line.level !== "error" && line.level !== "warning") || line.nodeId !== nodeId) return;
+  const message = line.message.endsWith(AGAIN) ? line.message.slice(0, -AGAIN.length) : line.message;
+  next.log[next.log.length - 1] = ours(pages, [...page.slice(0, -1), { ...line, message, level: "info" }]);
 }
 
 /** A page made in this batch may be changed in place; one that is on the screen already may not. */

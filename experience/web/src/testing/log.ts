@@ -114,6 +114,15 @@ export function stopped(seq: number, id: string): Event[] {
   return [node(seq, id, "failed"), told];
 }
 
+/** A node whose waiting a pause has cut short. */
+export function cutShort(seq: number, id: string): Event[] {
+  const told = attempt(seq + 1, id, 1, "retrying") as Extract<Event, { type: "step_update" }>;
+  told.step.code = "stopped";
+  const state = node(seq, id, "retrying") as Extract<Event, { type: "node_update" }>;
+  state.node_state.error = "The execution was paused while it waited.";
+  return [state, told];
+}
+
 export function cancelled(seq: number): Event {
   return { ...base(seq), type: "cancelled", reason: "Enough." };
 }

@@ -4,7 +4,7 @@ import { Icon, type IconName } from "./icon";
 import "./status.css";
 
 /** Colour group of a status; colour never stands alone, a shape and a word go with it. */
-export type Tone = "calm" | "lamp" | "wait" | "good" | "bad";
+export type Tone = "calm" | "lamp" | "wait" | "good" | "bad" | "halt";
 
 interface Look {
   word: string;
@@ -19,18 +19,19 @@ const EXECUTION: Record<ExecutionStatus, Look> = {
   waiting: { word: "Waiting", tone: "wait", icon: "wait" },
   completed: { word: "Completed", tone: "good", icon: "check" },
   failed: { word: "Failed", tone: "bad", icon: "cross" },
-  cancelled: { word: "Cancelled", tone: "calm", icon: "stop" },
+  cancelled: { word: "Cancelled", tone: "halt", icon: "stop" },
   budget_exceeded: { word: "Over budget", tone: "bad", icon: "warning" },
 };
 
 const STEP: Record<Standing, Look> = {
   queued: { word: "Queued", tone: "calm", icon: "clock" },
   running: { word: "Running", tone: "lamp", icon: "play" },
-  retrying: { word: "Retrying", tone: "wait", icon: "retry" },
+  retrying: { word: "Retrying", tone: "lamp", icon: "retry" },
   success: { word: "Done", tone: "good", icon: "check" },
   failed: { word: "Failed", tone: "bad", icon: "cross" },
   skipped: { word: "Skipped", tone: "calm", icon: "skip" },
-  stopped: { word: "Stopped", tone: "calm", icon: "stop" },
+  stopped: { word: "Stopped", tone: "halt", icon: "stop" },
+  paused: { word: "Paused", tone: "wait", icon: "pause" },
 };
 
 export function executionWord(status: ExecutionStatus): string {

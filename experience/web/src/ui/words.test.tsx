@@ -1,7 +1,7 @@
 import { render, screen } from "@testing-library/react";
 import { expect, it } from "vitest";
 import { asRows, Value } from "./value";
-import { ago, duration } from "./words";
+import { ago, duration, gist, sentence } from "./words";
 
 it.each([
   [0, "0.0 s"],
@@ -23,6 +23,21 @@ it.each([
   [500_000, "5 days ago"],
 ])("says %i s ago as %s", (seconds, words) => {
   expect(ago(1_700_000_000_000, 1_700_000_000_000 + seconds * 1000)).toBe(words);
+});
+
+it.each([
+  ["Nothing matched.", "Nothing matched."],
+  ['Traceback (most recent call last):\n  File "code.py", line 1\nValueError: no\n', "ValueError: no"],
+  ["TypeError: no such thing\n    at code.js:1:1", "TypeError: no such thing"],
+])("says the gist of %j", (message, line) => {
+  expect(gist(message)).toBe(line);
+});
+
+it.each([
+  ["Cancelled: wrong shop", "Cancelled: wrong shop."],
+  ["Cancelled: why not? ", "Cancelled: why not?"],
+])("ends %j as a sentence", (words, said) => {
+  expect(sentence(words)).toBe(said);
 });
 
 it("shows rows of records as a table", () => {

@@ -1,4 +1,4 @@
-// Times as a person would say them. Pure.
+// Times and texts as a person would say them. Pure.
 
 /** Milliseconds as a person would say them: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`. */
 export function duration(ms: number): string {
@@ -9,6 +9,19 @@ export function duration(ms: number): string {
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   const minutes = Math.round(seconds / 60);
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Words that somebody has typed, as a sentence: with an end, where they have none. */
+export function sentence(words: string): string {
+  const said = words.trim();
+  return /[.!?…]$/.test(said) ? said : `${said}.`;
+}
+
+/** The line of a message that says most: of a Python traceback the last, of everything else the first. */
+export function gist(message: string): string {
+  const lines = message.split("\n").filter((line) => line.trim());
+  const said = lines[0]?.startsWith("Traceback") ? lines.at(-1) : lines[0];
+  return said?.trim() ?? message;
 }
 
 /** How long ago, in words; older than a month as a date. */
