@@ -77,6 +77,8 @@ class FailureCode(StrEnum):
     TIMEOUT = "timeout"
     NAVIGATION_FAILED = "navigation_failed"
     HOST_REFUSED = "host_refused"
+    HOST_NOT_FOUND = "host_not_found"
+    """There is no host of that name; trying again does not help."""
     HTTP_FAILED = "http_failed"
     """A request over HTTP got no answer, or one that says that it failed."""
     CREDENTIAL_MISSING = "credential_missing"

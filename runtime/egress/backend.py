@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpcore
 
-from runtime.egress.door import CONNECT_S, Connection, Door, Unreachable
+from runtime.egress.door import CONNECT_S, Connection, Door, NoSuchHost, Unreachable
 from runtime.egress.permit import Permit
 from runtime.egress.upstream import Upstream, connect_through
 
@@ -20,7 +20,7 @@ _PAUSE_S: Final = 86_400.0
 
 
 class DoorBackend(httpcore.AsyncNetworkBackend):
-    """Connections of one run. Raises Refused unchanged: it is for whoever asked, not for httpcore to map."""
+    """Connections of one run. Raises Refused and NoSuchHost unchanged: for whoever asked, not for httpcore to map."""
 
     def __init__(self, door: Door, permit: Permit, upstream: Upstream | None = None) -> None:
         """Connections go on through `upstream`, if it names one."""
@@ -40,13 +40,19 @@ class DoorBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolve, check, connect. Raises Refused, httpcore.ConnectError, httpcore.ConnectTimeout."""
+        """Resolve, check, connect. Raises Refused, NoSuchHost, httpcore.ConnectError, httpcore.ConnectTimeout."""
         try:
             connection = await self._connect(host, port, CONNECT_S if timeout is None else timeout)
+        except NoSuchHost:
+            raise
         except Unreachable as error:
             kind = httpcore.ConnectTimeout if error.timed_out else httpcore.ConnectError
             raise kind(f"{error.target}: {error.reason}") from error
         return _Stream(connection)
+
+    def find_missing(self, host: str, port: int) -> str | None:
+        """As `Permit.find_missing`, of whatever this run's connections led to."""
+        return self._permit.find_missing(host, port)
 
     async def _connect(self, host: str, port: int, timeout_s: float) -> Connection:
         if self._upstream is None:

@@ -20,7 +20,7 @@ from runtime.egress.policy import Refusal, Refused, Rule, name_host
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
-"""Every address of a name, best first. Raises OSError for a name that has none."""
+"""Every address of a name, best first. Raises OSError; socket.gaierror with EAI_NONAME for a name that has none."""
 Connect = Callable[[Address, int], Awaitable[Streams]]
 """A connection to an address, never to a name. Raises OSError."""
 
@@ -31,6 +31,8 @@ BUFFER: Final = 262_144
 _RESOLVE_S: Final = 10.0
 _ATTEMPT_S: Final = 5.0
 _MAX_ATTEMPTS: Final = 4
+_NO_NAME: Final = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+"""A resolver's last word on a name (RFC 3493, 6.1); every other failure of it may pass."""
 _RESOLVERS: Final = 128
 """Threads; a machine's resolver blocks its caller, and one whose caller has given up blocks on."""
 
@@ -43,6 +45,23 @@ class Unreachable(Exception):  # noqa: N818 — what the other side is
         self.target = target
         self.reason = reason
         self.timed_out = timed_out
+
+
+class NoSuchHost(Unreachable):
+    """A resolver has answered that nobody has that name; asking again changes nothing."""
+
+    def __init__(self, target: Target, missing: str, reason: str = "its name does not resolve") -> None:
+        super().__init__(target, reason)
+        self.missing = missing
+        """The name that does not resolve: the target's, or that of the proxy on the way to it."""
+
+
+def explain_missing_host(name: str) -> tuple[str, str]:
+    """A sentence about a host that does not exist, and what to do about it."""
+    return (
+        f"There is no host “{name}”: its name does not resolve.",
+        "Check the spelling; a name of your own network has to be known to the resolver of the machine of Runtime.",
+    )
 
 
 class Connection:
@@ -123,7 +142,7 @@ class Door:
 
         Raises:
             Refused: the policy or a limit is against it; noted with the run.
-            Unreachable: the name does not resolve, or nobody answers there in time.
+            Unreachable: the name does not resolve (NoSuchHost), or nobody answers there in time.
         """
         target = self.read_target(permit, host, port)
         try:
@@ -170,10 +189,16 @@ class Door:
                 found = await self._resolve(target.host.name, target.port)
         except TimeoutError as error:
             raise Unreachable(target, "its name was not resolved in time", timed_out=True) from error
-        except (OSError, NotAHost, UnicodeError) as error:
-            raise Unreachable(target, "its name does not resolve") from error
+        except socket.gaierror as error:
+            if error.errno in _NO_NAME:
+                raise NoSuchHost(target, target.host.name) from error
+            raise Unreachable(target, "its name can't be resolved now") from error
+        except OSError as error:
+            raise Unreachable(target, "its name can't be resolved now") from error
+        except (NotAHost, UnicodeError) as error:
+            raise NoSuchHost(target, target.host.name) from error
         if not found:
-            raise Unreachable(target, "its name does not resolve")
+            raise NoSuchHost(target, target.host.name)
         return found
 
     async def _reach(self, permit: Permit, target: Target, addresses: Sequence[Address]) -> Connection:
@@ -215,7 +240,7 @@ async def _connect(address: Address, port: int) -> Streams:
 
 
 def _note(permit: Permit, error: Unreachable) -> Unreachable:
-    permit.note_unreachable(error.target, error.reason)
+    permit.note_unreachable(error.target, error.reason, error.missing if isinstance(error, NoSuchHost) else None)
     return error
 
 

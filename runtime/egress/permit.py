@@ -44,6 +44,14 @@ class Tally:
     """Connections that the policy let through and nobody answered."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why nobody was reached somewhere, as a clause, and the name that nobody has, if that is why."""
+
+    reason: str
+    missing: str | None
+
+
 class Permit:
     """One run at the doors. Made when the run begins; `close` cuts off all that it has open."""
 
@@ -65,7 +73,7 @@ class Permit:
         self._tally = tally or Tally()
         self._closers: set[Callable[[], None]] = set()
         self._refused: dict[tuple[str, int | None], Refusal] = {}
-        self._unreachable: dict[Target, str] = {}
+        self._unreachable: dict[Target, _Trouble] = {}
         self._listen: Callable[[Refusal], None] | None = None
         self._told = 0
         self.closed = False
@@ -93,11 +101,11 @@ class Permit:
             self._pass_on(refusal)
         return Refused(refusal)
 
-    def note_unreachable(self, target: Target, reason: str) -> None:
-        """Remember why somebody whom the policy lets through was not reached."""
+    def note_unreachable(self, target: Target, reason: str, missing: str | None = None) -> None:
+        """Remember why somebody whom the policy lets through was not reached; `missing` names who does not exist."""
         self._tally.unreachable += 1
         if len(self._unreachable) < MAX_NOTED:
-            self._unreachable[target] = reason
+            self._unreachable[target] = _Trouble(reason, missing)
 
     def note_reached(self, target: Target) -> None:
         """It was reached after all, by way of somebody else."""
@@ -113,6 +121,15 @@ class Permit:
 
     def find_trouble(self, host: str, port: int) -> str | None:
         """Why nobody was reached there, as a clause; None when somebody was, or nobody tried."""
+        found = self._find_trouble(host, port)
+        return found.reason if found is not None else None
+
+    def find_missing(self, host: str, port: int) -> str | None:
+        """The name that nobody has, where that is why nobody was reached there; None for every other reason."""
+        found = self._find_trouble(host, port)
+        return found.missing if found is not None else None
+
+    def _find_trouble(self, host: str, port: int) -> "_Trouble | None":
         try:
             return self._unreachable.get(Target(read_host(host), port))
         except NotAHost:

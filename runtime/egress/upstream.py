@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from typing import Final
 from urllib.parse import urlsplit
 
-from runtime.egress.door import CONNECT_S, Connection, Door, Unreachable
+from runtime.egress.door import CONNECT_S, Connection, Door, NoSuchHost, Unreachable
 from runtime.egress.hosts import Address, NotAHost, Target, read_host
 from runtime.egress.permit import Permit
 from runtime.egress.policy import Refused
@@ -66,7 +66,7 @@ async def connect_through(
 
     Raises:
         Refused: the policy or a limit is against the host; noted with the run.
-        Unreachable: it does not resolve, or the proxy does not lead there; noted, too.
+        Unreachable: it does not resolve (NoSuchHost), or the proxy does not lead there; noted, too.
     """
     target = door.read_target(permit, host, port)
     try:
@@ -77,6 +77,9 @@ async def connect_through(
         except BaseException:
             connection.abort()
             raise
+    except NoSuchHost as error:
+        permit.note_unreachable(target, error.reason, error.missing)
+        raise NoSuchHost(target, error.missing, error.reason) from error
     except Unreachable as error:
         found = Unreachable(target, error.reason, timed_out=error.timed_out)
         permit.note_unreachable(target, found.reason)
@@ -91,6 +94,8 @@ async def _reach(door: Door, permit: Permit, upstream: Upstream, target: Target)
         return await door.connect(permit, upstream.host, upstream.port)
     except Refused as refused:
         raise Unreachable(target, f"its proxy {refused.refusal.where} may not be reached from here") from refused
+    except NoSuchHost as error:
+        raise NoSuchHost(target, error.missing, f"of its proxy {error.target}, {error.reason}") from error
     except Unreachable as error:
         said = f"of its proxy {error.target}, {error.reason}"
         raise Unreachable(target, said, timed_out=error.timed_out) from error

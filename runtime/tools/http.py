@@ -22,6 +22,7 @@ import httpcore
 import httpx
 
 from contracts.execution import FailureCode
+from runtime.egress.door import NoSuchHost, explain_missing_host
 from runtime.egress.policy import Refused
 
 USER_AGENT: Final = "Stagedoor"
@@ -110,7 +111,8 @@ class HttpClient:
             dress: headers to add for each address that is asked, also for those that redirects lead to.
 
         Raises:
-            HttpFailure: invalid_input, host_refused, http_failed, timeout, output_too_large, credential_refused.
+            HttpFailure: invalid_input, host_refused, host_not_found, http_failed, timeout, output_too_large,
+                credential_refused.
         """
         ends = time.monotonic() + limits.timeout_s
         try:
@@ -150,6 +152,9 @@ class HttpClient:
         except Refused as error:
             refusal = error.refusal
             raise HttpFailure(FailureCode.HOST_REFUSED, refusal.message, refusal.hint, sent=False) from error
+        except NoSuchHost as error:
+            message, hint = explain_missing_host(error.missing)
+            raise HttpFailure(FailureCode.HOST_NOT_FOUND, message, hint, sent=False) from error
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError) as error:
             raise _explain(error, request.url, limits.timeout_s) from error
         headers = [(name.lower(), value) for name, value in response.headers.multi_items()]

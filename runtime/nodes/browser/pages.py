@@ -1,10 +1,14 @@
 """What nodes that hold a page share: the page in, the page out, selectors, how long they may wait, and going on."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
+from contracts.execution import FailureCode
+from runtime.browser.failure import BrowserFailure
 from runtime.browser.page import NAVIGATION_S, Page
+from runtime.egress.door import explain_missing_host
 from runtime.handles import PageRef, Values
 from runtime.node import Stage
 
@@ -14,6 +18,7 @@ Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, 
 _MARGIN_S = 1.0
 _MARGIN_SHARE = 0.2
 _FIRST_FAULTY_STATUS = 400
+_PORTS = {"http": 80, "https": 443}
 
 
 class PageInputs(Values):
@@ -39,6 +44,20 @@ def choose_timeout(stage: Stage, most_s: float) -> float:
 
 async def open_address(page: Page, url: str, stage: Stage) -> None:
     """Go there, and say so in the log where the site has nothing of the kind. Raises BrowserFailure."""
-    status = await page.open_url(url, timeout_s=choose_timeout(stage, NAVIGATION_S))
+    try:
+        status = await page.open_url(url, timeout_s=choose_timeout(stage, NAVIGATION_S))
+    except BrowserFailure as failure:
+        if (missing := _find_missing(failure, stage)) is None:
+            raise
+        message, hint = explain_missing_host(missing)
+        raise BrowserFailure(FailureCode.HOST_NOT_FOUND, message, hint, page_url=failure.page_url) from failure
     if status is not None and status >= _FIRST_FAULTY_STATUS:
         await stage.log("warning", f"{page.url} answered {status}; the page it came with is open.")
+
+
+def _find_missing(failure: BrowserFailure, stage: Stage) -> str | None:
+    """The host that does not exist, where that is why a page could not be opened."""
+    parts = urlsplit(failure.page_url or "")
+    if failure.code is not FailureCode.NAVIGATION_FAILED or parts.hostname is None:
+        return None
+    return stage.network.find_missing(parts.hostname, parts.port or _PORTS.get(parts.scheme, 0))

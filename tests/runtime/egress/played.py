@@ -1,6 +1,7 @@
 """A played internet: names that resolve as a test says, and addresses of it that lie on loopback here."""
 
 import asyncio
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,12 +28,14 @@ class Internet:
     asked: list[str] = field(default_factory=list)
     connected: list[str] = field(default_factory=list)
     rebinding: set[str] = field(default_factory=set)
+    silence: int = 0
+    """The resolver's error for names that are not here; by default that they do not exist."""
 
     async def resolve(self, name: str, port: int) -> Sequence[Address]:
         """As `Door` asks."""
         self.asked.append(name)
         if name not in self.names:
-            raise OSError(-2, "Name or service not known")
+            raise socket.gaierror(self.silence or socket.EAI_NONAME, "Name or service not known")
         found = self.names[name]
         if name in self.rebinding and len(found) > 1:
             return [read_address(found.pop(0))]

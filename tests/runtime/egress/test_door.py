@@ -1,13 +1,14 @@
 """Resolve, check, connect: with real sockets, and a resolver that lies where a test wants it to."""
 
 import asyncio
+import socket
 from collections.abc import Iterator, Sequence
 
 import httpcore
 import pytest
 
 from runtime.egress.backend import DoorBackend
-from runtime.egress.door import Door, Unreachable
+from runtime.egress.door import Door, NoSuchHost, Unreachable
 from runtime.egress.hosts import Address
 from runtime.egress.permit import Limits, Permit, Tally
 from runtime.egress.policy import Policy, Refusal, Refused, Rule, read_lists
@@ -92,6 +93,22 @@ async def test_who_does_not_answer_is_told_from_who_may_not_be_asked(internet: I
         await door.connect(permit, "127.0.0.1:9")
     assert permit.find_trouble("NOWHERE.example", 80) == "its name does not resolve"
     assert permit.find_refusal("127.0.0.1", 9) is None
+    assert (permit.find_missing("nowhere.example", 80), permit.find_missing("127.0.0.1", 9)) == (
+        "nowhere.example",
+        None,
+    )
+
+
+@pytest.mark.parametrize("silence", [socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY])
+async def test_a_resolver_that_does_not_answer_has_not_said_that_there_is_no_such_host(
+    internet: Internet, silence: int
+) -> None:
+    internet.silence = silence
+    permit = make_permit()
+    with pytest.raises(Unreachable, match="its name can't be resolved now") as caught:
+        await internet.door().connect(permit, "nowhere.example", 80)
+    assert not isinstance(caught.value, NoSuchHost)
+    assert permit.find_missing("nowhere.example", 80) is None
 
 
 async def test_a_connection_that_takes_too_long_is_given_up(internet: Internet) -> None:

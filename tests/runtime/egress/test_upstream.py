@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from runtime.egress.door import Unreachable
+from runtime.egress.door import NoSuchHost, Unreachable
 from runtime.egress.policy import Policy, Refused, Rule, read_lists
 from runtime.egress.proxy import Credentials, EgressProxy
 from runtime.egress.upstream import Upstream, connect_through, read_upstream
@@ -91,6 +91,22 @@ async def test_a_proxy_inside_is_not_reached(internet: Internet, relay: Relay, u
     assert relay.heard == []
     assert permit.find_refusal(upstream.host, upstream.port) is not None
     assert "its proxy" in str(permit.find_trouble("public.example", 80))
+
+
+@pytest.mark.parametrize(
+    ("proxy", "host", "said"),
+    [
+        ("proxy.example", "nowhere.example", "its name does not resolve"),
+        ("gone.example", "public.example", "of its proxy gone.example:8080, its name does not resolve"),
+    ],
+)
+async def test_who_does_not_exist_is_named(internet: Internet, relay: Relay, proxy: str, host: str, said: str) -> None:
+    permit = make_permit()
+    with pytest.raises(NoSuchHost) as caught:
+        await connect_through(internet.door(), permit, Upstream("http", proxy, 8080), host, 80)
+    missing = proxy if host == "public.example" else host
+    assert (caught.value.missing, caught.value.reason) == (missing, said)
+    assert permit.find_missing(host, 80) == missing
 
 
 async def test_a_tenants_lists_hold_for_the_proxy_too(internet: Internet, relay: Relay) -> None:

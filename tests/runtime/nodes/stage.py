@@ -13,11 +13,13 @@ from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.browser.pool import Lease
 from runtime.egress.backend import DoorBackend
+from runtime.egress.door import Door
 from runtime.engine.references import Reference, fill_references
 from runtime.handles import FileRef, PageRef
 from runtime.node import Level, NodeFailure, Opened
 from runtime.sandbox.sandbox import Sandbox
 from runtime.store.tool_events import ToolUse
+from tests.runtime.egress.played import Internet
 
 
 class MemoryStage:
@@ -31,7 +33,7 @@ class MemoryStage:
         network: DoorBackend | None = None,
         sandbox: Sandbox | None = None,
     ) -> None:
-        self._network = network
+        self._network = network or (DoorBackend(Door(Internet().resolve), lease.permit) if lease is not None else None)
         self.sandbox = sandbox or Sandbox(backends=(), for_others=False)
         self.lease = lease
         self.artifacts: list[tuple[Artifact, bytes]] = []

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from runtime.engine.plan import is_safe
 from runtime.engine.references import Reference
 from runtime.node import NodeFailure, Opened
 from runtime.nodes.http import HttpRequest
+from tests.runtime.egress.played import Internet
 from tests.runtime.nodes.stage import MemoryStage
 from tests.support.api_site import Api
 from tests.support.browsers import TENANT, make_permit
@@ -335,3 +337,23 @@ async def test_an_answer_without_room_is_of_a_request_that_was_sent(stage: HttpS
     full = FullStage(seconds=20, network=stage.network)
     failed = await fail(full, served.http("/bytes?size=2000000"), Method="POST")
     assert (failed.code, failed.acted) == (FailureCode.ARTIFACT_STORE, True)
+
+
+async def test_a_host_that_does_not_exist_is_not_asked_for_again() -> None:
+    internet = Internet()
+    permit = make_permit(TENANT)
+    stage = HttpStage(seconds=20, network=DoorBackend(internet.door(), permit))
+    failed = await fail(stage, "https://nosuch.example/v1", Method="POST", Retries=2)
+    assert (failed.code, failed.retryable, failed.acted) == (FailureCode.HOST_NOT_FOUND, False, False)
+    assert failed.message == "There is no host “nosuch.example”: its name does not resolve."
+    assert "spelled" in failed.hint
+    assert (internet.asked, stage.lines) == (["nosuch.example"], [])
+
+
+async def test_a_resolver_that_does_not_answer_is_asked_again() -> None:
+    internet = Internet(silence=socket.EAI_AGAIN)
+    stage = HttpStage(seconds=20, network=DoorBackend(internet.door(), make_permit(TENANT)))
+    failed = await fail(stage, "https://nosuch.example/v1", Retries=1)
+    assert failed.code is FailureCode.HTTP_FAILED
+    assert "its name can't be resolved now" in failed.message
+    assert len(internet.asked) == 2

@@ -1,13 +1,19 @@
 """Opening pages, going on, waiting."""
 
+import socket
+from pathlib import Path
+
 import pytest
 
 from contracts.execution import FailureCode
-from runtime.browser.pool import Lease
+from runtime.browser.pool import Lease, Pool, PoolOptions
+from runtime.egress.egress import Egress
 from runtime.node import NodeFailure
 from runtime.nodes.browser.launch import LaunchStandardBrowser
 from runtime.nodes.browser.walk import Navigate, WaitForElement
+from tests.runtime.egress.played import Internet
 from tests.runtime.nodes.stage import MemoryStage
+from tests.support.browsers import TENANT, make_permit
 from tests.support.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -69,3 +75,25 @@ async def test_a_page_nobody_has_opened_is_worth_bringing_back(lease: Lease) -> 
     with pytest.raises(NodeFailure) as caught:
         await Navigate().perform({"URL": "http://x/", "Web Page": "gone"}, MemoryStage(lease))
     assert (caught.value.code, caught.value.retryable) == (FailureCode.PAGE_CLOSED, True)
+
+
+@pytest.mark.parametrize(
+    ("silence", "code", "retryable"),
+    [(0, FailureCode.HOST_NOT_FOUND, False), (socket.EAI_AGAIN, FailureCode.NAVIGATION_FAILED, True)],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_host_that_does_not_exist_is_said_at_once_and_a_silent_resolver_is_waited_for(
+    tmp_path: Path, scheme: str, silence: int, code: FailureCode, *, retryable: bool
+) -> None:
+    door = Internet(silence=silence).door()
+    permit = make_permit(TENANT)
+    async with (
+        Egress(door=door) as egress,
+        Pool(PoolOptions(tmp_path, spare=False), egress.proxy) as pool,
+        pool.lease(permit) as lease,
+    ):
+        with pytest.raises(NodeFailure) as caught:
+            await LaunchStandardBrowser().perform({"Website URL": f"{scheme}://nosuch.example/"}, MemoryStage(lease))
+        assert (caught.value.code, caught.value.retryable) == (code, retryable)
+        assert "nosuch.example" in caught.value.message
+    permit.close()
