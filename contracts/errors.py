@@ -128,13 +128,16 @@ class ApiError(Exception):
         *,
         faults: list[Fault] | None = None,
         retry_after: float | None = None,
+        renewable: bool = False,
     ) -> None:
+        """`renewable`: the credential was good and has come to its end, so that a renewed one will do."""
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.hint = hint or _HINT[code]
         self.faults = faults or []
         self.retry_after = retry_after
+        self.renewable = renewable
 
 
 _HINT = {

@@ -120,7 +120,7 @@ class Close(IntEnum):
     INTERNAL = 1011
     BAD_REQUEST = 4400
     UNAUTHENTICATED = 4401
-    """Renew, then resume."""
+    """Renew, then resume, where the reason says `retry`: the credential has ended. Any other will be refused again."""
     FORBIDDEN = 4403
     NOT_FOUND = 4404
     DEAD_PEER = 4408
@@ -128,7 +128,7 @@ class Close(IntEnum):
 
     @property
     def retry(self) -> bool:
-        """Whether the same client should come back by itself."""
+        """Whether the same client should come back by itself, unless what was closed for says more."""
         return self in _COME_BACK
 
 
@@ -138,7 +138,6 @@ _COME_BACK = frozenset(
         Close.RESTARTING,
         Close.OVERLOADED,
         Close.INTERNAL,
-        Close.UNAUTHENTICATED,
         Close.DEAD_PEER,
         Close.RATE_LIMITED,
     }

@@ -224,7 +224,7 @@ class _Entry:
         await _accept(opening, send)
         close = close_for(error.code)
         scope["state"][CLOSE_CODE] = int(close)
-        await _close(send, close, error.detail)
+        await _close(send, close, close_reason(close, error.detail, renewable=error.renewable))
 
     async def _serve(self, caller: Any, opened: Contract, receive: Receive, send: Send) -> int:
         """Returns how it was closed: by us, otherwise by the peer."""
@@ -237,7 +237,7 @@ class _Entry:
             pass
         except* Exception:
             log.exception("a socket's task failed", channel=self._channel.path)
-            await _close(send, Close.INTERNAL)
+            await _close(send, Close.INTERNAL, close_reason(Close.INTERNAL))
         return code
 
     async def _handle(self, socket: Socket[Any], opened: Contract) -> int:
@@ -246,7 +246,7 @@ class _Entry:
         except Gone as gone:
             return socket.outlet.code or gone.code
         except ApiError as error:
-            socket.outlet.close(close_for(error.code), error.detail)
+            socket.outlet.close(close_for(error.code), error.detail, renewable=error.renewable)
         except Exception:
             log.exception("socket handler failed", channel=self._channel.path)
             socket.outlet.close(Close.INTERNAL)
@@ -274,10 +274,10 @@ async def _accept(opening: Opening, send: Send) -> None:
     await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
 
 
-async def _close(send: Send, close: Close, detail: str = "") -> None:
+async def _close(send: Send, close: Close, reason: str) -> None:
     try:
         async with asyncio.timeout(_CLOSE_S):
-            await send({"type": "websocket.close", "code": int(close), "reason": close_reason(close, detail)})
+            await send({"type": "websocket.close", "code": int(close), "reason": reason})
     except (*PEER_AWAY, TimeoutError):
         return  # away already, or not taking anything any more
 

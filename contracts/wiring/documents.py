@@ -253,7 +253,9 @@ def _refs_of(schema: dict[str, Any]) -> list[str]:
 
 def _close_codes(channel: Channel[Any, Any, Any]) -> str:
     codes = [Close(code) for code in channel.closes]
-    return ", ".join(f"{int(c)} {c.name.lower()}{' (come back)' if c.retry else ''}" for c in codes) + "."
+    renewal = " (come back with a renewed credential, if the reason says `retry`)"
+    then = {Close.UNAUTHENTICATED: renewal} | {code: " (come back)" for code in Close if code.retry}
+    return ", ".join(f"{int(code)} {code.name.lower()}{then.get(code, '')}" for code in codes) + "."
 
 
 def public_openapi() -> dict[str, Any]:

@@ -14,9 +14,12 @@ _REASON_LIMIT = 123
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them are the code."""
 
 
-def close_reason(close: Close, detail: str = "") -> str:
-    """The short JSON beside a close code: `{"code":…,"retry":…}`, with `detail` where it fits."""
-    said: dict[str, Any] = {"code": close.name.lower(), "retry": close.retry}
+def close_reason(close: Close, detail: str = "", *, renewable: bool = False) -> str:
+    """The short JSON beside a close code: `{"code":…,"retry":…}`, with `detail` where it fits.
+
+    `renewable` as of ApiError: who comes back with another credential is let in.
+    """
+    said: dict[str, Any] = {"code": close.name.lower(), "retry": close.retry or renewable}
     longer = to_json(said | {"detail": detail})
     return (longer if detail and len(longer) <= _REASON_LIMIT else to_json(said)).decode()
 
@@ -48,13 +51,14 @@ class Outlet:
         """Send a text; only while neither `busy` nor `closed`."""
         self._begin({"type": "websocket.send", "text": text})
 
-    def close(self, close: Close, detail: str = "") -> None:
+    def close(self, close: Close, detail: str = "", *, renewable: bool = False) -> None:
         """Close behind what has been written. The reader of the socket then finds it gone."""
         if self.closed:
             return
         self.closed = True
         self.code = int(close)
-        message = {"type": "websocket.close", "code": self.code, "reason": close_reason(close, detail)}
+        reason = close_reason(close, detail, renewable=renewable)
+        message = {"type": "websocket.close", "code": self.code, "reason": reason}
         if self.busy:
             self._closing = message
         else:

@@ -79,6 +79,9 @@ class Identities:
         async with self._system.transaction() as session:
             principal = await self._find(session, credential, by, now)
         if principal is None:
+            if self._keyring.has_expired(ACCESS_AUDIENCE, credential.text, now=now):
+                hint = "Get a new one from POST /api/auth/refresh, or sign in again."
+                raise ApiError(Code.UNAUTHENTICATED, "This access token has expired.", hint, renewable=True)
             raise _unknown(credential)
         if forgotten == self._forgotten:
             # otherwise it may have been read just before what was revoked meanwhile
@@ -93,7 +96,7 @@ class Identities:
         """
         now = self._clock()
         if principal.expires_at is not None and principal.expires_at <= now:
-            raise ApiError(Code.UNAUTHENTICATED, "This credential has expired.")
+            raise ApiError(Code.UNAUTHENTICATED, "This credential has expired.", renewable=True)
         async with self._system.transaction() as session:
             found = await self.find_by_id(session, principal.via, principal.credential_id, now)
         if found is None:

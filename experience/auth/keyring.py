@@ -33,14 +33,24 @@ class Keyring:
 
     def verify(self, audience: str, token: str, *, now: datetime) -> dict[str, Any] | None:
         """The claims of a live token of ours, or None for anything else."""
+        claims = self._read(audience, token)
+        # against the clock that is handed in, so that a test can let time pass
+        return claims if claims is not None and claims["exp"] > now.timestamp() else None
+
+    def has_expired(self, audience: str, token: str, *, now: datetime) -> bool:
+        """Whether it is a token of ours that has lived once."""
+        claims = self._read(audience, token)
+        return claims is not None and claims["exp"] <= now.timestamp()
+
+    def _read(self, audience: str, token: str) -> dict[str, Any] | None:
         try:
             key = self._public[jwt.get_unverified_header(token)["kid"]]
             options: Any = {"require": ["exp", "iat", "aud"], "verify_exp": False, "verify_iat": False}
             claims: dict[str, Any] = jwt.decode(token, key, algorithms=[_ALGORITHM], audience=audience, options=options)
-            # against the clock that is handed in, so that a test can let time pass
-            return claims if int(claims["exp"]) > now.timestamp() else None
+            claims["exp"] = int(claims["exp"])
         except (jwt.PyJWTError, KeyError, TypeError, ValueError):
             return None
+        return claims
 
 
 def _name(key: Ed25519PrivateKey) -> str:

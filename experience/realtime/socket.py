@@ -277,7 +277,8 @@ class Stream:
     def _explain(self, error: ApiError) -> None:
         outlet: Outlet = self._socket.outlet
         close = close_for(error.code)
-        text = self._dialect.say(StreamFault(code=close.name.lower(), detail=error.detail, retry=close.retry))
+        retry = close.retry or error.renewable
+        text = self._dialect.say(StreamFault(code=close.name.lower(), detail=error.detail, retry=retry))
         if text is not None and not outlet.busy and not outlet.closed:
             outlet.write(text)
 
@@ -298,7 +299,7 @@ class Stream:
                 case Due.EXPIRING:
                     self._socket.tasks.create_task(self._check(warn=True))
                 case Due.EXPIRED:
-                    self._watcher.fail(Close.UNAUTHENTICATED, "The credential has ended.")
+                    self._watcher.fail(Close.UNAUTHENTICATED, "The credential has ended.", renewable=True)
                     return None
         return None
 
@@ -309,7 +310,7 @@ class Stream:
             self._principal = await self._owner.doors.renew(self._principal)
         except ApiError as error:
             if error.code in (Code.UNAUTHENTICATED, Code.FORBIDDEN) and self._watcher is not None:
-                self._watcher.fail(close_for(error.code), error.detail)
+                self._watcher.fail(close_for(error.code), error.detail, renewable=error.renewable)
                 return
         if self._principal.expires_at != before:
             self._times.renew(self._expires_at())

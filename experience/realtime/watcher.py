@@ -109,9 +109,9 @@ class Watcher:
         else:
             self._outlet.write(text)
 
-    def fail(self, close: Close, detail: str = "") -> None:
-        """End it."""
-        self._outlet.close(close, detail)
+    def fail(self, close: Close, detail: str = "", *, renewable: bool = False) -> None:
+        """End it; `renewable` as of ApiError."""
+        self._outlet.close(close, detail, renewable=renewable)
 
     def _give_one(self, source: Tail[Item]) -> None:
         """Give the next frame that `source` holds."""

@@ -56,7 +56,9 @@ async def let_in(opening: Opening, channel: Channel[Any, Any, Any]) -> str:
     if opening.headers.get("origin") == "https://evil.example":
         raise ApiError(Code.CROSS_SITE, "Not our page.")
     if opening.token == "stale":
-        raise ApiError(Code.UNAUTHENTICATED, "Expired.")
+        raise ApiError(Code.UNAUTHENTICATED, "Never heard of it.")
+    if opening.token == "expired":
+        raise ApiError(Code.UNAUTHENTICATED, "Expired.", renewable=True)
     return opening.token or "anonymous"
 
 
@@ -74,6 +76,16 @@ async def test_a_handler_gets_caller_and_typed_fields_and_reads_texts() -> None:
         assert hello == {"caller": "me", "opened": {"execution_id": ID, "after": 7, "batch": True, "token": "me"}}
         await client.send("ping")
         assert await read_frame(client) == "ping"
+
+
+async def test_who_comes_back_after_4401_is_who_has_something_to_renew() -> None:
+    async with serve_echo() as served:
+        said = {}
+        for token in ("stale", "expired"):
+            async with open_socket(served.ws(f"/echo/{ID}?token={token}")) as client:
+                code, reason, _ = await read_close(client)
+                said[token] = (code, reason["retry"])
+    assert said == {"stale": (4401, False), "expired": (4401, True)}
 
 
 @pytest.mark.parametrize(

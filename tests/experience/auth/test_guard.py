@@ -359,6 +359,15 @@ async def test_a_long_lived_socket_asks_again(front: Front) -> None:
     assert await refused(guard.renew(soon_over)) is Code.UNAUTHENTICATED
 
 
+async def test_a_token_that_has_ended_can_be_renewed_and_one_that_never_was_can_not(front: Front) -> None:
+    ada = await front.register()
+    front.clock.advance(601)
+    for bearer, renewable in ((ada.bearer, True), ({"authorization": "Bearer nonsense"}, False)):
+        with pytest.raises(ApiError) as caught:
+            await knock_socket(front, bearer)
+        assert (caught.value.code, caught.value.renewable) == (Code.UNAUTHENTICATED, renewable)
+
+
 async def test_what_outlives_its_token_ends_with_its_login(front: Front) -> None:
     ada = await front.register()
     principal = (await knock_socket(front, token=ada.grant.access_token)).outlive_token()

@@ -25,6 +25,10 @@ def test_a_token_is_read_until_it_ends() -> None:
     assert claims is not None
     assert claims["sub"] == "x"
     assert ring.verify("a", token, now=NOW + MINUTE) is None
+    assert [ring.has_expired("a", token, now=NOW + MINUTE * late) for late in (0, 1)] == [False, True]
+    assert not any(
+        ring.has_expired(*wrong, now=NOW + MINUTE) for wrong in (("b", token), ("a", f"{token}x"), ("a", "x"))
+    )
 
 
 def test_a_token_for_one_purpose_is_none_for_another() -> None:

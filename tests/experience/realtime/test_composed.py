@@ -94,7 +94,7 @@ async def test_a_login_cookie_needs_the_pages_own_origin(house: House, waiting: 
 async def test_without_a_credential_that_counts_it_closes_with_4401(house: House, headers: dict[str, str]) -> None:
     async with open_socket(url(house, str(uuid4())), additional_headers=headers) as client:
         code, reason, frames = await read_close(client)
-    assert (code, reason["code"], frames) == (4401, "unauthenticated", [])
+    assert (code, reason["code"], reason["retry"], frames) == (4401, "unauthenticated", False, [])
 
 
 async def test_unknown_and_foreign_executions_are_told_alike(house: House, ada: Visitor) -> None:

@@ -331,7 +331,7 @@ async def test_a_revoked_credential_ends_its_sockets() -> None:
         await read_frame(client)
         front.rules.revoked.add("me")
         code, reason, _ = await read_close(client)
-    assert (code, reason["code"]) == (4401, "unauthenticated")
+    assert (code, reason["code"], reason["retry"]) == (4401, "unauthenticated", False)
 
 
 async def test_an_open_socket_keeps_its_handshake_once() -> None:
