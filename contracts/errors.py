@@ -34,6 +34,8 @@ class Code(StrEnum):
     """This Idempotency-Key was used before with another request."""
     VERSION_CONFLICT = "version_conflict"
     """Somebody saved in between; `If-Match` no longer names the latest version."""
+    PRECONDITION_REQUIRED = "precondition_required"
+    """The request does not say on which version it is based (RFC 6585, 3); a header that is named has to."""
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
@@ -74,6 +76,7 @@ _STATUS = {
     Code.CONFLICT: 409,
     Code.IDEMPOTENCY_MISMATCH: 409,
     Code.VERSION_CONFLICT: 409,
+    Code.PRECONDITION_REQUIRED: 428,
     Code.TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.RANGE_NOT_SATISFIABLE: 416,
@@ -154,6 +157,7 @@ _HINT = {
     Code.CONFLICT: "Read the thing again: its state has changed.",
     Code.IDEMPOTENCY_MISMATCH: "Use a new Idempotency-Key for a new request.",
     Code.VERSION_CONFLICT: "Load the latest version, put your change on top and save again.",
+    Code.PRECONDITION_REQUIRED: "Read the thing, and send its ETag back as If-Match.",
     Code.TOO_LARGE: "Send less; large values belong into artifacts.",
     Code.UNSUPPORTED_MEDIA_TYPE: "Send the body as application/json.",
     Code.RANGE_NOT_SATISFIABLE: "Ask for a range inside the artifact's size.",

@@ -195,7 +195,8 @@ class SaveWorkflow(WorkflowDocument):
 
     workflow_id: WorkflowId
     if_match: Annotated[str, StringConstraints(max_length=100), InHeader("If-Match")] | None = None
-    """The `etag` of the version this change was made on; another latest version answers `version_conflict`."""
+    """The `etag` of the version this change was made on; another latest version answers `version_conflict`, and none
+    `precondition_required`. `*` saves on top of whatever is there."""
 
 
 class ValidateDocument(WorkflowDocument):

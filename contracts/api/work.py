@@ -367,10 +367,10 @@ class WorkflowApi:
         path="/api/workflow/{workflow_id}",
         request=SaveWorkflow,
         result=Workflow,
-        summary="Store the next version; the workflow becomes a draft again.",
+        summary="Store the next version, on top of the one that If-Match names; the workflow becomes a draft again.",
         scope=Scope.WORKFLOW_WRITE,
         tag="workflow",
-        errors=(Code.NOT_FOUND, Code.VERSION_CONFLICT, Code.FORBIDDEN),
+        errors=(Code.NOT_FOUND, Code.VERSION_CONFLICT, Code.PRECONDITION_REQUIRED, Code.FORBIDDEN),
         body_limit=WORKFLOW_LIMIT,
     )
     delete_workflow = Endpoint(

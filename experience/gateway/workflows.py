@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from contracts.api.work import WorkflowApi
 from contracts.declare import NOTHING, Blob
+from contracts.errors import ApiError, Code
 from contracts.identity import AuditAct
 from contracts.model import Nothing, Page, WorkflowId
 from contracts.wiring.server import Call, Download, Server
@@ -90,7 +91,14 @@ class Workflows:
         return _tagged(call, await self._client(call).get_workflow(request))
 
     async def save_workflow(self, call: Call[Caller], request: SaveWorkflow) -> Workflow:
-        """`PUT /api/workflow/{id}`."""
+        """`PUT /api/workflow/{id}`. Without If-Match nothing is saved: somebody else's change would be lost (W3)."""
+        if request.if_match is None:
+            latest = await self._client(call).get_workflow(ReadWorkflow(workflow_id=request.workflow_id))
+            raise ApiError(
+                Code.PRECONDITION_REQUIRED,
+                f"Which version this was made on is not said; the latest is version {latest.version}.",
+                f'If it was that one, send the header If-Match: "{latest.etag}"; else put your change on top of it.',
+            )
         stored = await self._client(call).save_workflow(request)
         await self._note(call, AuditAct.WORKFLOW_SAVED, stored.workflow_id, version=stored.version)
         return _tagged(call, stored)

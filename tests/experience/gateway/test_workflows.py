@@ -34,6 +34,10 @@ async def test_create_read_save_list_delete(ada: Visitor) -> None:
     assert saved.headers["etag"] != tag
     stale = await ada.http.put(path, json=DOCUMENT, headers={"if-match": tag})
     assert (stale.status_code, stale.json()["code"]) == (409, "version_conflict")
+    blind = await ada.http.put(path, json=DOCUMENT)
+    assert (blind.status_code, blind.json()["code"]) == (428, "precondition_required")
+    assert "version 2" in blind.json()["detail"]
+    assert f"If-Match: {saved.headers['etag']}" in blind.json()["hint"]
     assert [one["name"] for one in (await ada.http.get("/api/workflow")).json()["items"]] == ["Shop 2"]
     assert (await ada.http.get(f"{path}/versions")).json()["items"][0]["version"] == 2
     assert (await ada.http.post(f"{path}/validate")).json()["valid"] is True
@@ -63,7 +67,7 @@ async def test_another_tenants_workflow_is_unknown(ada: Visitor, bob: Visitor) -
 async def test_changes_are_audited(ada: Visitor) -> None:
     made = await create(ada)
     path = f"/api/workflow/{made['workflow_id']}"
-    await ada.http.put(path, json=DOCUMENT)
+    await ada.http.put(path, json=DOCUMENT, headers={"if-match": f'"{made["etag"]}"'})
     await ada.http.delete(path)
     await ada.http.delete(f"/api/workflow/{uuid4()}")
     trail = (await ada.http.get("/api/admin/audit")).json()["items"]
