@@ -70,6 +70,9 @@ class Parser:
                 faults.append(Fault(where=f"query.{name[:100]}", rule="unknown", detail=detail))
             elif len(values) > 1 and "array" not in self._kinds[name]:
                 faults.append(Fault(where=f"query.{name}", rule="repeated", detail="Give this parameter once."))
+            elif "date-time" in self._kinds[name] and any(map(_NUMBER.fullmatch, values)):  # pydantic would count s
+                detail = "Write an instant as 2026-01-31T12:00:00Z."
+                faults.append(Fault(where=f"query.{name}", rule="datetime", detail=detail))
             else:
                 read = [_read_value(value, self._kinds[name]) for value in values]
                 fields[name] = read if "array" in self._kinds[name] else read[0]
@@ -161,7 +164,7 @@ def _json_kinds(model: type[Contract]) -> dict[str, frozenset[str]]:
 
 
 def _kinds_of(prop: Mapping[str, Any]) -> set[str]:
-    kinds = {prop["type"]} if isinstance(prop.get("type"), str) else set()
+    kinds = {prop[key] for key in ("type", "format") if isinstance(prop.get(key), str)}
     for member in prop.get("anyOf", ()):
         kinds |= _kinds_of(member)
     return kinds

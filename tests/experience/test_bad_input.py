@@ -197,6 +197,7 @@ async def test_wrong_idempotency_keys(ada: Visitor, key: bytes) -> None:
         ("/api/execution?cursor=bogus", "query.cursor"),
         ("/api/execution?status=flying", "query.status"),
         ("/api/execution?since=yesterday", "query.since"),
+        ("/api/execution?since=0.5", "query.since"),
         (f"/api/execution/{ID}/events?after=-1", "query.after"),
         (f"/api/execution/{ID}/events?after=9007199254740993", "query.after"),
         (f"/api/execution/{ID}/events?after=one", "query.after"),
