@@ -1,5 +1,6 @@
 """The way into Runtime: every call vouches for one tenant, carries the request's id and has a deadline."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ ResT = TypeVar("ResT")
 
 TIMEOUT_S = 10.0
 """Deadline of a call that somebody waits for, all attempts together."""
+STARTING_S = 20.0
+"""Both tiers start at the same time: for so long it is nothing to warn of that Runtime is not there yet."""
 NOBODY = TenantId(UUID(int=0))
 """The tenant of calls that concern none: the catalogues."""
 AWAY = frozenset({Code.UNAVAILABLE, Code.TIMEOUT})
@@ -94,10 +97,12 @@ class RuntimeCalls:
     Args:
         http: carries Runtime's address and the connections.
         signer: signs the internal tokens.
+        starting_s: from now on, in seconds: while Runtime may not be up yet.
     """
 
-    def __init__(self, http: httpx.AsyncClient, signer: InternalSigner) -> None:
+    def __init__(self, http: httpx.AsyncClient, signer: InternalSigner, *, starting_s: float = STARTING_S) -> None:
         self._http = http
+        self._started_at = time.monotonic() + starting_s
         self._signer = signer
         self.shared = SharedCalls()
 
@@ -105,7 +110,8 @@ class RuntimeCalls:
         self, tenant_id: TenantId, user_id: UserId | None, request_id: str, *, timeout_s: float = TIMEOUT_S
     ) -> "TenantClient":
         """A client whose every attempt carries a fresh token; `timeout_s` bounds each of its calls."""
-        return TenantClient(self._http, self.vouch_for(tenant_id, user_id, request_id), timeout_s)
+        headers = self.vouch_for(tenant_id, user_id, request_id)
+        return TenantClient(self._http, headers, timeout_s, started_at=self._started_at)
 
     def vouch_for(self, tenant_id: TenantId, user_id: UserId | None, request_id: str) -> HeaderSource:
         """Makes the headers of one attempt, with a fresh token."""
@@ -120,12 +126,17 @@ class RuntimeCalls:
 class TenantClient(RuntimeClient):
     """Runtime as seen by one tenant: what it answers is passed on, what is wrong between the tiers is put in words."""
 
+    def __init__(self, http: httpx.AsyncClient, headers: HeaderSource, timeout_s: float, *, started_at: float) -> None:
+        """`started_at`: when Runtime must be up, on the monotonic clock."""
+        super().__init__(http, headers, timeout_s)
+        self._started_at = started_at
+
     async def call(self, endpoint: Endpoint[ReqT, ResT], request: ReqT) -> ResT:
         """As `Client.call`."""
         try:
             return await super().call(endpoint, request)
         except ApiError as error:
-            raise _seen_from_outside(error, endpoint) from error
+            raise self._see_from_outside(error, endpoint) from error
 
     @asynccontextmanager
     async def download(self, endpoint: Endpoint[ReqT, Any], request: ReqT) -> AsyncIterator[Downloaded]:
@@ -134,13 +145,18 @@ class TenantClient(RuntimeClient):
             async with super().download(endpoint, request) as downloaded:
                 yield downloaded
         except ApiError as error:
-            raise _seen_from_outside(error, endpoint) from error
+            raise self._see_from_outside(error, endpoint) from error
+
+    def _see_from_outside(self, error: ApiError, endpoint: Endpoint[Any, Any]) -> ApiError:
+        if error.code in AWAY:
+            said = log.info if time.monotonic() < self._started_at else log.warning
+            said("runtime is away", endpoint=endpoint.path, code=error.code, detail=error.detail)
+        return _put_in_words(error, endpoint)
 
 
-def _seen_from_outside(error: ApiError, endpoint: Endpoint[Any, Any]) -> ApiError:
+def _put_in_words(error: ApiError, endpoint: Endpoint[Any, Any]) -> ApiError:
     match error.code:
         case Code.UNAVAILABLE | Code.TIMEOUT:
-            log.warning("runtime is away", endpoint=endpoint.path, code=error.code, detail=error.detail)
             detail = "The part of this installation that runs things does not answer right now."
             hint = "What was submitted is kept and runs once it is back. Try again in a moment."
             return ApiError(error.code, detail, hint, retry_after=error.retry_after or 2)

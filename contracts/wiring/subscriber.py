@@ -37,6 +37,8 @@ _OPEN_S = 5.0
 _ALIVE_S = 5.0
 """Ping and pong on the channel: a frozen Runtime is noticed within twice this."""
 _PAUSE_S = (0.1, 2.0)
+_STARTING_S = 20.0
+"""Both tiers start at the same time: for so long it is nothing to warn of that Runtime is not there yet."""
 _FRAME_LIMIT = 16 * 1_048_576
 _FRAME: TypeAdapter[DownstreamFrame] = TypeAdapter(DownstreamFrame)
 
@@ -87,11 +89,15 @@ class Subscriber:
         runtime: Callable[[TenantId], RuntimeClient],
         *,
         poll_s: float = POLL_S,
+        starting_s: float = _STARTING_S,
     ) -> None:
         self._url = "ws" + runtime_url.removeprefix("http").rstrip("/") + RuntimeApi.events.path
         self._headers = headers
         self._runtime = runtime
         self._poll_s = poll_s
+        self._starting_s = starting_s
+        self._warned = False
+        """Whether it has been said that the channel is down."""
         self._subscriptions: dict[int, Subscription] = {}
         self._last_number = 0
         self._outbox: deque[str] = deque()
@@ -141,20 +147,25 @@ class Subscriber:
     async def _keep_channel(self) -> None:
         clock = asyncio.get_running_loop().time
         shortest, longest = _PAUSE_S
-        pause, tries = shortest, 0
+        pause = shortest
+        started = clock()
         while True:
             began = clock()
             try:
                 await self._converse()
             except* (OSError, WebSocketException, ValidationError) as failure:
-                reason = failure.exceptions[0]
-                said = log.warning if self.connected or not tries else log.debug  # once, not with every attempt
-                said("no channel to Runtime; polling", reason=f"{type(reason).__name__}: {reason}"[:300])
-            tries = 0 if self.connected else tries + 1
+                starting = not self.connections and clock() - started < self._starting_s
+                self._say_why(failure.exceptions[0], starting=starting)
             self._down.set()
             # one that fails at once would otherwise be tried without end, also when it fails after the handshake
             pause = shortest if clock() - began > _ALIVE_S else min(longest, pause * 2)
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 — jitter
+
+    def _say_why(self, reason: BaseException, *, starting: bool) -> None:
+        """Warn once, and not with every attempt."""
+        said = log.debug if starting or (self._warned and not self.connected) else log.warning
+        self._warned = not starting
+        said("no channel to Runtime; polling", reason=f"{type(reason).__name__}: {reason}"[:300])
 
     async def _converse(self) -> None:
         opening = connect(

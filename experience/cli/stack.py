@@ -41,6 +41,7 @@ DISPENSABLE = {"page"}
 """Without it the API works, and every path says how to build it."""
 ECHO_S = 1.0
 """`uv run` and timeout(1) pass a signal on that the terminal has sent us as well: that one shows no impatience."""
+_SOMEBODY = "another program"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -65,6 +66,8 @@ def run_stack(wish: Wish, console: Console) -> int:
     """
     data = DataDir(wish.data.resolve())
     try:
+        if wish.port is not None and not data.root.exists():
+            _refuse_used(wish.port)  # before there is a folder that somebody has to delete again
         data.make()
         with data.lock() as lock, _supervise(data, console) as supervisor:
             _run(wish, data, lock, supervisor, console)
@@ -171,14 +174,20 @@ def _choose_web_port(wanted: int | None, console: Console) -> int:
     port = wanted or DEFAULT_PORT
     if is_free(port):
         return port
-    holder = find_holder(port) or "another program"
     if wanted is not None:
-        raise StackError(f"Port {port} is used by {holder}", "Stop that, or choose another port with --port.")
+        _refuse_used(port)
+    holder = find_holder(port) or _SOMEBODY
     free = find_next_free(port + 1)
     if free is None:
         raise StackError(f"Port {port} is used by {holder}, and so are those after it", "Choose one with --port.")
     console.say(f"Port {port} is used by {holder}; taking {free}.")
     return free
+
+
+def _refuse_used(port: int) -> None:
+    if not is_free(port):
+        holder = find_holder(port) or _SOMEBODY
+        raise StackError(f"Port {port} is used by {holder}", "Stop that, or choose another port with --port.")
 
 
 def _wait_until_ready(ports: Ports, supervisor: Supervisor, console: Console) -> None:

@@ -7,9 +7,13 @@ from typing import cast
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
+from contracts.declare import NOTHING
+from contracts.errors import ApiError, Code
 from experience.cli.ports import find_free_port
-from experience.runtime_calls import RuntimeHttp, RuntimeTransport
+from experience.runtime_calls import NOBODY, RuntimeCalls, RuntimeHttp, RuntimeTransport
+from tests.support.eventlog import KEYS
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -93,3 +97,13 @@ async def test_query_body_and_headers_arrive_as_they_were_given() -> None:
         response = await http.send(request)
     assert response.text == 'POST http://runtime.test/a%2Fb?q=%C3%A4%26b r1 {"n":1}'
     assert response.request is request
+
+
+@pytest.mark.parametrize(("starting_s", "level"), [(60, "info"), (0, "warning")])
+async def test_that_runtime_is_not_up_yet_is_nothing_to_warn_of(starting_s: float, level: str) -> None:
+    async with RuntimeHttp(f"http://127.0.0.1:{find_free_port()}", RuntimeTransport(4, 60)) as http:
+        calls = RuntimeCalls(http, KEYS.signer, starting_s=starting_s)
+        with capture_logs() as lines, pytest.raises(ApiError) as caught:
+            await calls.speak_for(NOBODY, None, "r-1").get_realms(NOTHING)
+    assert caught.value.code is Code.UNAVAILABLE
+    assert [(line["event"], line["log_level"]) for line in lines] == [("runtime is away", level)]

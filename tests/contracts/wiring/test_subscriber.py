@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import httpx
+import pytest
+from structlog.testing import capture_logs
 
 from contracts.events import Event
 from contracts.execution import Execution, ExecutionStatus, ReadExecution
 from contracts.model import ExecutionId, LogId, Seq, TenantId
 from contracts.wiring.client import RuntimeClient
 from contracts.wiring.subscriber import Subscriber
+from experience.cli.ports import find_free_port
 from tests.support.eventlog import KEYS, RuntimeClients, Store, completed, line, serve_runtime, status
 from tests.support.sockets import Served
 
@@ -259,3 +262,32 @@ async def test_a_restored_log_is_told_while_polling_too() -> None:
         await ear.until(lambda heard: heard.seqs == [1])
         log.log_id = LogId(uuid4())
         await ear.until(lambda heard: [known[0] for known in heard.known][-1] == log.log_id)
+
+
+@pytest.mark.parametrize(("starting_s", "levels"), [(60, ["debug"]), (0, ["warning", "debug"])])
+async def test_that_runtime_is_not_up_yet_is_nothing_to_warn_of(starting_s: float, levels: list[str]) -> None:
+    nobody = f"http://127.0.0.1:{find_free_port()}"
+    with capture_logs() as lines:
+        async with httpx.AsyncClient(base_url=nobody) as http, asyncio.TaskGroup() as tasks:
+            subscriber = Subscriber(nobody, KEYS.headers, RuntimeClients(http), starting_s=starting_s)
+            running = tasks.create_task(subscriber.run())
+            async with asyncio.timeout(10):
+                while len(lines) < 3:  # noqa: ASYNC110 — it tells nobody
+                    await asyncio.sleep(0.01)
+            running.cancel()
+    said = [line["log_level"] for line in lines if line["event"].startswith("no channel")]
+    assert said[: len(levels)] == levels
+    assert set(said[1:]) == {"debug"}
+
+
+async def test_a_channel_that_breaks_is_warned_of_once() -> None:
+    with capture_logs() as lines:
+        async with serve_runtime(Store()) as served, subscriber_of(served) as subscriber:
+            await until_connected(subscriber)
+            for connection in list(served.server.server_state.connections):
+                connection.transport.abort()
+            async with asyncio.timeout(10):
+                while subscriber.connections < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    said = [line["log_level"] for line in lines if line["event"].startswith("no channel")]
+    assert said.count("warning") == 1

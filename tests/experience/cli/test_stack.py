@@ -124,16 +124,17 @@ def test_the_echo_of_a_signal_is_no_impatience(start_stack: StartStack) -> None:
     assert "database system is shut down" in (stack.data / "logs" / "postgres.log").read_text()
 
 
-def test_a_port_that_is_taken_is_refused_with_its_holder(start_stack: StartStack) -> None:
+def test_a_port_that_is_taken_is_refused_with_its_holder(start_stack: StartStack, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        stack = start_stack(port=port)
+        stack = start_stack(port=port, data=tmp_path / "new")
         stack.process.wait(GONE_WITHIN_S)
         said = stack.read_rest()
     assert stack.process.returncode == 1
     assert f"Port {port} is used by" in said
     assert f"(pid {os.getpid()})" in said
     assert "--port" in said
+    assert not stack.data.exists()
 
 
 def test_a_second_stack_on_the_same_data_is_refused(start_stack: StartStack) -> None:
