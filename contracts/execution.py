@@ -387,7 +387,7 @@ class Execution(Contract):
     workflow_id: WorkflowId | None
     workflow_version: int | None
     progress: float
-    """0 to 1: share of nodes that have ended."""
+    """0 to 1: share of nodes that it has come past. One that failed or was cancelled says how far it came."""
     current_node: str | None
     phases: list[PhaseState]
     nodes: list[NodeState]

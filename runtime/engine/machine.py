@@ -87,9 +87,9 @@ class Machine:
 
     @property
     def progress(self) -> float:
-        """Share of nodes that have ended, 0 to 1."""
-        ended = sum(one.has_ended for one in self._at.values())
-        return ended / len(self._order) if self._order else 1.0
+        """Share of nodes that the execution has come past, 0 to 1; below 1 for good where it ends before its time."""
+        done = sum(one.is_done for one in self._at.values())
+        return done / len(self._order) if self._order else 1.0
 
     @property
     def current_node(self) -> str | None:
@@ -143,7 +143,8 @@ class Machine:
             return self._retry(one, failure, jitter)
         attempt = EndAttempt(node_id, one.attempt, one.node.phase, StepStatus.FAILED, failure)
         policy = OnError.STOP if one.replaying else one.node.on_error
-        one.fail(failure, {} if policy is OnError.STOP else pass_failure_on(one.node, one.inputs, failure))
+        outputs = {} if policy is OnError.STOP else pass_failure_on(one.node, one.inputs, failure)
+        one.fail(failure, outputs, given_up=policy is OnError.STOP or self._ending is not None)
         if policy is OnError.STOP:
             return [attempt, *self._stop(ExecutionStatus.FAILED, failure, GRACE_S)]
         return [attempt, *self._advance()]
@@ -184,6 +185,7 @@ class Machine:
             one.state, one.failure, one.pages = State.FAILED, failure, find_pages(node, inputs)
             one.outputs = pass_failure_on(node, inputs, failure)
             if node.on_error is OnError.STOP:
+                one.given_up = True
                 self._ending = self._ending or Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
         elif last.status is StepStatus.SKIPPED:
             one.state = State.SKIPPED
@@ -198,7 +200,7 @@ class Machine:
             self._lost.append(EndAttempt(node.id, row.attempt, node.phase, StepStatus.RETRYING, failure))
             return
         failure = explain_interruption(node)
-        one.state, one.failure = State.FAILED, failure
+        one.state, one.failure, one.given_up = State.FAILED, failure, True
         self._lost.append(EndAttempt(node.id, row.attempt, node.phase, StepStatus.FAILED, failure))
         self._ending = self._ending or Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
 
@@ -299,7 +301,7 @@ class Machine:
             if one.state is State.PENDING and one.replaying:
                 one.drop_replay()
             elif one.state is State.PENDING:
-                one.skip()
+                one.skip(given_up=True)
                 commands.append(SkipNode(node.id, node.phase, SkipReason.STOPPED))
         self._finished = True
         states = [one.state for one in self._at.values()]

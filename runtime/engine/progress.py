@@ -37,6 +37,8 @@ class Progress:
     pages: frozenset[str] = frozenset()
     """Pages the node was given or has opened."""
     failure: Failure | None = None
+    given_up: bool = False
+    """Ended only because the execution does: it failed for good, was stopped, or never had its turn."""
     replaying: bool = False
     """Has succeeded before, and runs again only for its effect on a page that was lost."""
 
@@ -44,6 +46,11 @@ class Progress:
     def has_ended(self) -> bool:
         """Whether the node's outcome stands; a replay doesn't change it."""
         return self.replaying or self.state in (State.SUCCESS, State.FAILED, State.SKIPPED)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the execution has come past the node."""
+        return self.has_ended and not self.given_up
 
     @property
     def is_settled(self) -> bool:
@@ -64,19 +71,20 @@ class Progress:
             self.outputs = outputs
         self.replaying = False
 
-    def fail(self, failure: Failure, outputs: JsonObject) -> None:
-        """End badly; `outputs` is what its error policy lets live on."""
+    def fail(self, failure: Failure, outputs: JsonObject, *, given_up: bool) -> None:
+        """End badly; `outputs` is what its error policy lets live on, and `given_up` whether nothing does."""
         self._move(State.RUNNING, State.FAILED)
-        self.failure, self.outputs, self.replaying = failure, outputs, False
+        self.failure, self.outputs, self.replaying, self.given_up = failure, outputs, False, given_up
 
     def await_retry(self, delay_s: float) -> None:
         """Go back to wait for another attempt."""
         self._move(State.RUNNING, State.PENDING)
         self.delay_s = delay_s
 
-    def skip(self) -> None:
-        """End without having run."""
+    def skip(self, *, given_up: bool = False) -> None:
+        """End without having run; `given_up`, because the execution ends first."""
         self._move(State.PENDING, State.SKIPPED)
+        self.given_up = given_up
 
     def replay(self) -> None:
         """Run once more for the page's sake."""

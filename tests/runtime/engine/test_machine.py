@@ -379,6 +379,38 @@ class TestEnding:
         with pytest.raises(ValueError, match="after the end"):
             machine.on_failed("open", fail(), retryable=False)
 
+    def test_how_far_it_came_stays_as_it_was_when_it_ended_early(self) -> None:
+        for stop in ("failure", "cancel", "deadline"):
+            machine = Machine(BROWSE, {})
+            machine.start()
+            machine.on_succeeded("open", page("open"))
+            match stop:
+                case "cancel":
+                    machine.on_cancel("enough")
+                case "deadline":
+                    machine.on_deadline()
+                case _:
+                    pass
+            end(machine.on_failed("fill", fail(FailureCode.STOPPED), retryable=False))
+            assert machine.progress == pytest.approx(1 / 3), stop
+
+    def test_a_failure_that_is_tolerated_is_no_reason_to_have_come_less_far(self) -> None:
+        lenient = plan([node("a", "open", on_error="continue"), node("b", "open")], [])
+        machine = Machine(lenient, {})
+        machine.start()
+        machine.on_failed("a", fail(), retryable=False)
+        end(machine.on_succeeded("b", {}))
+        assert machine.progress == 1.0
+
+    def test_a_run_that_takes_over_knows_how_far_a_failed_one_came(self) -> None:
+        rows = [
+            Recorded("open", 1, StepStatus.SUCCESS, page("open")),
+            Recorded("fill", 1, StepStatus.FAILED, None, fail()),
+        ]
+        machine = Machine.recover(BROWSE, {}, rows)
+        end(machine.start())
+        assert machine.progress == pytest.approx(1 / 3)
+
 
 class TestLostPages:
     """A page that has to be brought back."""

