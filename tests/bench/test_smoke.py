@@ -39,7 +39,7 @@ async def test_benches_measure_both_sides_and_are_written_down(figures: list[Fig
 
 
 @pytest.mark.timeout(SMOKE_S)
-@pytest.mark.parametrize("name", ["t2", "sandbox"])
+@pytest.mark.parametrize("name", ["t2", "sandbox", "a7"])
 async def test_benches_of_the_walls_hold_what_they_measure_to_a_bar(name: str) -> None:
     async with Ground() as ground:
         figures = await BENCHES[name](ground, TINY)
