@@ -93,6 +93,7 @@ class Lease:
         self._pages: dict[str, tuple[Page, Chromium]] = {}
         self._held: set[Chromium] = set()
         self._recordings: list[tuple[str, Recording]] = []
+        self._recorded: list[Recording] = []
         self.may_trace = self.may_film = True
         """Whether the run may be recorded so, if a page asks for it."""
 
@@ -139,11 +140,13 @@ class Lease:
         return bool(self._recordings)
 
     async def end_recordings(self) -> list[tuple[str, Recording]]:
-        """End what is recorded of this run; answers it by page. Its files go with the lease."""
+        """End what is recorded of this run; answers it by page, once. Its files go with the lease."""
+        ended, self._recordings = self._recordings, []
+        self._recorded += [recording for _, recording in ended]
         async with asyncio.TaskGroup() as tasks:
-            for _, recording in self._recordings:
+            for recording in self._recorded:
                 tasks.create_task(recording.stop())
-        return list(self._recordings)
+        return ended
 
     def _check_proxy(self, options: ContextOptions) -> None:
         """Refuse now what each connection would be refused later, as far as the name of a proxy tells."""
@@ -189,8 +192,9 @@ class Lease:
             chromium.leases -= 1
             self._pool.take_back(chromium)
         self._held.clear()
-        for _, recording in self._recordings:
+        for recording in (*self._recorded, *(one for _, one in self._recordings)):
             await recording.remove()
+        self._recorded.clear()
         self._recordings.clear()
 
     async def _obtain(self, name: str) -> Chromium:

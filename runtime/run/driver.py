@@ -336,16 +336,28 @@ class RunDriver:
 
     async def _pause(self, *, can_be_left: bool) -> Verdict | None:
         if can_be_left:
+            recorded = await self._keep_recordings()
             draft = Draft(self._lease)
             self._steps.cut_short(draft)
             change = draft.close(self._machine.progress, None, self._clock.spent_s)
             if await self._recorder.park(change):
                 return Verdict.PARKED
+            if recorded:
+                self._recorder.add_line("warning", "What follows is not recorded: a pause had ended it.", None)
         if not can_be_left and not self._attempts and not self._departure.paused:
             await self._recorder.set_paused(paused=True)
             self._departure.paused = True
             self._still.enter_context(self._clock.stand_still())
         return None
+
+    async def _keep_recordings(self) -> bool:
+        """What was recorded goes with this run's browser; the next one records anew. False where nothing was."""
+        if not self._browser.records:
+            return False
+        draft = Draft(self._lease)
+        await keep_recordings(self._browser, self._writer, self._recorder, draft)
+        await self._record(draft)
+        return True
 
     async def _resume(self, group: TaskGroup) -> None:
         self._departure.pausing = False

@@ -73,3 +73,31 @@ async def test_a_login_in_the_plan_leaves_the_trace_out(staging: Staging, site: 
     assert names == ["open-video.zip"]
     assert "No trace is recorded" in lines
     assert "No video is recorded" not in lines
+
+
+async def test_a_pause_keeps_what_was_recorded_and_the_next_run_records_anew(staging: Staging, site: Site) -> None:
+    inputs = {"Website URL": site.url(), "Trace": True, "Video": True}
+    nodes = [
+        node("open", "launch_standard_browser", inputs),
+        node("wait", "delay", {"Duration": 3}),
+        node("html", "get_html"),
+    ]
+    edges = [edge("open", "wait", "Web Page", "Web Page"), edge("wait", "html", "Web Page", "Web Page")]
+    execution_id = await staging.submit(nodes, edges)
+
+    async def names() -> list[str]:
+        artifacts = await staging.records.list_artifacts(staging.tenant_id, execution_id)
+        return sorted(artifact.name for artifact in artifacts if artifact.name.endswith(".zip"))
+
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "wait")
+        await staging.executions.request_pause(staging.tenant_id, execution_id, "lunch")
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+        row = await staging.executions.get(staging.tenant_id, execution_id)
+        assert (row.ready, row.admitted_at) == (False, None), "parked, not held"
+        assert await names() == ["open-trace.zip", "open-video.zip"]
+        await staging.executions.request_resume(staging.tenant_id, execution_id)
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    assert await names() == ["open-trace.zip"] * 2 + ["open-video.zip"] * 2
+    lines = "\n".join(str(event.model_dump()) for event in await staging.read(execution_id))
+    assert "is not kept" not in lines
