@@ -74,16 +74,18 @@ class Launch:
     folder: RunFolder
     proxy: EgressProxy
     gate: Gate
-    on_driver_lost: Callable[[], None]
-    """Called when the browser finds that nobody drives it any more."""
+    on_lost: Callable[["Chromium"], None]
+    """Called with a browser that has crashed or was cut off: it is still to be closed."""
     tally: Tally
 
 
 class Chromium:
     """A running browser. It serves one tenant, from the first lease to its end."""
 
-    def __init__(self, browser: Browser, launch: Launch, mark: str) -> None:
+    def __init__(self, browser: Browser, playwright: Playwright, launch: Launch, mark: str) -> None:
+        """`playwright` is its own driver, and ends with it."""
         self._browser = browser
+        self._playwright = playwright
         self._launch = launch
         self._mark = mark
         self._parked: Page | None = None
@@ -124,7 +126,7 @@ class Chromium:
             _end(launch, mark)
             raise _explain_no_start(launch.executable, error) from error
         launch.tally.launched += 1
-        return cls(browser, launch, mark)
+        return cls(browser, playwright, launch, mark)
 
     @property
     def contexts(self) -> int:
@@ -175,12 +177,13 @@ class Chromium:
 
     def lose(self, explain: Callable[[str], BrowserFailure] = explain_crash) -> None:
         """Take note that it crashed or was cut off, and end what is left of it; `explain` says why, for an address."""
-        if self.alive:
-            _log.warning("browser lost", pid=self.pid, contexts=self.opened)
-            self._launch.tally.crashed += 1
-        self.alive = False
+        was_alive, self.alive = self.alive, False
         for page in self._pages:
             page.lose(explain(page.url))
+        if was_alive:
+            _log.warning("browser lost", pid=self.pid, contexts=self.opened)
+            self._launch.tally.crashed += 1
+            self._launch.on_lost(self)
         _end(self._launch, self._mark)
 
     def measure_memory(self) -> int:
@@ -189,14 +192,16 @@ class Chromium:
         return measure_memory(pid) if pid is not None else 0
 
     async def close(self) -> None:
-        """End it, in order if it can, by force if not."""
-        self.alive = False
-        try:
-            async with asyncio.timeout(_CLOSE_S):
-                await self._browser.close()
-        except (TimeoutError, Error) as error:
-            _log.warning("browser ended by force", reason=str(error) or "it did not answer")
+        """End it, in order if it can, by force if not, and its driver."""
+        was_alive, self.alive = self.alive, False
+        if was_alive:
+            try:
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._browser.close()
+            except (TimeoutError, Error) as error:
+                _log.warning("browser ended by force", reason=str(error) or "it did not answer")
         _end(self._launch, self._mark)
+        await end_driver(self._playwright)
 
     def _give_out(self, page: Page, permit: Permit) -> Page:
         page.way_out.bind(permit, page.options.proxy)
@@ -233,7 +238,7 @@ class Chromium:
             context,
             way_out,
             Workspace(self._launch.folder.home(self._mark)),
-            self._launch.on_driver_lost,
+            self.lose,
             options,
         )
         Windows(
@@ -244,6 +249,13 @@ class Chromium:
         page.keeps_databases, page.recording = has_databases(storage), recording
         self._pages.append(page)
         return page
+
+
+async def end_driver(playwright: Playwright) -> None:
+    """End a driver, and with it the browser that it may have started. Again is fine."""
+    with contextlib.suppress(TimeoutError, Error):
+        async with asyncio.timeout(_CLOSE_S):
+            await playwright.stop()
 
 
 async def _close_context(context: BrowserContext | None) -> None:

@@ -1,17 +1,21 @@
-"""Playwright's driver process: started when first needed, started again when it was lost."""
+"""Playwright's driver process: each browser has one of its own, started with it and ended with it.
+
+All that a page does passes through its driver, much of it unasked: errors, frames, workers, messages of WebSockets. If
+browsers shared one, what a page does without end would stand in the way of answers to all of them, and the memory that
+it takes would be the loss of all.
+"""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import structlog
-from playwright.async_api import Error, Playwright, async_playwright
+from playwright.async_api import Playwright, async_playwright
 
 from contracts.execution import FailureCode
-from runtime.browser.chromium import Chromium, Launch, Tally
+from runtime.browser.chromium import Chromium, Launch, Tally, end_driver
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.find import find_chromium
 from runtime.browser.jail import Gate
@@ -20,86 +24,57 @@ from runtime.browser.sandboxing import Sandboxing
 from runtime.egress.proxy import EgressProxy
 
 _START_S = 30.0
-_STOP_S = 5.0
-_log = structlog.get_logger(__name__)
 
 
-class Driver:
+class Starter:
     """What starts browsers. One at a time may call it."""
 
     def __init__(
-        self, browser_path: Path | None, folder: RunFolder, proxy: EgressProxy, gate: Gate, sandboxing: Sandboxing
+        self,
+        browser_path: Path | None,
+        folder: RunFolder,
+        proxy: EgressProxy,
+        *,
+        gate: Gate,
+        sandboxing: Sandboxing,
+        on_lost: Callable[[Chromium], None],
     ) -> None:
+        """`on_lost` is called with a browser that crashed or was cut off, so that it is closed."""
         self._browser_path = browser_path
         self._folder = folder
         self._proxy = proxy
         self._gate = gate
         self._sandboxing = sandboxing
-        self._playwright: Playwright | None = None
-        self._started: set[Chromium] = set()
+        self._on_lost = on_lost
         self.tally = Tally()
 
     async def launch(self) -> Chromium:
-        """Start a Chromium. Raises BrowserFailure: browser_missing, browser_crashed (retryable)."""
-        try:
-            return await self._launch()
-        except BrowserFailure:
-            if self._playwright is None or await self._answers(self._playwright):
-                raise
-        _log.warning("Playwright's driver was lost and is started again")
-        self._on_lost()
-        await self.stop()
-        return await self._launch()
-
-    async def stop(self) -> None:
-        """End the driver, which ends every browser it started."""
-        playwright, self._playwright = self._playwright, None
-        if playwright is not None:
-            with contextlib.suppress(TimeoutError, Error):
-                async with asyncio.timeout(_STOP_S):
-                    await playwright.stop()
-
-    async def _launch(self) -> Chromium:
+        """Start a Chromium with its driver. Raises BrowserFailure: browser_missing, browser_crashed (retryable)."""
         playwright = await self._start()
-        executable = find_chromium(self._browser_path, Path(playwright.chromium.executable_path))
-        launch = Launch(executable, self._folder, self._proxy, self._gate, self._on_lost, self.tally)
-        chromium = await self._sandboxing.start(
-            executable, lambda confinement: Chromium.start(playwright, launch, uuid4().hex, confinement)
-        )
-        self._started = {chromium, *(one for one in self._started if one.alive)}
-        return chromium
-
-    def _on_lost(self) -> None:
-        """Without its driver no browser can be used; none of them is told."""
-        for chromium in self._started:
-            chromium.lose()
-        self._started.clear()
-
-    async def _answers(self, playwright: Playwright) -> bool:
-        """Whether the driver lives: its end looks the same as a browser's, so it is asked for what needs no browser."""
         try:
-            async with asyncio.timeout(_STOP_S):
-                await (await playwright.request.new_context()).dispose()
-        except (TimeoutError, Error):
-            return False
-        return True
+            executable = find_chromium(self._browser_path, Path(playwright.chromium.executable_path))
+            launch = Launch(executable, self._folder, self._proxy, self._gate, self._on_lost, self.tally)
+            return await self._sandboxing.start(
+                executable, lambda confinement: Chromium.start(playwright, launch, uuid4().hex, confinement)
+            )
+        except BaseException:
+            await end_driver(playwright)
+            raise
 
     async def _start(self) -> Playwright:
-        if self._playwright is None:
-            # whoever tests with it set would have loopback and metadata addresses go past the proxy
-            os.environ.pop("PLAYWRIGHT_DISABLE_FORCED_CHROMIUM_PROXIED_LOOPBACK", None)
-            try:
-                with _temporary_files_in(self._folder.path):
-                    async with asyncio.timeout(_START_S):
-                        self._playwright = await async_playwright().start()
-            except Exception as error:  # Playwright raises a bare one for a driver that ends at once
-                raise BrowserFailure(
-                    FailureCode.BROWSER_CRASHED,
-                    f"Playwright's driver did not start: {error}",
-                    "Check that the machine has memory and processes left; in a container, that it has libatomic1.",
-                    retryable=True,
-                ) from error
-        return self._playwright
+        # whoever tests with it set would have loopback and metadata addresses go past the proxy
+        os.environ.pop("PLAYWRIGHT_DISABLE_FORCED_CHROMIUM_PROXIED_LOOPBACK", None)
+        try:
+            with _temporary_files_in(self._folder.path):
+                async with asyncio.timeout(_START_S):
+                    return await async_playwright().start()
+        except Exception as error:  # Playwright raises a bare one for a driver that ends at once
+            raise BrowserFailure(
+                FailureCode.BROWSER_CRASHED,
+                f"Playwright's driver did not start: {error}",
+                "Check that the machine has memory and processes left; in a container, that it has libatomic1.",
+                retryable=True,
+            ) from error
 
 
 async def find_browser(setting: Path | None) -> Path:

@@ -22,7 +22,7 @@ import structlog
 
 from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
-from runtime.browser.driver import Driver
+from runtime.browser.driver import Starter
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.hosts import BLANK, explain_refusal
 from runtime.browser.jail import Gate
@@ -227,7 +227,10 @@ class Pool:
         """In the order of use: the first was unused for longest."""
         self._retired: set[Chromium] = set()
         """No longer given out; each ends when its last lease does."""
+        self._lost: set[Chromium] = set()
+        """Ended by themselves; each is still to be closed."""
         self._spare: Chromium | None = None
+        self._ending = False
         self._memory = 0
         self._watchdog = Watchdog(options.memory_limit, lambda: [one for one in self._running if one.leases])
 
@@ -239,8 +242,14 @@ class Pool:
         self._stack.callback(folder.release)
         gate = await self._stack.enter_async_context(Gate(folder.path, self._proxy))
         self.sandboxing = Sandboxing(gate, required=self._options.sandbox_required)
-        self._driver = Driver(self._options.browser_path, folder, self._proxy, gate, self.sandboxing)
-        self._stack.push_async_callback(self._driver.stop)
+        self._starter = Starter(
+            self._options.browser_path,
+            folder,
+            self._proxy,
+            gate=gate,
+            sandboxing=self.sandboxing,
+            on_lost=self._bury,
+        )
         self._stack.push_async_callback(self._close_all)
         await self._stack.enter_async_context(self._tasks)
         self._run(self._fill_spare())
@@ -252,6 +261,7 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End every browser."""
+        self._ending = True
         for task in self._background:
             task.cancel()
         if isinstance(error, asyncio.CancelledError):  # the task group must see it: it may be its own
@@ -268,8 +278,8 @@ class Pool:
             contexts=sum(one.contexts for one in browsers),
             parked=sum(one.has_parked for one in browsers),
             memory=self._memory,
-            launched=self._driver.tally.launched,
-            crashed=self._driver.tally.crashed,
+            launched=self._starter.tally.launched,
+            crashed=self._starter.tally.crashed,
             overgrown=self._watchdog.ended,
             confinement=self.sandboxing.chosen,
         )
@@ -298,7 +308,7 @@ class Pool:
         """How browsers are shut in here, seen by one that is started now. Raises BrowserFailure."""
         async with self._launching:
             if self._spare is None or not self._spare.alive:
-                self._spare = await self._driver.launch()
+                self._spare = await self._starter.launch()
         return self.sandboxing.found
 
     async def report(self) -> str:
@@ -318,7 +328,7 @@ class Pool:
                 self._retire(worn)
             chromium, self._spare = self._spare, None
             if chromium is None or not chromium.alive:
-                chromium = await self._driver.launch()
+                chromium = await self._starter.launch()
             self._warm[tenant_id] = chromium
         self._drop_surplus()
         self._run(self._fill_spare())
@@ -385,9 +395,16 @@ class Pool:
         if chromium in self._warm.values() and not self._is_worn(chromium):
             await chromium.park_page()
 
+    def _bury(self, chromium: Chromium) -> None:
+        """A browser has ended by itself: its driver has nothing left to drive."""
+        self._lost.add(chromium)
+        if not self._ending:
+            self._run(self._end(chromium))
+
     async def _end(self, chromium: Chromium) -> None:
         self._retired.discard(chromium)
         await chromium.close()
+        self._lost.discard(chromium)
 
     async def _fill_spare(self) -> None:
         if not self._options.spare:
@@ -396,7 +413,7 @@ class Pool:
             if self._spare is not None and self._spare.alive:
                 return
             try:
-                self._spare = await self._driver.launch()
+                self._spare = await self._starter.launch()
             except BrowserFailure as failure:
                 _log.warning("no browser stands ready", reason=failure.message, hint=failure.hint)
                 return
@@ -415,7 +432,7 @@ class Pool:
     @property
     def _known(self) -> set[Chromium]:
         spare = [self._spare] if self._spare is not None else []
-        return {*self._warm.values(), *self._retired, *spare}
+        return {*self._warm.values(), *self._retired, *self._lost, *spare}
 
     @property
     def _running(self) -> set[Chromium]:

@@ -24,8 +24,8 @@ PARK_S = 30.0
 
 async def measure(ground: Ground, effort: Effort) -> list[Figure]:
     """From asking for a page to its having loaded a page of the demo shop: for a tenant that a worker has never served,
-    with no browser standing ready, so that a Chromium has to be launched, walls and all; and beside it for a tenant
-    whose Chromium is warm and has a page parked. Both in one pool, whose driver runs already.
+    with no browser standing ready, so that Playwright's driver and a Chromium have to be launched, walls and all; and
+    beside it for a tenant whose Chromium is warm and has a page parked. Both in one pool.
     """
     folder = ground.make_folder("parked")
     with start_process(["-m", "experience.demo", "--port", "{port}"], folder) as shop:

@@ -1,6 +1,7 @@
 """Who gets which Chromium, and what happens when one dies."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -42,11 +43,16 @@ def list_browsers(folder: Path) -> list[int]:
     return found
 
 
-def find_driver(pool: Pool) -> int:
-    """Process id of the driver whose temporary files go into a pool's folder."""
-    mark = f"TMPDIR={pool._driver._folder.path}\0"
+def find_drivers(pool: Pool) -> list[int]:
+    """Process ids of the drivers whose temporary files go into a pool's folder."""
+    mark = f"TMPDIR={pool._starter._folder.path}\0"
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return next(int(child) for child in children if mark in Path(f"/proc/{child}/environ").read_text())
+    found = []
+    for child in children:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if mark in read_environment(int(child)):
+                found.append(int(child))
+    return found
 
 
 def read_environment(pid: int | None) -> str:
@@ -164,18 +170,33 @@ async def test_a_killed_browser_fails_its_pages_and_the_next_page_gets_a_new_one
         assert await again.read_title() == "Home"
 
 
-async def test_a_killed_driver_is_started_again(small: Pool, site: Site) -> None:
+async def test_a_killed_driver_takes_its_own_browser_alone(small: Pool, site: Site) -> None:
     site.pages["/"] = "<title>Home</title>"
-    async with small.lease(a_run_of(tenant())) as lease:
+    async with small.lease(a_run_of(tenant())) as lease, small.lease(a_run_of(tenant())) as other:
         page = await lease.open_page("a")
         await page.open_url(site.url())
-        os.kill(find_driver(small), signal.SIGKILL)
+        (driver,) = find_drivers(small)
+        neighbour = await other.open_page("b")
+        await neighbour.open_url(site.url())
+        os.kill(driver, signal.SIGKILL)
         with pytest.raises(BrowserFailure) as caught:
             await page.wait_for("#never", "visible", timeout_s=5)
         assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
         again = await lease.open_page("a")
         await again.open_url(site.url())
         assert await again.read_title() == "Home"
+        assert await neighbour.read_title() == "Home"
+
+
+async def test_a_driver_ends_with_its_browser_however_that_ends(small: Pool, site: Site) -> None:
+    async with small.lease(a_run_of(tenant())) as lease, small.lease(a_run_of(tenant())) as other:
+        chromium, kept = await browser_of(lease), await browser_of(other)
+        assert len(find_drivers(small)) == 2
+        assert chromium.pid is not None
+        os.killpg(chromium.pid, signal.SIGKILL)
+        await until(lambda: len(find_drivers(small)) == 1)
+        await small._end(kept)
+        assert find_drivers(small) == []
 
 
 async def test_a_driver_that_can_not_start_is_a_failure_of_the_step(

@@ -20,7 +20,7 @@ PAGE = """<button onclick="document.body.style.background = 'red'">paint</button
 
 
 def home(pool: Pool) -> Path:
-    return pool._driver._folder.path
+    return pool._starter._folder.path
 
 
 def left(pool: Pool) -> list[str]:

@@ -182,6 +182,31 @@ async def test_a_flood_of_lines_or_requests_does_not_reach_the_worker(
     assert await neighbour.read_title() == "5"
 
 
+ALWAYS_TOLD = {
+    "errors": "setInterval(() => { for (let n = 0; n < 200; n++) setTimeout(() => { throw n }, 0) }, 0)",
+    "frames": """setInterval(() => { for (let n = 0; n < 10; n++) { const one = document.createElement('iframe');
+      document.body.append(one); setTimeout(() => one.remove(), 20) } }, 0)""",
+}
+
+
+@pytest.mark.parametrize("kind", ALWAYS_TOLD)
+async def test_what_a_driver_tells_unasked_stands_in_nobody_elses_way(
+    watched: Pool, neighbour: Page, site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes through a pipe of its own: between two answers to a neighbour few of its messages are taken."""
+    site.pages["/told"] = f"<body><script>onload = () => setTimeout(() => {{ {ALWAYS_TOLD[kind]} }}, 50)</script>"
+    async with watched.lease(a_run_of(tenant())) as lease:
+        page = await lease.open_page("told")
+        await page.open_url(site.url("/told"))
+        await asyncio.sleep(1.0)
+        heard = hear_driver(monkeypatch)
+        await until(lambda: len(heard) > 100)
+        for _ in range(5):
+            await neighbour.click("button", timeout_s=10)
+        assert lease.page("told") is page
+    assert await neighbour.read_title() == "5"
+
+
 def hear_driver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What Playwright's driver tells from now on, by its kind."""
     heard: list[str] = []
