@@ -23,6 +23,7 @@ export type Artifact = Schemas["Artifact"];
 export type NodeState = Schemas["NodeState"];
 export type PhaseState = Schemas["PhaseState"];
 export type NodeType = Schemas["NodeType"];
+export type ToolEvent = Schemas["ToolEvent"];
 export type Workflow = Schemas["Workflow"];
 export type WorkflowSummary = Schemas["WorkflowSummary"];
 export type WorkflowDocument = Schemas["WorkflowDocument"];

@@ -146,12 +146,12 @@ export function useWorkflowVersion(id: string | null, version: number | null) {
   });
 }
 
-/** The node catalogue; it changes only when Runtime is updated. */
+/** The node catalogue; what of it can be run changes with what Runtime's workers find. */
 export function useNodeTypes() {
   return useQuery({
     queryKey: ["node-types"],
     queryFn: ({ signal }) => call("get", "/api/node-types", { signal }),
-    staleTime: Number.POSITIVE_INFINITY,
+    staleTime: QUIET_MS * 30,
     select: byType,
   });
 }

@@ -9,6 +9,7 @@ import { CopyButton, Value } from "../ui/value";
 import { duration, gist } from "../ui/words";
 import { RetryFromHere } from "./retry";
 import { IdContext, useReused, useView } from "./show";
+import { ToolCalls } from "./tools";
 import "./nodes.css";
 
 /** Every node in the order of the plan: the graph for those who can't or don't want to look at one. */
@@ -112,7 +113,9 @@ export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) 
       </p>
       {isReused && <p>Taken over from the execution that this is a retry of; it did not run here.</p>}
       {node.error && <NodeFailure node={node} />}
+      {type?.unavailable && <Unavailable why={type.unavailable} />}
       {node.attempts.length > 0 && <Attempts attempts={node.attempts} />}
+      <ToolCalls executionId={executionId} nodeId={id} isOver={isOver} />
       {node.output && Object.keys(node.output).length > 0 && (
         <section>
           <h3>Handed on</h3>
@@ -123,6 +126,19 @@ export function NodeDetails({ id, onBack }: { id: string; onBack: () => void }) 
       <LastWords id={id} />
       {isOver && <RetryFromHere id={executionId} nodeId={id} name={node.name} />}
     </article>
+  );
+}
+
+/** What the catalogue says of a type that no worker can run now. */
+function Unavailable({ why }: { why: string }) {
+  return (
+    <div className="head-outcome wait">
+      <Icon name="warning" />
+      <div>
+        <p className="head-outcome-what">Nodes of this type can't be run here now.</p>
+        <p>{why}</p>
+      </div>
+    </div>
   );
 }
 

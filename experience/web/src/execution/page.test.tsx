@@ -2,7 +2,7 @@ import { act, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, expect, it, vi } from "vitest";
 import type { Event, Frame } from "../api/nouns";
-import { type House, openPage, Refusal } from "../testing/house";
+import { CLICK, type House, ME, openPage, Refusal } from "../testing/house";
 import {
   accepted,
   attempt,
@@ -164,6 +164,46 @@ it("says of one that is over that no pictures were taken", async () => {
   const house = await open();
   await say(house, hello(), accepted(1), completion(2));
   expect(screen.getByText("No pictures were taken")).toBeTruthy();
+});
+
+const CALL = {
+  event_id: "e-1",
+  execution_id: EXECUTION,
+  node_id: "a",
+  user_id: "u",
+  tool: "http_request",
+  what: "GET https://shop.test/lamps",
+  outcome: "http_failed",
+  sent: 0,
+  received: 2048,
+  seconds: 1.24,
+  at: "2026-01-01T00:00:02Z",
+};
+
+it("tells an auditor which tools a node called, and why its type can't be run", async () => {
+  const why = "no code can be run (bwrap: not installed). Install bubblewrap.";
+  const house = await open({
+    "GET /api/auth/me": { ...ME, scopes: [...ME.scopes, "audit"] },
+    "GET /api/admin/tool-events": { items: [CALL, { ...CALL, event_id: "e-2", node_id: "b" }], next_cursor: null },
+    "GET /api/node-types": { items: [{ ...CLICK, unavailable: why }] },
+  });
+  await say(house, hello(), accepted(1), completion(2));
+  await userEvent.click(screen.getByRole("tab", { name: /Nodes/ }));
+  await userEvent.click(screen.getByRole("button", { name: /Open the shop, / }));
+  const details = within(screen.getByRole("tabpanel"));
+  const [told, ...others] = (await details.findByText("http_request")).closest("ol")?.querySelectorAll("li") ?? [];
+  expect(told?.textContent).toMatch(/http failed.*GET https:\/\/shop\.test\/lamps.*got 2.*1\.2 s/);
+  expect(others).toEqual([]);
+  expect(details.getByText(why)).toBeTruthy();
+  expect(house.asked).toContain(`GET /api/admin/tool-events?execution_id=${EXECUTION}&limit=200`);
+});
+
+it("asks for no tools where somebody may not read them", async () => {
+  const house = await open();
+  await say(house, hello(), accepted(1), status(2, "running"));
+  await userEvent.click(screen.getByRole("button", { name: /Open the shop, / }));
+  expect(screen.queryByText("Tools called")).toBeNull();
+  expect(house.asked.filter((asked) => asked.includes("tool-events"))).toEqual([]);
 });
 
 it("cancels at the second press", async () => {

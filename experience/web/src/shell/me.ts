@@ -40,6 +40,11 @@ export function mayDeleteProfiles(me: Me): boolean {
   return me.scopes.includes("browser-profile:write");
 }
 
+/** Whether this person may read what executions did, tool by tool. */
+export function useMayAudit(): boolean {
+  return useMe().scopes.includes("audit");
+}
+
 /** Whether this person may stop what runs; so may who is suspended and starts nothing more. */
 export function useMayCancel(): boolean {
   return useMe().scopes.includes("execution:cancel");

@@ -2,7 +2,7 @@
 import { QueryClientProvider } from "@tanstack/react-query";
 import { render } from "@testing-library/react";
 import { vi } from "vitest";
-import type { ExecutionSummary, Me } from "../api/nouns";
+import type { ExecutionSummary, Me, NodeType } from "../api/nouns";
 import { createQueryClient } from "../api/queries";
 import { App } from "../app";
 import { EXECUTION, snapshot } from "./log";
@@ -39,6 +39,22 @@ export const ME: Me = {
   scopes: ["execution:read", "execution:write", "execution:cancel", "workflow:read"],
   via: "login",
   insecure: false,
+};
+
+/** The type of every node of the made-up executions. */
+export const CLICK: NodeType = {
+  type: "click_element",
+  title: "Click an element",
+  group: "Browser",
+  icon: "mouse-pointer-click",
+  description: "Clicks.",
+  inputs: [],
+  outputs: [],
+  credits: 1,
+  can_be_start_node: true,
+  safe: false,
+  safe_if: {},
+  unavailable: "",
 };
 
 export interface House {
