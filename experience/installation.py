@@ -1,4 +1,4 @@
-"""The installation's tenants, for its operators; and the first operator."""
+"""The installation's tenants and shortcomings, for its operators; and the first operator."""
 
 import asyncio
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from contracts.identity import (
     UpdateTenant,
 )
 from contracts.model import Nothing, Page, TenantId, UserId
+from contracts.shortcoming import Shortcomings
 from contracts.wiring.server import Call, Server
 from experience.admin import INVITATION_LIFETIME, show_invitation
 from experience.audit import Actor, Audit, Clock
@@ -77,6 +78,7 @@ class Installation:
     def serve(self, server: Server[Caller]) -> None:
         """Bind the handlers."""
         server.on(AdminApi.list_tenants, self.list_tenants)
+        server.on(AdminApi.list_shortcomings, self.list_shortcomings)
         server.on(AdminApi.create_tenant, self.create_tenant)
         server.on(AdminApi.update_tenant, self.update_tenant)
         server.on(AdminApi.export_tenant, self.export_tenant)
@@ -89,6 +91,13 @@ class Installation:
         page, more = cut(rows, request.limit)
         return Page[Tenant](
             items=[show_tenant(row) for row in page], next_cursor=str(page[-1].tenant_id) if more else None
+        )
+
+    async def list_shortcomings(self, call: Call[Caller], request: Nothing) -> Shortcomings:
+        """What Runtime's workers say of their machines: for who can mend it, and not for who could make use of it."""
+        caller = caller_of(call)
+        return await self.runtime.speak_for(caller.tenant_id, caller.user_id, call.request_id).list_shortcomings(
+            request
         )
 
     async def create_tenant(self, call: Call[Caller], request: CreateTenant) -> CreatedTenant:

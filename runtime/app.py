@@ -40,6 +40,7 @@ from runtime.api.tools import ToolHandlers
 from runtime.api.workflows import WorkflowHandlers
 from runtime.artifacts import ArtifactFolder
 from runtime.browser.pool import Pool, PoolOptions
+from runtime.browser.sandboxing import Sandboxing
 from runtime.catalogue import Catalogue, list_realms
 from runtime.egress.egress import Egress
 from runtime.egress.lists import Policies
@@ -175,7 +176,7 @@ def create_api(ground: Ground, public_key: Path, pool: Pool | None = None) -> St
     CredentialHandlers(credentials, Vault(credentials, ground.seal)).serve(server)
     BrowserProfileHandlers(BrowserProfileRecords(ground.db)).serve(server)
     EgressHandlers(egress).serve(server)
-    ToolHandlers(ToolEvents(ground.db)).serve(server)
+    ToolHandlers(ToolEvents(ground.db), Sandboxes(ground.db)).serve(server)
     RealmHandlers(realms).serve(server)
     channels: Channels[InternalCaller] = Channels(RuntimeApi, make_guard(verifier), private=True)
     channels.on(RuntimeApi.events, EventStreams(events, ground.wakeups).serve)
@@ -263,8 +264,8 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
                 beside.append(group.create_task(house.keep()))
             serving = group.create_task(server.serve())
             working = group.create_task(worker.work()) if worker else None
-            if worker is not None:
-                beside.append(group.create_task(_look_after(ground, worker.name)))
+            if worker is not None and pool is not None:
+                beside.append(group.create_task(_look_after(ground, pool.sandboxing, worker.name)))
             await _wait_for_the_end(serving, working)
             server.should_exit = True
             if worker is not None and working is not None:
@@ -281,18 +282,25 @@ def open_egress(settings: Settings) -> Egress:
     return Egress(settings.allowed_hosts, limits=Limits(max_bytes=settings.egress_max_bytes))
 
 
-async def _look_after(ground: Ground, worker: str) -> None:
-    """Keep watch over the sandbox, and say in the database what was found, until cancelled."""
+async def _look_after(ground: Ground, browsers: Sandboxing, worker: str) -> None:
+    """Keep watch over the sandbox, and say in the database what was found of it and of browsers, until cancelled."""
     reports = SandboxReports(ground.system, worker)
 
     async def tell(found: State) -> None:
         try:
-            await reports.tell(found.name, f"{found.describe()}. {found.hint}".strip())
+            await reports.tell(found.name, f"{found.describe()}. {found.hint}".strip(), browsers.shortcoming)
         except DatabaseAway as error:  # the next look says it
             log.warning("what the sandbox found is not noted", reason=error.detail)
 
+    async def tell_of_browsers() -> None:
+        await browsers.settled.wait()
+        if ground.sandbox.looked:  # else the first look tells both
+            await tell(ground.sandbox.state)
+
     try:
-        await ground.sandbox.keep_watch(tell)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ground.sandbox.keep_watch(tell))
+            group.create_task(tell_of_browsers())
     finally:
         with suppress(DatabaseAway, TimeoutError):
             async with asyncio.timeout(MARGIN_S):

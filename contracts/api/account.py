@@ -39,6 +39,7 @@ from contracts.identity import (
     UpgradeSession,
 )
 from contracts.model import Contract, Cursor, Limit, Nothing, Page
+from contracts.shortcoming import Shortcomings
 
 
 class ListPage(Contract):
@@ -282,6 +283,16 @@ class AdminApi:
         request=ListPage,
         result=Page[Tenant],
         summary="Tenants of this installation.",
+        scope=Scope.INSTALLATION,
+        tag="admin",
+        errors=(Code.FORBIDDEN,),
+    )
+    list_shortcomings = Endpoint(
+        method="GET",
+        path="/api/admin/shortcomings",
+        request=Nothing,
+        result=Shortcomings,
+        summary="What protects less on this installation's workers than it could, and what to do about it.",
         scope=Scope.INSTALLATION,
         tag="admin",
         errors=(Code.FORBIDDEN,),

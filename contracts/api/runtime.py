@@ -45,6 +45,7 @@ from contracts.execution import (
 from contracts.frames import DownstreamFrame, OpenEvents, UpstreamFrame
 from contracts.model import Nothing, Page
 from contracts.recovery import DeadLetter, DeadLetterDetail, DiscardDeadLetter, ListDeadLetters, PauseExecution
+from contracts.shortcoming import Shortcomings
 from contracts.tool import Acts, ListToolEvents, ReadActs, ToolEvent
 from contracts.workflow import (
     CreateWorkflow,
@@ -506,6 +507,16 @@ class RuntimeApi:
         request=ReadActs,
         result=Acts,
         summary="What executions did, or were refused, that belongs into the audit trail; newest first.",
+        scope=None,
+        tag="tools",
+        idempotent=True,
+    )
+    list_shortcomings = Endpoint(
+        method="GET",
+        path="/api/runtime/shortcomings",
+        request=Nothing,
+        result=Shortcomings,
+        summary="What protects less on the workers than it could.",
         scope=None,
         tag="tools",
         idempotent=True,

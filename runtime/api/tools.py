@@ -1,10 +1,12 @@
-"""What executions used tools for, and what of their doings belongs into the audit trail."""
+"""What executions used tools for, what of their doings belongs into the audit trail, and how well they are shut in."""
 
 from contracts.api.runtime import RuntimeApi
-from contracts.model import Page
+from contracts.model import Nothing, Page
+from contracts.shortcoming import Shortcomings
 from contracts.tool import Acts, ListToolEvents, ReadActs, ToolEvent
 from contracts.wiring.internal import InternalCaller
 from contracts.wiring.server import Call, Server
+from runtime.store.sandboxes import Sandboxes
 from runtime.store.tool_events import ToolEvents
 
 Caller = Call[InternalCaller]
@@ -13,13 +15,15 @@ Caller = Call[InternalCaller]
 class ToolHandlers:
     """The tenant is the token's; Experience has checked that the caller may."""
 
-    def __init__(self, events: ToolEvents) -> None:
+    def __init__(self, events: ToolEvents, sandboxes: Sandboxes) -> None:
         self._events = events
+        self._sandboxes = sandboxes
 
     def serve(self, server: Server[InternalCaller]) -> None:
         """Bind the handlers."""
         server.on(RuntimeApi.list_tool_events, self.list_tool_events)
         server.on(RuntimeApi.list_acts, self.list_acts)
+        server.on(RuntimeApi.list_shortcomings, self.list_shortcomings)
 
     async def list_tool_events(self, call: Caller, wanted: ListToolEvents) -> Page[ToolEvent]:
         """Newest first."""
@@ -29,3 +33,7 @@ class ToolHandlers:
     async def list_acts(self, call: Caller, wanted: ReadActs) -> Acts:
         """Newest first."""
         return Acts(items=await self._events.list_acts(call.caller.tenant_id, wanted))
+
+    async def list_shortcomings(self, call: Caller, _: Nothing) -> Shortcomings:
+        """Of all workers that are there now."""
+        return Shortcomings(items=await self._sandboxes.list_shortcomings(call.caller.tenant_id))

@@ -6,6 +6,7 @@ weaker than it could be is said once in the log, in `/ready` and the figures, an
 for several tenants starts no browser without its sandbox, unless its owner allows it.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class Sandboxing:
         """None until a browser has started."""
         self.refused = False
         """Whether a browser was not started because it would have had no sandbox."""
+        self.settled = asyncio.Event()
+        """Set once it is known how browsers are shut in, or that none is."""
 
     async def start(self, executable: Path, start: Callable[[Confinement], Awaitable[BrowserT]]) -> BrowserT:
         """Start a browser as strongly shut in as can be had. Raises BrowserFailure."""
@@ -87,6 +90,7 @@ class Sandboxing:
             return browser
         if self._required:
             self.refused = True
+            self.settled.set()
             raise explain_missing()
         raise failure or explain_missing()
 
@@ -107,6 +111,16 @@ class Sandboxing:
             raise explain_missing()
         return self.chosen
 
+    @property
+    def shortcoming(self) -> str:
+        """What is wrong, and what to do about it; empty where nothing is, or nothing is known yet."""
+        if self.refused:
+            failure = explain_missing()
+            return f"{failure.message} {failure.hint}"
+        if self.chosen is None or self.chosen.sandboxed:
+            return ""
+        return f"Chromium's own sandbox does not work here ({self.chosen.describe()}). {HINT}"
+
     async def report(self) -> str:
         """How browsers are shut in, for who asks whether all is well.
 
@@ -124,6 +138,7 @@ class Sandboxing:
 
     def _choose(self, one: Confinement) -> None:
         self.chosen = one
+        self.settled.set()
         if not one.sandboxed:
             _log.warning("browsers run without Chromium's own sandbox: this machine does not allow it", hint=HINT)
         _log.info("browsers are shut in", jail=one.jail, sandboxed=one.sandboxed)

@@ -1,5 +1,7 @@
-"""Which sandbox each worker found at its last look: written by workers, read by whoever serves the catalogue."""
+"""What each worker found of its walls at its last look: written by workers, read by whoever serves the catalogue."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete
@@ -7,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from contracts.model import TenantId
+from contracts.shortcoming import FoundShortcoming, Shortcoming
 from runtime.store.db import Database, SystemDatabase
 from runtime.store.tables import SandboxRow
 
@@ -30,11 +33,32 @@ class Sandboxes:
         Raises:
             DatabaseAway: the connection failed.
         """
-        async with self._db.read(tenant_id) as session:
-            rows = (await session.exec(select(SandboxRow).where(SandboxRow.seen_at > datetime.now(UTC) - FRESH))).all()
+        rows = await self._list_fresh(tenant_id)
         if any(row.backend != NONE for row in rows):
             return None
         return next((row.reason for row in rows), None)
+
+    async def list_shortcomings(self, tenant_id: TenantId) -> list[FoundShortcoming]:
+        """What workers say is weaker with them than it should be, each in their words, with how many say so.
+
+        Args:
+            tenant_id: as above.
+
+        Raises:
+            DatabaseAway: the connection failed.
+        """
+        rows = await self._list_fresh(tenant_id)
+        said = Counter((Shortcoming.BROWSERS_UNSANDBOXED, row.browsers) for row in rows if row.browsers)
+        said.update((Shortcoming.CODE_REFUSED, row.reason) for row in rows if row.backend == NONE)
+        return [
+            FoundShortcoming(shortcoming=what, detail=detail, workers=count)
+            for (what, detail), count in sorted(said.items())
+        ]
+
+    async def _list_fresh(self, tenant_id: TenantId) -> Sequence[SandboxRow]:
+        async with self._db.read(tenant_id) as session:
+            fresh = select(SandboxRow).where(SandboxRow.seen_at > datetime.now(UTC) - FRESH)
+            return (await session.exec(fresh)).all()
 
 
 class SandboxReports:
@@ -44,15 +68,21 @@ class SandboxReports:
         self._system = system
         self._worker = worker
 
-    async def tell(self, backend: str, reason: str) -> None:
+    async def tell(self, backend: str, reason: str, browsers: str = "") -> None:
         """Note what was found now, and forget workers that have been gone for a day.
+
+        Args:
+            backend: what shuts code in.
+            reason: why it is that one, and what to do for a stronger one.
+            browsers: what is wrong with how browsers are shut in; empty where nothing is, or none has started yet.
 
         Raises:
             DatabaseAway: the connection failed.
         """
         now = datetime.now(UTC)
-        put = insert(SandboxRow).values(worker=self._worker, backend=backend, reason=reason[:2_000], seen_at=now)
-        changed = {"backend": put.excluded.backend, "reason": put.excluded.reason, "seen_at": put.excluded.seen_at}
+        found = {"backend": backend, "reason": reason[:2_000], "browsers": browsers[:2_000], "seen_at": now}
+        put = insert(SandboxRow).values(worker=self._worker, **found)
+        changed = {name: put.excluded[name] for name in found}
         async with self._system.write() as session:
             await session.exec(put.on_conflict_do_update(index_elements=["worker"], set_=changed))
             await session.exec(delete(SandboxRow).where(col(SandboxRow.seen_at) < now - timedelta(days=1)))

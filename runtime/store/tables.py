@@ -360,7 +360,7 @@ class CredentialRow(Row, table=True):
 
 
 class SandboxRow(Row, table=True):
-    """What a worker found of its sandbox when it last looked. No tenant's."""
+    """What a worker found of its sandbox, and of its browsers', when it last looked. No tenant's."""
 
     __tablename__ = "sandboxes"
 
@@ -368,6 +368,8 @@ class SandboxRow(Row, table=True):
     backend: str = _required(Text)
     reason: str = _required(Text)
     seen_at: datetime = _required(_INSTANT)
+    browsers: str = _required(Text)
+    """What is wrong with how its browsers are shut in; empty where nothing is."""
 
 
 class CredentialUseRow(Row, table=True):

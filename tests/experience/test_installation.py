@@ -27,6 +27,7 @@ from contracts.identity import (
     UpdateTenant,
 )
 from contracts.model import TenantId
+from contracts.shortcoming import FoundShortcoming, Shortcoming
 from contracts.wiring.server import Server
 from experience.app import serve_identity
 from experience.background import run_beside
@@ -65,6 +66,14 @@ async def test_an_operator_makes_a_tenant_for_somebody_new(front: Front, operato
     grant = await front.call().register(boss)
     assert (grant.tenant, grant.role) == (made.tenant, Role.OWNER)
     assert front.runtime.states[made.tenant.tenant_id].max_workflows == 3
+
+
+async def test_operators_alone_read_what_protects_less_than_it_could(front: Front, operator: Person) -> None:
+    found = FoundShortcoming(shortcoming=Shortcoming.CODE_REFUSED, detail="Install bubblewrap.", workers=2)
+    front.runtime.shortcomings.append(found)
+    assert (await operator.client.list_shortcomings(NOTHING)).items == [found]
+    owner = await front.register()
+    assert await refused(owner.client.list_shortcomings(NOTHING)) is Code.FORBIDDEN
 
 
 async def test_somebody_known_becomes_owner_by_the_invitation_only(front: Front, operator: Person) -> None:

@@ -6,7 +6,8 @@ from functools import cached_property
 from uuid import UUID, uuid4
 
 from contracts.identity import AuditAct
-from contracts.model import Page
+from contracts.model import Nothing, Page
+from contracts.shortcoming import FoundShortcoming, Shortcomings
 from contracts.tool import Act, Acts, ListToolEvents, ReadActs, ToolEvent
 from contracts.wiring.internal import InternalCaller
 from contracts.wiring.server import Call
@@ -47,6 +48,14 @@ class FakeTools:
     def tool_events(self) -> dict[UUID, list[ToolEvent]]:
         """By tenant, as a test puts them there."""
         return {}
+
+    @cached_property
+    def shortcomings(self) -> list[FoundShortcoming]:
+        """As a test puts them there."""
+        return []
+
+    async def _list_shortcomings(self, _call: Caller, _: Nothing) -> Shortcomings:
+        return Shortcomings(items=self.shortcomings)
 
     async def _list_acts(self, call: Caller, wanted: ReadActs) -> Acts:
         return page_acts(self.acts.get(call.caller.tenant_id, []), wanted)

@@ -25,6 +25,7 @@ from contracts.errors import ApiError, Code
 from contracts.execution import RuntimeExport, TenantState
 from contracts.identity import Grant, Register
 from contracts.model import Nothing, TenantId
+from contracts.shortcoming import FoundShortcoming, Shortcomings
 from contracts.tool import Act, Acts, ReadActs
 from contracts.wiring.client import PublicClient
 from contracts.wiring.internal import InternalCaller, InternalVerifier
@@ -64,6 +65,7 @@ class _TenantsOfRuntime:
     export_tenant = RuntimeApi.export_tenant
     delete_tenant = RuntimeApi.delete_tenant
     list_acts = RuntimeApi.list_acts
+    list_shortcomings = RuntimeApi.list_shortcomings
 
 
 @dataclass
@@ -76,6 +78,7 @@ class PlayedRuntime:
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     acts: list[Act] = field(default_factory=list)
     """What executions did, whosever they were."""
+    shortcomings: list[FoundShortcoming] = field(default_factory=list)
     away: bool = False
     busy: bool = False
 
@@ -92,6 +95,7 @@ class PlayedRuntime:
         server.on(RuntimeApi.export_tenant, self._export)
         server.on(RuntimeApi.delete_tenant, self._delete)
         server.on(RuntimeApi.list_acts, self._list_acts)
+        server.on(RuntimeApi.list_shortcomings, self._list_shortcomings)
         return build_app(server.routes())
 
     async def _set(self, call: Call[InternalCaller], request: TenantState) -> Nothing:
@@ -105,6 +109,9 @@ class PlayedRuntime:
 
     async def _list_acts(self, _call: Call[InternalCaller], request: ReadActs) -> Acts:
         return page_acts(self.acts, request)
+
+    async def _list_shortcomings(self, _call: Call[InternalCaller], _request: Nothing) -> Shortcomings:
+        return Shortcomings(items=self.shortcomings)
 
     async def _delete(self, call: Call[InternalCaller], _request: Nothing) -> Nothing:
         if self.busy:

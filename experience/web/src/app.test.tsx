@@ -1,4 +1,4 @@
-import { act, screen, waitFor, within } from "@testing-library/react";
+import { act, cleanup, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, expect, it, vi } from "vitest";
 import { ME, openPage, Refusal, summary } from "./testing/house";
@@ -201,4 +201,35 @@ it("leads back from an address without a page", async () => {
   expect(await screen.findByRole("heading", { name: "There is no page at this address." })).toBeTruthy();
   await act(async () => screen.getByRole("link", { name: "All executions" }).click());
   expect(window.location.pathname).toBe("/executions");
+});
+
+const UNSANDBOXED = { shortcoming: "browsers_unsandboxed", detail: "Let users have user namespaces.", workers: 2 };
+const REFUSED = { shortcoming: "code_refused", detail: "Install bubblewrap.", workers: 1 };
+const OPERATOR = { ...ME, scopes: [...ME.scopes, "installation"] };
+const BANNER = { name: "Weaker than it should be" };
+
+it("tells an operator what protects less than it should, until it is put away", async () => {
+  const house = openPage("/", {
+    "GET /api/auth/me": OPERATOR,
+    "GET /api/admin/shortcomings": { items: [UNSANDBOXED, REFUSED] },
+  });
+  const banner = within(await screen.findByRole("region", BANNER));
+  expect(banner.getByText(/Let users have user namespaces\./).textContent).toContain("2 workers");
+  expect(banner.getByText(/Install bubblewrap\./)).toBeTruthy();
+  expect(banner.getAllByRole("link")[0]?.getAttribute("href")).toBe("/api/docs#shape-Shortcoming");
+  await userEvent.click(banner.getByRole("button", { name: /Dismiss/ }));
+  expect(screen.queryByRole("region", BANNER)).toBeNull();
+
+  cleanup(); // loaded again in the same session, and one says something new
+  house.answers["GET /api/admin/shortcomings"] = { items: [UNSANDBOXED, { ...REFUSED, detail: "Landlock is off." }] };
+  openPage("/", house.answers);
+  const again = within(await screen.findByRole("region", BANNER));
+  expect(again.getByText(/Landlock is off\./)).toBeTruthy();
+  expect(again.queryByText(/user namespaces/)).toBeNull();
+});
+
+it("tells nobody else", async () => {
+  const house = openPage("/");
+  await screen.findByText("The stage is empty");
+  expect(house.asked.filter((asked) => asked.includes("shortcomings"))).toEqual([]);
 });

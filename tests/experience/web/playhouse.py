@@ -36,9 +36,11 @@ from contracts.execution import (
     StepStatus,
 )
 from contracts.frames import Hello, Ping, Reset
-from contracts.identity import ROLE_SCOPES, Grant, Me, Role, Tenant, TenantLimits, User
+from contracts.identity import ROLE_SCOPES, Grant, Me, Role, Scope, Tenant, TenantLimits, User
 from contracts.model import ArtifactId, BrowserProfileId, CredentialId, ExecutionId, IntentId, TenantId, UserId
 from contracts.recovery import DeadLetterDetail, RunRecord
+from contracts.shortcoming import FoundShortcoming, Shortcomings
+from contracts.tool import ToolEvent
 from contracts.wiring.server import build_app, problem_response
 from contracts.workflow import DataType, NodeType, Port, Workflow, WorkflowStatus, WorkflowSummary
 from experience.pages import page_routes
@@ -62,6 +64,11 @@ class Playhouse:
     credentials: list[Credential] = field(default_factory=list)
     profiles: list[BrowserProfile] = field(default_factory=list)
     letters: list[DeadLetterDetail] = field(default_factory=list)
+    tools: list[ToolEvent] = field(default_factory=list)
+    shortcomings: list[FoundShortcoming] = field(default_factory=list)
+    """What an operator is told of; Ada is one while there is something."""
+    unavailable: str = ""
+    """Why the one type of node can't be run."""
     wishes: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of the retries and answers that were asked for, in order."""
     insecure: bool = False
@@ -129,6 +136,8 @@ class Playhouse:
             ("GET", "/api/admin/dead-letters", self._letters),
             ("GET", "/api/admin/dead-letters/{id}", self._letter),
             ("POST", "/api/admin/dead-letters/{id}/discard", self._discard),
+            ("GET", "/api/admin/shortcomings", self._shortcomings),
+            ("GET", "/api/admin/tool-events", self._tools),
             ("GET", "/api/credential", self._credentials),
             ("GET", "/api/browser-profile", self._profiles),
             ("GET", "/api/artifact/{id}", self._artifact),
@@ -169,7 +178,7 @@ class Playhouse:
                 user=self.user,
                 tenant=self.tenant,
                 role=self.role,
-                scopes=sorted(ROLE_SCOPES[self.role]),
+                scopes=sorted(ROLE_SCOPES[self.role] | ({Scope.INSTALLATION} if self.shortcomings else set())),
                 via="login",
                 insecure=self.insecure,
             )
@@ -257,6 +266,13 @@ class Playhouse:
         ]
         return JSONResponse({"items": steps})
 
+    async def _shortcomings(self, _request: Request) -> Response:
+        return _show(Shortcomings(items=self.shortcomings))
+
+    async def _tools(self, request: Request) -> Response:
+        wanted = request.query_params["execution_id"]
+        return _page([one for one in self.tools if str(one.execution_id) == wanted])
+
     async def _credentials(self, _request: Request) -> Response:
         return _page(self.credentials)
 
@@ -297,6 +313,7 @@ class Playhouse:
             credits=1,
             can_be_start_node=True,
             safe=False,
+            unavailable=self.unavailable,
         )
         return JSONResponse({"items": [click.model_dump(mode="json")]})
 

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
+from uuid import uuid4
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -10,6 +11,9 @@ from playwright.async_api import Locator, Page, expect
 
 from contracts.credential import CredentialKind
 from contracts.execution import FailureCode
+from contracts.model import NodeId
+from contracts.shortcoming import FoundShortcoming, Shortcoming
+from contracts.tool import ToolEvent
 from contracts.workflow import WorkflowDocument
 from tests.experience.web.conftest import OpenContext
 from tests.experience.web.playhouse import Playhouse, ask, bury, lock_away, save_login, summarise, wish
@@ -27,6 +31,36 @@ CREDENTIALS = [
     lock_away("mailer", "api.mailer.example", kind=CredentialKind.TOKEN),
     lock_away("bank", kind=CredentialKind.FIELDS),
 ]
+
+
+SHORTCOMINGS = [
+    FoundShortcoming(
+        shortcoming=Shortcoming.BROWSERS_UNSANDBOXED,
+        detail="Chromium's own sandbox does not work here (sandbox: none, jail: none). Let ordinary users of "
+        "this machine have user namespaces.",
+        workers=1,
+    ),
+    FoundShortcoming(
+        shortcoming=Shortcoming.CODE_REFUSED, detail="no code can be run (bwrap: it is not installed).", workers=2
+    ),
+]
+
+
+def call_tool(story: Story, outcome: str) -> ToolEvent:
+    """A call by the node that failed."""
+    return ToolEvent(
+        event_id=uuid4(),
+        execution_id=story.execution_id,
+        node_id=NodeId("node-11"),
+        user_id=None,
+        tool="http_request",
+        what="GET https://a-rather-long-name-of-a-host.example:8443/of/something/even/longer",
+        outcome=outcome,
+        sent=0,
+        received=12_345,
+        seconds=1.25,
+        at=story.now,
+    )
 
 
 def tell_running() -> Story:
@@ -156,9 +190,18 @@ async def test_what_opens_is_sound(
 ) -> None:
     house.stories = [tell_failed()]
     house.letters = [bury(tell_failed())]
+    house.unavailable = "no code can be run (bwrap: not installed). Install bubblewrap."
+    house.tools = [call_tool(house.stories[0], outcome) for outcome in ("ok", "http_failed", "cancelled")]
+    house.shortcomings = SHORTCOMINGS
     context = await open_context(color_scheme=scheme, viewport=screen)
     page = await context.new_page()
     await page.goto(f"/executions/{house.stories[0].execution_id}")
+    await page.get_by_role("tabpanel").get_by_role("button", name=PURCHASE[11]).click()
+    await expect(page.get_by_role("tabpanel")).to_contain_text("http failed")
+    await expect(page.get_by_role("tabpanel")).to_contain_text("can't be run here now")
+    await page.get_by_role("region", name="Weaker than it should be").wait_for()
+    assert await judge(page) == []
+    await page.get_by_role("button", name="Dismiss until the next session").click()
     await page.get_by_role("button", name="Retry", exact=True).click()
     await page.get_by_role("radio", name="From a node").check()
     await expect(page.get_by_role("form", name="Retry")).to_be_in_viewport(ratio=1)

@@ -1,21 +1,32 @@
 """Calls of tools, and what executions did that an audit asks about, over the internal wire."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
+from contracts.declare import NOTHING
 from contracts.errors import ApiError, Code
 from contracts.identity import AuditAct
 from contracts.model import CredentialId, ExecutionId, NodeId, TenantId
+from contracts.shortcoming import Shortcoming
 from contracts.tool import ListToolEvents, ReadActs
+from contracts.wiring.client import RuntimeClient
+from runtime.app import Ground, _look_after
+from runtime.browser.jail import Jail
+from runtime.browser.pool import PoolOptions
+from runtime.browser.sandboxing import Confinement
 from runtime.store.db import Database
 from runtime.store.egress import RefusedHost, put_refusals
+from runtime.store.sandboxes import SandboxReports
 from runtime.store.tables import CredentialUseRow
 from runtime.store.tool_events import ToolUse, put_tool_uses
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.api.test_executions import ask
+from tests.support.browsers import open_pool
 
 BEGAN = datetime.now(UTC) - timedelta(hours=1)
 
@@ -43,6 +54,54 @@ async def test_calls_are_listed_newest_first_page_by_page(
     assert ([item.sent for item in rest.items], rest.next_cursor) == ([0], None)
     assert len((await client.list_tool_events(ListToolEvents())).items) == 4
     assert (await make_client(TenantId(uuid7())).list_tool_events(ListToolEvents())).items == []
+
+
+async def test_shortcomings_are_counted_by_what_workers_say(client: RuntimeClient, ground: Ground) -> None:
+    workers = [SandboxReports(ground.system, name) for name in ("well", "bare", "bare-too", "none")]
+    well, bare, bare_too, none = workers
+    try:
+        await well.tell("bwrap", "bwrap.")
+        assert await list_shortcomings(client) == []
+        await bare.tell("bwrap", "bwrap.", "No sandbox.")
+        await bare_too.tell("landlock", "landlock.", "No sandbox.")
+        await none.tell("none", "Install bubblewrap.")
+        assert await list_shortcomings(client) == [
+            (Shortcoming.BROWSERS_UNSANDBOXED, "No sandbox.", 2),
+            (Shortcoming.CODE_REFUSED, "Install bubblewrap.", 1),
+        ]
+        await bare.tell("bwrap", "bwrap.")  # mended
+        assert (Shortcoming.BROWSERS_UNSANDBOXED, "No sandbox.", 1) in await list_shortcomings(client)
+    finally:
+        for worker in workers:
+            await worker.leave()
+
+
+async def test_a_worker_says_at_once_how_its_browsers_are_shut_in(
+    client: RuntimeClient, ground: Ground, tmp_path: Path
+) -> None:
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        looking = asyncio.create_task(_look_after(ground, pool.sandboxing, "a-worker"))
+        async with asyncio.timeout(60):
+            while not ground.sandbox.looked:  # noqa: ASYNC110 — a thread looks
+                await asyncio.sleep(0.05)
+        assert await read_browsers(client) == []
+        pool.sandboxing._choose(Confinement(Jail.NONE, sandboxed=False))
+        async with asyncio.timeout(30):
+            while not (said := await read_browsers(client)):  # noqa: ASYNC110 — a task of the worker's tells
+                await asyncio.sleep(0.05)
+        assert ("sandbox: none" in said[0], "user namespaces" in said[0]) == (True, True)
+        looking.cancel()
+        await asyncio.wait({looking})
+    assert await list_shortcomings(client) == []
+
+
+async def list_shortcomings(client: RuntimeClient) -> list[tuple[Shortcoming, str, int]]:
+    return [(one.shortcoming, one.detail, one.workers) for one in (await client.list_shortcomings(NOTHING)).items]
+
+
+async def read_browsers(client: RuntimeClient) -> list[str]:
+    found = await list_shortcomings(client)
+    return [detail for what, detail, _ in found if what is Shortcoming.BROWSERS_UNSANDBOXED]
 
 
 async def test_acts_are_uses_of_credentials_and_refusals(

@@ -243,6 +243,8 @@ async def test_without_a_sandbox_browsers_run_and_it_is_said(tmp_path: Path, sit
         with pytest.raises(ApiError) as caught:
             await pool.report()
         assert "sandbox: none" in caught.value.detail
+        assert "sandbox: none" in pool.sandboxing.shortcoming
+        assert pool.sandboxing.settled.is_set()
 
 
 async def test_where_it_is_required_nothing_starts_without(tmp_path: Path) -> None:
@@ -259,6 +261,8 @@ async def test_where_it_is_required_nothing_starts_without(tmp_path: Path) -> No
             assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_MISSING, False)
         with pytest.raises(ApiError):
             await pool.report()
+        assert "No browser is started" in pool.sandboxing.shortcoming
+        assert pool.sandboxing.settled.is_set()
     assert not (tmp_path / "bare").exists()
 
 
@@ -266,5 +270,6 @@ async def test_where_it_is_required_and_works_the_worker_starts(tmp_path: Path) 
     async with open_pool(PoolOptions(tmp_path, sandbox_required=True)) as pool:
         await pool.insist()
         assert (await pool.report()).startswith("ok: sandbox: chromium")
+        assert pool.sandboxing.shortcoming == ""
     async with open_pool(PoolOptions(tmp_path, browser_path=tmp_path / "none", sandbox_required=True)) as pool:
         await pool.insist()  # no browser at all is no danger; it is told when one is wanted

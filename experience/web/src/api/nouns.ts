@@ -18,6 +18,7 @@ export type Credential = Schemas["Credential"];
 export type CredentialKind = Schemas["CredentialKind"];
 export type DeadLetter = Schemas["DeadLetter"];
 export type DeadLetterDetail = Schemas["DeadLetterDetail"];
+export type FoundShortcoming = Schemas["FoundShortcoming"];
 export type Intent = Schemas["Intent"];
 export type Artifact = Schemas["Artifact"];
 export type NodeState = Schemas["NodeState"];

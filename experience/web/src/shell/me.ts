@@ -40,6 +40,11 @@ export function mayDeleteProfiles(me: Me): boolean {
   return me.scopes.includes("browser-profile:write");
 }
 
+/** Whether this person runs the installation. */
+export function isOperator(me: Me | null | undefined): boolean {
+  return me?.scopes.includes("installation") ?? false;
+}
+
 /** Whether this person may read what executions did, tool by tool. */
 export function useMayAudit(): boolean {
   return useMe().scopes.includes("audit");

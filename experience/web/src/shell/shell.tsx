@@ -10,7 +10,8 @@ import { Loading } from "../ui/empty";
 import { Icon } from "../ui/icon";
 import { Trouble } from "../ui/trouble";
 import { Boundary } from "./boundary";
-import { MeContext, mayDecide, maySeeCredentials } from "./me";
+import { isOperator, MeContext, mayDecide, maySeeCredentials } from "./me";
+import { Shortcomings } from "./shortcomings";
 import { ThemeSwitch } from "./theme";
 import { Wordmark } from "./wordmark";
 import "./shell.css";
@@ -42,6 +43,7 @@ export function Shell({ children }: { children: ReactNode }) {
           Serve it over https.
         </p>
       )}
+      <Shortcomings mayRead={isOperator(me.data)} />
       <header className="bar">
         <Link href="/" className="bar-home">
           <Wordmark />

@@ -34,5 +34,6 @@ console.error = (...said: unknown[]) => {
 afterEach(() => {
   cleanup();
   localStorage.clear();
+  sessionStorage.clear();
   window.history.replaceState(null, "", "/");
 });
