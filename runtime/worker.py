@@ -36,7 +36,7 @@ class Worker:
     def __init__(self, queue: Queue, resources: Resources) -> None:
         self._queue = queue
         self._resources = resources
-        self._quarantine = Quarantine()
+        self._quarantine = Quarantine(on_shut=queue.rest, on_open=queue.go_on)
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-6:]}"
 
     async def work(self) -> None:
@@ -52,7 +52,7 @@ class Worker:
         """Take nothing more, and give back what is not done when the grace time is over."""
         self._queue.stop()
         self._resources.drain.begun.set()
-        self._quarantine.lift()
+        self._quarantine.leave()
 
     async def _perform(self, entry: Entry) -> None:
         """Perform one execution. Returning means that the entry has done its duty.
@@ -64,7 +64,7 @@ class Worker:
             execution_id=str(entry.execution_id), tenant_id=str(entry.tenant_id)
         ):
             try:
-                async with self._quarantine.join():
+                with self._quarantine.join():
                     await self._claim_and_play(entry)
             except Suspected:
                 log.warning("it has lost workers before and begins alone")

@@ -33,11 +33,12 @@ MAX_LOSSES = 3
 
 
 SUSPECT_LOSSES = 2
-"""Lost leases after which an execution may be what its workers die of, and is performed alone."""
+"""Lost leases after which an execution may be what its workers die of: when the last one was lost just now, it begins
+alone."""
 
 
 class Suspected(Exception):  # noqa: N818 — not an error
-    """It has lost so many workers that it must be performed alone; nothing was changed."""
+    """It has lost so many workers that it must begin alone; nothing was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +117,10 @@ class Claim:
         if status is not ExecutionStatus.RUNNING:
             check_execution_move(status, ExecutionStatus.RUNNING)
         epoch, losses = row["epoch"] + 1, row["losses"] + self._newly_lost
-        if SUSPECT_LOSSES <= losses <= MAX_LOSSES and not self._alone:
+        suspected = self._newly_lost > 0 and SUSPECT_LOSSES <= losses <= MAX_LOSSES
+        if suspected and not self._alone and row["cancel_requested_at"] is None:
             raise Suspected
-        before, after = split(_tell_opening(self._execution_id, row, epoch))
+        before, after = split(_tell_opening(self._execution_id, row, epoch, suspected=suspected))
         moved = {
             "epoch": epoch,
             "losses": losses,
@@ -182,12 +184,13 @@ async def _close_lost(session: OfTenant, execution_id: ExecutionId) -> int:
     return len(await _CLOSE_LOST.fetch(session, values))
 
 
-def _tell_opening(execution_id: ExecutionId, row: Record, epoch: int) -> Event:
+def _tell_opening(execution_id: ExecutionId, row: Record, epoch: int, *, suspected: bool) -> Event:
     now = datetime.now(UTC)
     if row["status"] != ExecutionStatus.RUNNING:
         data = StatusData(progress=row["progress"], current_node=row["current_node"])
         return StatusChanged(execution_id=execution_id, seq=0, timestamp=now, status=ExecutionStatus.RUNNING, data=data)
-    message = f"Run {epoch} goes on from the last finished step."
+    alone = " It begins alone, since it has lost workers before." if suspected else ""
+    message = f"Run {epoch} goes on from the last finished step.{alone}"
     entry = LogEntry(level="warning", message=message, node_id=None, timestamp=now)
     return Logged(execution_id=execution_id, seq=0, timestamp=now, log=entry)
 

@@ -107,6 +107,12 @@ class Queue(Protocol):
         An entry whose worker falls silent for the heartbeat time goes to another one.
         """
 
+    def rest(self) -> None:
+        """Lease nothing until `go_on`; what is leased goes on."""
+
+    def go_on(self) -> None:
+        """Lease entries again."""
+
     def stop(self) -> None:
         """Lease nothing more."""
 
@@ -132,6 +138,7 @@ class PgQueue:
         self._heartbeat = timedelta(seconds=heartbeat_s)
         self._stopped = asyncio.Event()
         self._manager: QueueManager | None = None
+        self._resting = asyncio.Event()
 
     @staticmethod
     async def install(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -189,6 +196,7 @@ class PgQueue:
             self._manager = QueueManager(queries, channel=queries.qbe.settings.channel)
             queries.holder = self._manager.queue_manager_id
             queries.room = room
+            queries.resting = self._resting
 
             async def dispatch(job: Job) -> None:
                 queries.room -= 1
@@ -208,6 +216,14 @@ class PgQueue:
                 heartbeat_timeout=self._heartbeat,
                 log_aggregation_interval=timedelta(0),  # its statistics table is not read by anybody
             )
+
+    def rest(self) -> None:
+        """As the port says."""
+        self._resting.set()
+
+    def go_on(self) -> None:
+        """As the port says."""
+        self._resting.clear()
 
     def stop(self) -> None:
         """As the port says."""
@@ -321,6 +337,12 @@ class _FencedQueries(Queries):
     room: int = 1
     """Entries that it could still begin. An ended one has made room before it is taken from the table, whose NOTIFY
     has the next one asked for."""
+    resting: asyncio.Event | None = None
+    """Set while nothing may be leased although there is room."""
+
+    @property
+    def _takes_none(self) -> bool:
+        return self.room <= 0 or (self.resting is not None and self.resting.is_set())
 
     async def dequeue(
         self,
@@ -331,7 +353,7 @@ class _FencedQueries(Queries):
         heartbeat_timeout: timedelta,
     ) -> list[Job]:
         """Lease entries. PgQueuer counts in SQL how many this process has, at a multiple of what knowing it costs."""
-        if self.room <= 0:
+        if self._takes_none:
             return []
         return await super().dequeue(
             batch_size, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
@@ -339,15 +361,15 @@ class _FencedQueries(Queries):
 
     async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
         """How many entries could begin now: a reason to ask again soon, and none for whoever is full."""
-        return 0 if self.room <= 0 else await super().eligible_queued_work(entrypoints)
+        return 0 if self._takes_none else await super().eligible_queued_work(entrypoints)
 
     async def next_deferred_eta(self, entrypoints: list[QueueEntrypoint]) -> timedelta | None:
         """When the next entry is due; as above."""
-        return None if self.room <= 0 else await super().next_deferred_eta(entrypoints)
+        return None if self._takes_none else await super().next_deferred_eta(entrypoints)
 
     async def queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
         """How many entries wait; as above."""
-        return 0 if self.room <= 0 else await super().queued_work(entrypoints)
+        return 0 if self._takes_none else await super().queued_work(entrypoints)
 
     async def plan_upgrade(self) -> Plan:
         """PgQueuer's, towards tables whose priorities are eight bytes wide."""

@@ -1,11 +1,29 @@
-"""Who waits for whom at a worker's door, and for how long at most."""
+"""Who is let in at a worker's door, who is sent back, and for how long at most."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
 
 from runtime.quarantine import Quarantine
+from runtime.store.queue import HandBack
 
 PATIENCE_S = 10.0
+
+
+class Door(Quarantine):
+    """One whose queue can be looked at."""
+
+    def __init__(self, wait_s: float = PATIENCE_S) -> None:
+        super().__init__(lambda: self.told.append("shut"), lambda: self.told.append("open"), wait_s)
+        self.told: list[str] = []
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """As `join`, for Visit."""
+        with self.join():
+            yield
 
 
 class Visit:
@@ -14,13 +32,13 @@ class Visit:
     def __init__(self, way_in: AbstractAsyncContextManager[None]) -> None:
         self._way_in = way_in
         self.inside = asyncio.Event()
-        self.goes = asyncio.Event()
+        self._goes = asyncio.Event()
         self.task = asyncio.create_task(self._stay())
 
     async def _stay(self) -> None:
         async with self._way_in:
             self.inside.set()
-            await self.goes.wait()
+            await self._goes.wait()
 
     async def enters(self) -> None:
         """Wait until it is inside."""
@@ -29,9 +47,16 @@ class Visit:
 
     async def ends(self) -> None:
         """Let it go."""
-        self.goes.set()
+        self._goes.set()
         async with asyncio.timeout(PATIENCE_S):
             await self.task
+
+    async def is_sent_back(self) -> None:
+        """Wait until it is."""
+        with pytest.raises(HandBack):
+            async with asyncio.timeout(PATIENCE_S):
+                await self.task
+        assert not self.inside.is_set()
 
 
 async def settle() -> None:
@@ -40,73 +65,67 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_suspect_waits_for_what_runs_and_what_comes_waits_for_it() -> None:
-    door = Quarantine()
-    before = [Visit(door.join()) for _ in range(3)]
+async def test_a_suspect_waits_for_what_runs_and_nothing_is_taken_meanwhile() -> None:
+    door = Door()
+    before = [Visit(door.beside()) for _ in range(3)]
     for visit in before:
         await visit.enters()
     suspect = Visit(door.alone())
     await settle()
-    after = Visit(door.join())
+    assert door.told == ["shut"]
+    await Visit(door.beside()).is_sent_back()
+    await before[0].ends()
     await settle()
     assert not suspect.inside.is_set()
-    for visit in before:
+    for visit in before[1:]:
         await visit.ends()
     await suspect.enters()
-    await settle()
-    assert not after.inside.is_set()
+    await Visit(door.beside()).is_sent_back()
     await suspect.ends()
+    assert door.told == ["shut", "open"]
+    after = Visit(door.beside())
     await after.enters()
     await after.ends()
 
 
-async def test_two_suspects_are_not_together() -> None:
-    door = Quarantine()
+async def test_a_second_suspect_is_sent_back_and_gets_in_once_the_first_has_begun_well() -> None:
+    door = Door(wait_s=0.2)
     first = Visit(door.alone())
     await first.enters()
+    await Visit(door.alone()).is_sent_back()
+    async with asyncio.timeout(PATIENCE_S):
+        while door.told[-1] != "open":  # noqa: ASYNC110 — a timer tells nobody else
+            await asyncio.sleep(0.01)
     second = Visit(door.alone())
-    await settle()
-    assert not second.inside.is_set()
+    await second.enters()  # although the first is still there
     await first.ends()
-    await second.enters()
+    assert door.told == ["shut", "open", "shut"], "the first to end does not open the second one's door"
     await second.ends()
+    assert door.told[-1] == "open"
 
 
-async def test_nobody_waits_for_longer_than_said() -> None:
-    door = Quarantine(wait_s=0.2)
-    long = Visit(door.join())
-    await long.enters()
-    suspect = Visit(door.alone())
-    await suspect.enters()  # although the first is still there
-    after = Visit(door.join())
-    await after.enters()  # although the suspect is still there
-    for visit in (long, suspect, after):
-        await visit.ends()
-
-
-async def test_nobody_waits_when_the_worker_leaves() -> None:
-    door = Quarantine()
-    before = Visit(door.join())
+async def test_nobody_is_let_in_when_the_worker_leaves() -> None:
+    door = Door()
+    before = Visit(door.beside())
     await before.enters()
     suspect = Visit(door.alone())
     await settle()
-    after = Visit(door.join())
-    await settle()
-    door.lift()
-    await suspect.enters()
-    await after.enters()
-    for visit in (before, suspect, after):
-        await visit.ends()
+    door.leave()
+    await suspect.is_sent_back()
+    for late in (door.beside(), door.alone()):
+        await Visit(late).is_sent_back()
+    await before.ends()
 
 
 async def test_one_that_is_cut_off_while_it_waits_leaves_the_door_open() -> None:
-    door = Quarantine()
-    before = Visit(door.join())
+    door = Door()
+    before = Visit(door.beside())
     await before.enters()
     suspect = Visit(door.alone())
     await settle()
     suspect.task.cancel()
-    after = Visit(door.join())
+    await asyncio.wait({suspect.task})
+    after = Visit(door.beside())
     await after.enters()
     for visit in (before, after):
         await visit.ends()

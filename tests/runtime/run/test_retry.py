@@ -1,5 +1,6 @@
 """A retry is a new execution that takes over what ended well, costs and all, and goes on from there."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -242,6 +243,19 @@ async def test_what_has_lost_two_workers_runs_beside_nobody(staging: Staging) ->
         assert step.started_at is not None
         assert step.finished_at is not None
         assert step.finished_at <= alone.started_at or alone.finished_at <= step.started_at
+
+
+async def test_a_worker_that_leaves_begins_no_suspect(staging: Staging) -> None:
+    long = await staging.submit([node("a", "delay", {"Duration": 30})])
+    suspect = await staging.submit([node("a", "delay", {"Duration": 30})])
+    runs = Runs(staging.db, staging.make_queue())
+    for _ in range(3):
+        assert await runs.claim(staging.tenant_id, suspect, "doomed", alone=True) is not None
+    async with staging.perform():
+        await staging.wait_until(long, lambda row: row.epoch == 1)
+        await asyncio.sleep(0.5)  # the suspect waits for the long one
+    row = await staging.executions.get(staging.tenant_id, suspect)
+    assert (row.epoch, row.losses) == (3, 2), "nothing was claimed, so nothing can be lost"
 
 
 async def test_a_dead_letter_is_listed_with_its_suspects_and_resolved_by_its_retry(staging: Staging) -> None:

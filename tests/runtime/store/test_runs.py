@@ -134,6 +134,21 @@ async def test_what_has_lost_two_workers_is_claimed_by_one_who_does_nothing_else
     claimed = await runs.claim(tenant_id, first.lease.execution_id, "worker-3", alone=True)
     assert claimed is not None
     assert (claimed.lease.epoch, claimed.losses, claimed.newly_lost) == (3, 2, 1), "being refused has changed nothing"
+    await runs.hand_back(claimed.lease, 0)
+    again = await runs.claim(tenant_id, first.lease.execution_id, "worker-4")
+    assert again is not None, "it has lost nobody since"
+    assert again.losses == 2
+
+
+async def test_a_suspect_that_is_only_to_be_ended_need_not_be_alone(
+    executions: Executions, runs: Runs, tenant_id: TenantId
+) -> None:
+    first = await start(executions, runs, tenant_id)
+    await runs.claim(tenant_id, first.lease.execution_id, "worker-2")
+    await executions.request_cancel(tenant_id, first.lease.execution_id, "enough")
+    claimed = await runs.claim(tenant_id, first.lease.execution_id, "worker-3")
+    assert claimed is not None
+    assert claimed.cancel_reason == "enough"
 
 
 async def test_a_step_is_one_row_per_attempt_and_its_end_is_final(
