@@ -276,6 +276,22 @@ async def test_a_drain_hands_back_and_the_next_worker_goes_on_from_the_last_fini
     assert Echo.asked == ["a"]
 
 
+async def test_a_worker_that_stood_still_for_a_lease_lets_go_of_what_nobody_has_taken_over(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = staging.make_queue()  # whose leases are long: nobody takes over meanwhile
+    monkeypatch.setattr(staging, "make_queue", lambda: queue)
+    monkeypatch.setattr(staging, "_heartbeat_s", 1.0)
+    execution_id = await staging.submit([node("a", "hang_once", {"Text": "done"})])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        await asyncio.sleep(1.0)  # it has looked at its lease
+        time.sleep(2.5)  # noqa: ASYNC251 — the worker's loop, which is this one, stands still
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (row.epoch, row.losses) == (2, 0), "it was handed back, not lost"
+
+
 async def test_a_drain_lets_short_steps_end(staging: Staging) -> None:
     execution_id = await staging.submit([node("a", "stumble", {"Text": "x"}), node("b", "echo")])
     async with staging.perform() as worker:
