@@ -6,6 +6,9 @@ ApiError(code, detail, hint)          what a handler raises
 """
 
 from enum import StrEnum
+from typing import Any
+
+from pydantic import ValidationError
 
 from contracts.model import Contract
 
@@ -101,6 +104,75 @@ class Fault(Contract):
     """The rule in words, about this very value."""
     node_id: str | None = None
     handle: str | None = None
+
+
+Path = tuple[int | str, ...]
+"""Keys and indices down into what was sent."""
+
+
+def explain_validation(error: ValidationError, sent: Any) -> list[tuple[Path, str, str]]:
+    """Where what was sent is wrong, the broken rule, and a clause about it, in words of the wire.
+
+    pydantic names Python's classes and its own branches of unions, in places too: a person has sent neither. What no
+    branch of a union takes is one fault of one place.
+    """
+    found: dict[tuple[Path, str], list[str]] = {}
+    for one in error.errors(include_url=False, include_input=False):
+        rule, clause = _put_in_words(one["type"], one["msg"], one.get("ctx", {}))
+        path = _follow(one["loc"], sent, is_missing=rule == "missing")
+        place = next((known for known in found if known[0] == path), (path, rule))
+        found.setdefault(place, []).append(clause)
+    return [(path, rule, _join(clauses)) for (path, rule), clauses in found.items()]
+
+
+_OBJECT = ("object", "Expected an object")
+_WORDS = {
+    "extra_forbidden": ("unknown", "Unknown field"),
+    "missing": ("missing", "Field required"),
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "is_instance_of": ("wrong_type", "Input has the wrong type"),
+}
+"""Rule and clause for those of pydantic's errors that speak of Python."""
+
+
+def _put_in_words(kind: str, said: str, context: dict[str, Any]) -> tuple[str, str]:
+    match kind:
+        case "union_tag_not_found":
+            return "missing", f"The field {context['discriminator']} says what it is, and is missing"
+        case "union_tag_invalid":
+            return "wrong_value", f"Its {context['discriminator']} must be one of {context['expected_tags']}"
+        case "value_error" | "assertion_error":
+            clause = said.partition(", ")[2] or said
+            return "wrong_value", clause[:1].upper() + clause[1:]
+        case _:
+            return _WORDS.get(kind, (kind, said))
+
+
+def _follow(loc: Path, sent: Any, *, is_missing: bool) -> Path:
+    """The steps of a place that lead through what was sent; the others name branches of the model."""
+    path: list[int | str] = []
+    here = sent
+    for place, step in enumerate(loc, start=1):
+        if _leads_on(here, step):
+            here = here[step]
+        elif not (is_missing and place == len(loc)):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _leads_on(here: Any, step: int | str) -> bool:
+    if isinstance(here, list):
+        return isinstance(step, int) and step < len(here)
+    return isinstance(here, dict) and step in here
+
+
+def _join(clauses: list[str]) -> str:
+    first, *others = dict.fromkeys(clauses)
+    same = "Input should be "
+    return " or ".join([first, *(other.removeprefix(same) for other in others)])
 
 
 class Problem(Contract):

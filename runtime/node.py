@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar,
 from pydantic import ValidationError
 
 from contracts.credential import CredentialKind
+from contracts.errors import explain_validation
 from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
 from contracts.workflow import JsonObject, NodeType
 from runtime.browser.failure import BrowserFailure
@@ -245,7 +246,9 @@ class Node(ABC, Generic[InT, OutT]):
             return self._inputs.model_validate(values)
         except ValidationError as error:
             raise NodeFailure(
-                FailureCode.INVALID_INPUT, _explain(error), "Check what the node was given, and where it came from."
+                FailureCode.INVALID_INPUT,
+                _explain(error, values),
+                "Check what the node was given, and where it came from.",
             ) from error
 
 
@@ -257,9 +260,7 @@ def _read_models(cls: type[Any]) -> tuple[type[Values], type[Values]]:
     raise TypeError(f"{cls.__name__} must say Node[Inputs, Outputs]")
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, values: JsonObject) -> str:
     """Handles and rules without the values: a value may be a secret."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_input=False, include_context=False)
-    )
+    found = explain_validation(error, values)
+    return "; ".join(f"{'.'.join(str(part) for part in path)}: {clause}" for path, _, clause in found)

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from contracts.declare import Channel, channels
-from contracts.errors import ApiError, Code
+from contracts.errors import ApiError, Code, explain_validation
 from contracts.frames import Close
 from contracts.model import Contract
 from contracts.wiring.outlet import PEER_AWAY, Outlet, close_reason
@@ -312,11 +312,11 @@ def _parse_open(channel: Channel[OpenT, Any, Any], path: Mapping[str, str], quer
     try:
         return channel.open.model_validate_strings(fields | dict(path))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place, _, clause = explain_validation(error, fields | dict(path))[0]
         # an id that can't be one is an id of nothing, and told apart from an unknown one nowhere
         in_path = any(found["loc"][0] in channel.path_fields for found in error.errors())
         code = Code.NOT_FOUND if in_path else Code.INVALID
-        raise ApiError(code, UNKNOWN if in_path else f"{first['loc'][0]}: {first['msg']}.") from None
+        raise ApiError(code, UNKNOWN if in_path else f"{place[0]}: {clause}.") from None
 
 
 UNKNOWN = "Nothing is here for you."
@@ -338,8 +338,8 @@ class Frames:
         try:
             return self._adapter.validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            raise ApiError(Code.MALFORMED, f"This is no frame of this channel: {first['msg']}.") from None
+            clause = explain_validation(error, None)[0][2]
+            raise ApiError(Code.MALFORMED, f"This is no frame of this channel: {clause}.") from None
 
 
 def close_for(code: Code) -> Close:

@@ -15,13 +15,15 @@ from pydantic_core import from_json, to_json
 from starlette.requests import ClientDisconnect, Request
 
 from contracts.declare import Endpoint
-from contracts.errors import ApiError, Code, Fault
+from contracts.errors import ApiError, Code, Fault, Path, explain_validation
 from contracts.model import Contract
 
 ReqT = TypeVar("ReqT", bound=Contract)
 
 _DRAIN_LIMIT = 32 * 1_048_576
 _DRAIN_S = 5.0
+_MAX_FAULTS = 50
+"""Of one answer."""
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,18})(\.\d{1,18})?([eE][+-]?\d{1,3})?")
 _JSON_TYPE = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
@@ -53,12 +55,13 @@ class Parser:
         if _holds_unstorable(fields):
             detail = "NUL characters and infinite numbers can't be stored."
             faults.append(Fault(where="request", rule="unstorable", detail=detail))
+        try:
+            parsed = self._model.model_validate_json(to_json(fields), strict=True)
+        except ValidationError as error:
+            raise self._refuse(faults, error, fields) from None
         if faults:
             raise ApiError(Code.INVALID, _sentence(faults), faults=faults)
-        try:
-            return self._model.model_validate_json(to_json(fields), strict=True)
-        except ValidationError as error:
-            raise self._refuse(error) from None
+        return parsed
 
     def _from_query(self, request: Request, faults: list[Fault]) -> dict[str, Any]:
         fields: dict[str, Any] = {}
@@ -95,24 +98,23 @@ class Parser:
         except ValueError as error:
             raise ApiError(Code.MALFORMED, f"The body is not JSON: {error}.") from None
         if not isinstance(body, dict):
-            kind = type(body).__name__
-            raise ApiError(Code.INVALID, f"The body must be a JSON object, not {kind}.", faults=[_NOT_OBJECT])
-        unknown = sorted(body.keys() - self._body)
-        faults += [Fault(where=f"body.{name[:100]}", rule="unknown", detail="Unknown field.") for name in unknown[:50]]
-        return body
+            raise ApiError(Code.INVALID, "The body must be a JSON object.", faults=[_NOT_OBJECT])
+        unknown = sorted(body.keys() - self._body)[:_MAX_FAULTS]
+        faults += [Fault(where=f"body.{name[:100]}", rule="unknown", detail="Unknown field.") for name in unknown]
+        return {name: value for name, value in body.items() if name in self._body}
 
-    def _refuse(self, error: ValidationError) -> ApiError:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        faults = [self._fault(item["loc"], item["type"], item["msg"]) for item in found[:50]]
+    def _refuse(self, before: list[Fault], error: ValidationError, fields: dict[str, Any]) -> ApiError:
+        found = explain_validation(error, fields)
+        faults = [*before, *(self._fault(*one) for one in found)][:_MAX_FAULTS]
         in_path = [fault for fault in faults if fault.where.startswith("path.")]
-        if in_path:
+        if in_path and not before:  # what else is wrong of the request comes first
             # an id that can't be one is an id of nothing; answering 404 leaves no way to tell the two apart
             return ApiError(Code.NOT_FOUND, f"There is no such thing: {_sentence(in_path)}", faults=faults)
         return ApiError(Code.INVALID, _sentence(faults), faults=faults)
 
-    def _fault(self, loc: tuple[int | str, ...], rule: str, detail: str) -> Fault:
+    def _fault(self, loc: Path, rule: str, detail: str) -> Fault:
         if not loc:
-            return Fault(where="request", rule=rule, detail=detail)
+            return Fault(where="request", rule=rule, detail=f"{detail}.")
         head = str(loc[0])
         place = self._endpoint.places.get(head, "body")
         name = self._endpoint.header_names.get(head, head)

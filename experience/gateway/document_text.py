@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from contracts.errors import ApiError, Code, Fault
+from contracts.errors import ApiError, Code, Fault, explain_validation
 from contracts.workflow import CreateWorkflow, TextFormat, WorkflowDocument
 
 MAX_DEPTH = 64
@@ -75,9 +75,9 @@ def read_document(text: str, form: TextFormat | None) -> CreateWorkflow:
     try:
         return CreateWorkflow.model_validate_json(to_json(value), strict=True)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        places = [("document" + "".join(map(_step, one["loc"])), one) for one in found[:_MAX_FAULTS]]
-        faults = [Fault(where=where, rule=one["type"], detail=f"{one['msg']}.") for where, one in places]
+        found = explain_validation(error, value)[:_MAX_FAULTS]
+        places = [("document" + "".join(map(_step, path)), rule, clause) for path, rule, clause in found]
+        faults = [Fault(where=where, rule=rule, detail=f"{clause}.") for where, rule, clause in places]
         raise _refuse(faults) from None
 
 

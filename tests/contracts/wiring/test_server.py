@@ -183,6 +183,20 @@ async def test_bad_input_is_a_problem_with_a_way_out(
         assert where in [fault["where"] for fault in problem["faults"]]
 
 
+async def test_every_fault_is_told_at_once(http: httpx.AsyncClient) -> None:
+    wrong = {"title": 5, "stars": 9, "colour": "red", "size": 1}
+    problem = (await http.put("/notes/1?tint=2", headers=GOOD, json=wrong)).json()
+    found = {fault["where"]: fault["rule"] for fault in problem["faults"]}
+    assert found == {
+        "query.tint": "unknown",
+        "body.colour": "unknown",
+        "body.size": "unknown",
+        "body.title": "string_type",
+        "body.stars": "less_than_equal",
+    }
+    assert problem["detail"].endswith("And 4 more.")
+
+
 async def test_405_names_every_method_of_the_path(http: httpx.AsyncClient) -> None:
     assert (await http.post("/notes")).headers["allow"] == "DELETE, GET, HEAD"
 
