@@ -89,6 +89,11 @@ class MayHoldSecret:
 
 
 @dataclass(frozen=True)
+class WebAddress:
+    """Marks an input that takes the address of a page or a service: a typed one is checked before anything runs."""
+
+
+@dataclass(frozen=True)
 class Merging:
     """Marks a list of values from several edges, in edge order; a typed value comes as a list of one.
 
@@ -111,6 +116,8 @@ class Unless:
     values: tuple[str, ...]
 
 
+ADDRESS_FORMAT = "uri"
+"""In the JSON Schema of an input that is marked as a WebAddress."""
 EXECUTE_CONDITION = Port(
     name="Execute Condition",
     type=DataType.CONDITIONAL,
@@ -171,7 +178,7 @@ def _derive_port(field: FieldInfo, schema: JsonObject, *, inputs: bool) -> Port:
     )
 
 
-MarkT = TypeVar("MarkT", NoEdge, MayHoldSecret, Merging, Unless)
+MarkT = TypeVar("MarkT", NoEdge, MayHoldSecret, WebAddress, Merging, Unless)
 
 
 def _find_mark(field: FieldInfo, kind: type[MarkT]) -> MarkT | None:
@@ -186,6 +193,8 @@ def _derive_schema(name: str, field: FieldInfo, type_: DataType, schema: JsonObj
     if _find_mark(field, Merging):
         whole = whole["items"]
     found = {key: value for key, value in whole.items() if key not in ("title", "description")}
+    if _find_mark(field, WebAddress):
+        found["format"] = ADDRESS_FORMAT
     return {**found, "$defs": schema["$defs"]} if "$ref" in str(found) and "$defs" in schema else found
 
 

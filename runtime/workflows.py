@@ -4,7 +4,8 @@
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
@@ -18,10 +19,13 @@ from contracts.workflow import (
     WorkflowSummary,
     WorkflowVersion,
 )
-from runtime.egress.policy import find_entry_faults
+from runtime.browser.hosts import BLANK
+from runtime.egress.hosts import NotAHost, Target, read_web_target
+from runtime.egress.policy import Policy, find_entry_faults, read_lists
 from runtime.engine.document import normalize_document
 from runtime.engine.plan import Plan, make_plan
 from runtime.engine.validate import check_document, find_unavailable
+from runtime.handles import ADDRESS_FORMAT
 from runtime.store.tables import WorkflowVersionRow
 from runtime.store.workflows import Draft, Stored
 
@@ -55,18 +59,76 @@ def hash_content(document: WorkflowDocument) -> str:
     return hashlib.sha256(to_json(_sort(canonical))).hexdigest()
 
 
-def validate(document: WorkflowDocument, catalogue: Catalogue, credentials: Sequence[Fault]) -> Validation:
-    """Whether the document could run, and every reason why not; `credentials` are the faults of what it asks for."""
+def validate(
+    document: WorkflowDocument, catalogue: Catalogue, credentials: Sequence[Fault], policy: Policy
+) -> Validation:
+    """Whether the document could run, and every reason why not.
+
+    Args:
+        document: as it was sent.
+        catalogue: the node types there are.
+        credentials: the faults of what it asks for of the vault.
+        policy: what the tenant may reach. It may change, so what it refuses is a warning.
+    """
     faults = _check(document, catalogue)
     phases = [] if faults else make_plan(document, catalogue).phases
     every = [*faults, *credentials]
-    warnings = list(find_unavailable(document, catalogue))
+    warnings = [*find_unavailable(document, catalogue), *_find_refused(document, catalogue, policy)]
     return Validation(valid=not every, faults=every, phases=phases, warnings=warnings)
 
 
 def _check(document: WorkflowDocument, catalogue: Catalogue) -> list[Fault]:
     domains = find_entry_faults("body.settings.allowed_domains", document.settings.allowed_domains)
-    return [*check_document(document, catalogue), *domains]
+    addresses = [address.complain() for address in _find_addresses(document, catalogue) if address.target is None]
+    return [*check_document(document, catalogue), *addresses, *domains]
+
+
+def _find_refused(document: WorkflowDocument, catalogue: Catalogue, policy: Policy) -> Iterator[Fault]:
+    """Typed addresses that executions may not reach as things stand, as far as their names tell."""
+    if (domains := document.settings.allowed_domains) and not find_entry_faults("", domains):
+        policy = policy.narrow(read_lists(domains))
+    for address in _find_addresses(document, catalogue):
+        if address.target is not None and (refusal := policy.judge_name(address.target)) is not None:
+            yield address.fault("host_refused", f"{refusal.message} {refusal.hint}")
+
+
+@dataclass(frozen=True)
+class _TypedAddress:
+    """An address that a person typed into a node, and where it leads, or what is wrong with it."""
+
+    index: int
+    node_id: str
+    handle: str
+    target: Target | None
+    reason: str
+
+    def complain(self) -> Fault:
+        """The fault of one that leads nowhere."""
+        detail = f"“{self.handle}”: {self.reason}. Give the whole address, with https:// before the host."
+        return self.fault("wrong_address", detail)
+
+    def fault(self, rule: str, detail: str) -> Fault:
+        """A fault at its place."""
+        where = f'body.nodes[{self.index}].data.inputs["{self.handle}"]'
+        return Fault(where=where, rule=rule, detail=detail, node_id=self.node_id, handle=self.handle)
+
+
+def _find_addresses(document: WorkflowDocument, catalogue: Catalogue) -> Iterator[_TypedAddress]:
+    """Those that are known before anything runs: no edge brings another, and nothing is to be filled in."""
+    normal = normalize_document(document, catalogue)
+    connected = {(edge.target, edge.targetHandle) for edge in normal.edges}
+    for index, node in enumerate(normal.nodes):
+        ports = catalogue[node.type].inputs if node.type in catalogue else []
+        for port in ports:
+            text = node.data.inputs.get(port.name)
+            if port.value_schema.get("format") != ADDRESS_FORMAT or (node.id, port.name) in connected:
+                continue
+            if not isinstance(text, str) or text.strip() in ("", BLANK) or "{{" in text:
+                continue
+            try:
+                yield _TypedAddress(index, node.id, port.name, read_web_target(text), "")
+            except NotAHost as error:
+                yield _TypedAddress(index, node.id, port.name, None, str(error))
 
 
 def describe(stored: Stored, credentials: Sequence[Fault] = ()) -> Workflow:

@@ -21,6 +21,7 @@ from contracts.workflow import (
     WorkflowVersions,
 )
 from runtime.catalogue import Catalogue
+from runtime.egress.lists import Policies
 from runtime.store.executions import Executions
 from runtime.store.sandboxes import Sandboxes
 from runtime.store.workflows import Stored, Workflows
@@ -40,7 +41,9 @@ class WorkflowHandlers:
         catalogue: Catalogue,
         credentials: CredentialCheck,
         sandboxes: Sandboxes,
+        policies: Policies,
     ) -> None:
+        self._policies = policies
         self._credentials = credentials
         self._workflows = workflows
         self._sandboxes = sandboxes
@@ -114,7 +117,7 @@ class WorkflowHandlers:
         tenant_id = call.caller.tenant_id
         faults = await self._credentials.find_faults(tenant_id, document)
         types = self._catalogue.mark(await self._sandboxes.find_reason(tenant_id))
-        return validate(document, types, faults)
+        return validate(document, types, faults, await self._policies.find(tenant_id))
 
     async def _describe(self, call: Caller, stored: Stored) -> Workflow:
         document = WorkflowDocument.model_validate(stored.version.document)

@@ -8,11 +8,14 @@ import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
+from urllib.parse import urlsplit
 
 import idna
 
 Address = IPv4Address | IPv6Address
 
+WEB_PORTS: Final = {"http": 80, "https": 443}
+"""Where a scheme is served if its address does not say."""
 MAX_NAME: Final = 253
 """Characters of a name (RFC 1035)."""
 MAX_PORT: Final = 65_535
@@ -73,6 +76,21 @@ def read_target(text: str, default_port: int | None = None) -> Target:
             raise NotAHost(f"“{_shorten(text)}” has no port")
         port = default_port
     return Target(read_host(host), port)
+
+
+def read_web_target(url: str) -> Target:
+    """Host and port of an http or https address. Raises NotAHost, which says what is wrong with any other."""
+    shown = _shorten(url)
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise NotAHost(f"“{shown}” is not an address") from error
+    if parts.scheme not in WEB_PORTS:
+        raise NotAHost(f"“{shown}” is not an http or https address")
+    if not parts.hostname:
+        raise NotAHost(f"“{shown}” names no host")
+    return Target(read_host(parts.hostname), WEB_PORTS[parts.scheme] if port is None else port)
 
 
 def split_port(text: str) -> tuple[str, int | None]:

@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from contracts.credential import CredentialKind
 from contracts.execution import ArtifactKind, FailureCode
-from runtime.handles import CredentialName, FileRef, FromJsonText, JsonData, MayHoldSecret, NoEdge, Values
+from runtime.handles import CredentialName, FileRef, FromJsonText, JsonData, MayHoldSecret, NoEdge, Values, WebAddress
 from runtime.node import Node, NodeFailure, Opened, Stage
 from runtime.tools.http import Answer, HttpClient, HttpFailure, Limits, Outgoing, open_client, show
 from runtime.tools.record import Moved, record_use
@@ -61,7 +61,7 @@ class HttpInputs(Values):
         alias="Method",
         description="GET, HEAD and OPTIONS may be repeated; the others are never repeated by the workflow itself.",
     )
-    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000)] = Field(
+    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000), WebAddress()] = Field(
         alias="URL", description="Address, with http:// or https://."
     )
     query: Annotated[Pairs, MayHoldSecret()] = Field(

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from contracts.execution import FailureCode
 from runtime.browser.downloads import MAX_FILE, name_file
 from runtime.browser.page import ACTION_S, MAX_UPLOAD, Page, Upload
-from runtime.handles import FileRef, NoEdge, refer_to
+from runtime.handles import FileRef, NoEdge, WebAddress, refer_to
 from runtime.node import Node, NodeFailure, Stage
 from runtime.nodes.browser.fetch import UNKNOWN, fetch_file
 from runtime.nodes.browser.pages import PageInputs, PageOutputs, Selector, choose_timeout
@@ -27,7 +27,7 @@ class DownloadInputs(PageInputs):
         alias="Selector",
         description="CSS, XPath (//…), text=… or role=…: what is clicked to get the file. This or a URL.",
     )
-    url: Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)] = Field(
+    url: Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000), WebAddress()] = Field(
         default="", alias="URL", description="The file's address, fetched with the page's cookies. This or a selector."
     )
     max_size: Annotated[int, NoEdge(), Field(ge=1, le=MAX_FILE)] = Field(

@@ -1,7 +1,6 @@
 """What nodes that hold a page share: the page in, the page out, selectors, how long they may wait, and going on."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
@@ -9,16 +8,16 @@ from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.page import NAVIGATION_S, Page
 from runtime.egress.door import explain_missing_host
-from runtime.handles import PageRef, Values
+from runtime.egress.hosts import NotAHost, read_web_target
+from runtime.handles import PageRef, Values, WebAddress
 from runtime.node import Stage
 
 Selector = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
-Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
+Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000), WebAddress()]
 
 _MARGIN_S = 1.0
 _MARGIN_SHARE = 0.2
 _FIRST_FAULTY_STATUS = 400
-_PORTS = {"http": 80, "https": 443}
 
 
 class PageInputs(Values):
@@ -57,7 +56,10 @@ async def open_address(page: Page, url: str, stage: Stage) -> None:
 
 def _find_missing(failure: BrowserFailure, stage: Stage) -> str | None:
     """The host that does not exist, where that is why a page could not be opened."""
-    parts = urlsplit(failure.page_url or "")
-    if failure.code is not FailureCode.NAVIGATION_FAILED or parts.hostname is None:
+    if failure.code is not FailureCode.NAVIGATION_FAILED:
         return None
-    return stage.network.find_missing(parts.hostname, parts.port or _PORTS.get(parts.scheme, 0))
+    try:
+        target = read_web_target(failure.page_url or "")
+    except NotAHost:
+        return None
+    return stage.network.find_missing(str(target.host), target.port)
