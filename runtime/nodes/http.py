@@ -49,6 +49,8 @@ _OURS: Final = frozenset(
 """Headers that belong to the connection, in lower case."""
 _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
 _MAX_HEADERS: Final = 100
+_COOKIE: Final = "[cookie]"
+"""In place of a cookie's value."""
 
 Pairs = Annotated[dict[str, Scalar | list[Scalar]], Field(max_length=_MAX_HEADERS), FromJsonText]
 
@@ -116,7 +118,9 @@ class HttpOutputs(Values):
     """The answer. `Body` or `Artifact` is dead, depending on where the body is."""
 
     status: int = Field(alias="Status", description="The answer's status code.")
-    headers: JsonData = Field(alias="Headers", description="An object of name, in lower case → value.")
+    headers: JsonData = Field(
+        alias="Headers", description="An object of name, in lower case → value. What cookies hold is masked."
+    )
     url: str = Field(alias="Final URL", description="Where the last redirect led, without the query.")
     body: JsonData = Field(
         default=None, alias="Body", description="The answer's body: as data where it is JSON, else as text."
@@ -377,9 +381,17 @@ async def _hand_on(answer: Answer, stage: Stage) -> HttpOutputs:
 
 def _gather(answer: Answer) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, value in answer.headers:
+    for name, said in answer.headers:
+        value = _mask_cookie(said) if name == "set-cookie" else said
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+def _mask_cookie(said: str) -> str:
+    """A Set-Cookie header without the cookie's value, which lets in whoever shows it: outputs are kept and shown."""
+    pair, semicolon, attributes = said.partition(";")
+    name, equals, value = pair.partition("=") if "=" in pair else ("", "", pair)  # RFC 6265bis: one without a name
+    return f"{name}{equals}{_COOKIE if value.strip() else ''}{semicolon}{attributes}"
 
 
 def _is_json(answer: Answer) -> bool:

@@ -30,6 +30,7 @@ class Api:
             "/busy": self._busy,
             "/status/{code:int}": self._status,
             "/go": self._go,
+            "/cookies": self._cookies,
             "/slow": self._slow,
             "/bytes": self._bytes,
             "/packed/{coding}": self._packed,
@@ -78,6 +79,13 @@ class Api:
     async def _go(self, request: Request) -> Response:
         await self._note(request)
         return RedirectResponse(request.query_params["to"], int(request.query_params.get("code", "302")))
+
+    async def _cookies(self, request: Request) -> Response:
+        """Sets each cookie of its query's `set`."""
+        response = JSONResponse(await self._note(request))
+        for said in request.query_params.getlist("set"):
+            response.raw_headers.append((b"set-cookie", said.encode()))
+        return response
 
     async def _slow(self, request: Request) -> Response:
         await asyncio.sleep(float(request.query_params["s"]))

@@ -339,6 +339,13 @@ async def test_an_answer_without_room_is_of_a_request_that_was_sent(stage: HttpS
     assert (failed.code, failed.acted) == (FailureCode.ARTIFACT_STORE, True)
 
 
+async def test_what_cookies_hold_is_masked_and_what_they_are_is_not(stage: HttpStage, served: Served) -> None:
+    said = ["sid=s3cr3t==; Path=/; HttpOnly", "lang=; Max-Age=0", "b4re-s3cr3t", f"{CANARY}=s3cr3t"]
+    got = await ask(stage, served.http("/cookies"), Query={"set": said})
+    kept = f"sid=[cookie]; Path=/; HttpOnly, lang=; Max-Age=0, [cookie], {CANARY}=[cookie]"
+    assert got["Headers"]["set-cookie"] == kept
+
+
 async def test_a_host_that_does_not_exist_is_not_asked_for_again() -> None:
     internet = Internet()
     permit = make_permit(TENANT)
