@@ -82,7 +82,10 @@ class Stage(Protocol):
         ...
 
     async def wait(self, seconds: float) -> None:
-        """Let time pass that counts neither against this attempt's deadline nor the execution's (spec W1)."""
+        """Let time pass that counts neither against this attempt's deadline nor the execution's (spec W1).
+
+        What attempts before have waited that a pause or the loss of a worker cut short counts, and so does the pause.
+        """
         ...
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from contracts.execution import ExecutionStatus, Failure, StepStatus
+from contracts.execution import ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.workflow import JsonObject
 
 GRACE_S = 30.0
@@ -85,6 +85,10 @@ class Finish:
 
 
 Command = StartNode | EndAttempt | SkipNode | StopRunning | Finish
+
+
+CUT_SHORT = frozenset({FailureCode.WORKER_LOST, FailureCode.STOPPED})
+"""Why an attempt ended that another one goes on for: not by a failure of its own."""
 
 
 @dataclass(frozen=True)

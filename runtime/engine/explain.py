@@ -33,7 +33,7 @@ def explain_pause(node: PlannedNode) -> Failure:
     return Failure(
         code=FailureCode.STOPPED,
         message=f"The execution was paused while “{node.name}” waited.",
-        hint="Nothing to do: the node begins anew when the execution is resumed.",
+        hint="Nothing to do: it goes on when the execution is resumed, and is over when it was due.",
         node_id=node.id,
     )
 

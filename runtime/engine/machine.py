@@ -19,6 +19,7 @@ from dataclasses import replace
 from contracts.execution import Answer, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.workflow import JsonObject, OnError
 from runtime.engine.commands import (
+    CUT_SHORT,
     GRACE_S,
     Command,
     EndAttempt,
@@ -38,7 +39,6 @@ from runtime.engine.resolve import collect_results, find_pages, foresee_pages, p
 from runtime.engine.retry import MAX_ATTEMPTS, delay_before
 
 _PAGE_LOST = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
-_CUT_SHORT = frozenset({FailureCode.WORKER_LOST, FailureCode.STOPPED})
 
 
 class Machine:
@@ -333,5 +333,5 @@ def _read_outputs(one: Progress, success: Recorded, inputs: JsonObject) -> JsonO
 
 def _failed_by_itself(row: Recorded) -> bool:
     """Whether an attempt counts against those a node has; one that a lost worker or a pause cut short doesn't."""
-    cut_short = row.failure is not None and row.failure.code in _CUT_SHORT
+    cut_short = row.failure is not None and row.failure.code in CUT_SHORT
     return row.status is StepStatus.RETRYING and not cut_short

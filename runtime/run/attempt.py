@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import structlog
@@ -61,13 +62,17 @@ class Ground:
 class AttemptStage:
     """One attempt's view of its run; see `runtime.node.Stage`."""
 
-    def __init__(self, node: PlannedNode, ground: Ground, secrets: NodeSecrets) -> None:
+    def __init__(
+        self, node: PlannedNode, ground: Ground, secrets: NodeSecrets, *, since: datetime | None = None
+    ) -> None:
+        """`since`: when the first of the attempts began that this one goes on for, which were cut short."""
         self.network = ground.network
         """Connections of this run through the checked door."""
         self.sandbox = ground.sandbox
         """Where code of strangers runs."""
         self._node_id = node.id
         self._ends = time.monotonic() + node.timeout_s
+        self._since = since
         self._limit: asyncio.Timeout | None = None
         self._clock = ground.clock
         self._checkpoints = ground.checkpoints
@@ -97,7 +102,13 @@ class AttemptStage:
         self._limit = limit
 
     async def wait(self, seconds: float) -> None:
-        """Put both deadlines off by `seconds`, and wait that long."""
+        """Put both deadlines off by what is left of `seconds`, and wait that long.
+
+        A wait is over when it was due, however many workers and pauses it has gone through.
+        """
+        if self._since is not None:
+            gone_s = (datetime.now(UTC) - self._since).total_seconds()
+            seconds -= min(max(gone_s, 0.0), seconds)
         self._ends += seconds
         if self._limit is not None and (when := self._limit.when()) is not None:
             self._limit.reschedule(when + seconds)

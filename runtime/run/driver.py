@@ -142,6 +142,7 @@ class RunDriver:
         self._clock = Clock(claimed.spent_s)
         self._checkpoints = past.checkpoints
         self._reused = past.reused
+        self._since = dict(past.since)
         self._ground = Ground(
             browser=browser,
             network=DoorBackend(resources.egress.door, permit),
@@ -503,7 +504,8 @@ class RunDriver:
         except BrowserFailure as failure:
             told = Failure(code=failure.code, message=failure.message, hint=failure.hint, node_id=node.id)
             return Failed(start, told, failure.retryable, begun=False)
-        stage = AttemptStage(node, self._ground, NodeSecrets(self._secrets, node, start.inputs))
+        secrets = NodeSecrets(self._secrets, node, start.inputs)
+        stage = AttemptStage(node, self._ground, secrets, since=self._since.pop(node.id, None))
         self._stages[node.id] = stage
         return await attempt(self._resources.catalogue, node, start, stage)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from contracts.errors import ApiError
@@ -10,7 +11,7 @@ from contracts.model import ArtifactId, ExecutionId, StepId
 from contracts.recovery import Retry
 from contracts.workflow import JsonObject
 from runtime.artifacts import ArtifactFolder
-from runtime.engine.commands import Recorded
+from runtime.engine.commands import CUT_SHORT, Recorded
 from runtime.engine.machine import Machine
 from runtime.engine.plan import Plan
 from runtime.engine.reuse import choose_reused
@@ -35,6 +36,8 @@ class Recovered:
     kept: dict[str, JsonObject]
     """Recorded outputs by node, large values as references."""
     checkpoints: Checkpoints
+    since: dict[str, datetime] = field(default_factory=dict)
+    """When the first of a node's attempts began that were cut short and are to be gone on with, by node."""
     reused: Mapping[str, JsonObject] = field(default_factory=dict)
     """Outputs by node of what a retry takes over and has not recorded yet, in canonical order."""
 
@@ -69,6 +72,7 @@ async def recover(plan: Plan, claimed: Claimed, archive: Archive) -> Recovered:
         attempts=_count_attempts(claimed.steps),
         kept={row.node_id: row.outputs for row in reversed(claimed.steps) if row.outputs is not None},
         checkpoints=checkpoints,
+        since=_find_begins(claimed.steps),
         reused={row.node_id: machine.outputs_of(row.node_id) for row in recorded} if begins else {},
     )
 
@@ -112,6 +116,21 @@ async def _load_output(lease: Lease, owner: ExecutionId, reference: str, archive
     if blob.artifact.execution_id != owner or blob.artifact.kind is not ArtifactKind.OUTPUT:
         return None
     return await archive.folder.read_whole(blob.path)
+
+
+def _find_begins(rows: Sequence[StepRow]) -> dict[str, datetime]:
+    """Where the attempts began, one after the other, that a pause or the loss of a worker has cut short."""
+    begins: dict[str, datetime] = {}
+    for row in sorted(rows, key=lambda row: row.attempt):
+        if row.started_at is not None and (row.status is StepStatus.RUNNING or _was_cut_short(row)):
+            begins.setdefault(row.node_id, row.started_at)
+        else:
+            begins.pop(row.node_id, None)
+    return begins
+
+
+def _was_cut_short(row: StepRow) -> bool:
+    return row.status is StepStatus.RETRYING and row.error is not None and row.error.get("code") in CUT_SHORT
 
 
 def _count_attempts(rows: Sequence[StepRow]) -> dict[str, int]:

@@ -75,6 +75,42 @@ async def test_a_wait_is_interrupted_and_the_worker_goes_free(staging: Staging) 
     assert (await staging.executions.get(staging.tenant_id, execution_id)).losses == 0
 
 
+async def shift(staging: Staging, execution_id: ExecutionId, seconds: float) -> None:
+    """Let what has begun have begun so much earlier."""
+    moved = text(
+        "UPDATE runtime.steps SET started_at = started_at - make_interval(secs => :s) WHERE execution_id = :id"
+    )
+    async with staging.system.write() as session:
+        await (await session.connection()).execute(moved, {"s": seconds, "id": execution_id})
+
+
+async def test_a_wait_that_was_paused_ends_when_it_was_due(staging: Staging) -> None:
+    execution_id = await staging.submit([node("long", "delay", {"Duration": 300})])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "long")
+        await pause(staging, execution_id)
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+        await shift(staging, execution_id, 200)
+        await resume(staging, execution_id)
+        await staging.wait_until(execution_id, lambda row: row.epoch == 2 and row.current_node == "long")
+        await pause(staging, execution_id)  # it was not due yet: there is something to interrupt
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+        await shift(staging, execution_id, 100)
+        await resume(staging, execution_id)
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert [step.status for step in steps] == [StepStatus.RETRYING, StepStatus.RETRYING, StepStatus.SUCCESS]
+
+
+async def test_a_wait_goes_on_with_another_worker(staging: Staging) -> None:
+    execution_id = await staging.submit([node("long", "delay", {"Duration": 300})])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "long")
+    await shift(staging, execution_id, 300)
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+
+
 async def test_a_node_at_work_comes_to_its_end_before_the_pause(staging: Staging) -> None:
     nodes = [node("a", "stroll", {"Text": "1"}), node("b", "echo", {"Text": "2"})]
     execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text")])
