@@ -353,7 +353,7 @@ async def test_a_host_that_does_not_exist_is_not_asked_for_again() -> None:
     failed = await fail(stage, "https://nosuch.example/v1", Method="POST", Retries=2)
     assert (failed.code, failed.retryable, failed.acted) == (FailureCode.HOST_NOT_FOUND, False, False)
     assert failed.message == "There is no host “nosuch.example”: its name does not resolve."
-    assert "spelled" in failed.hint
+    assert "spelling" in failed.hint
     assert (internet.asked, stage.lines) == (["nosuch.example"], [])
 
 
