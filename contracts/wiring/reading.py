@@ -1,5 +1,6 @@
 """The two documents as one page for people: no script, no third-party request, readable with styles off."""
 
+import re
 from html import escape
 from typing import Any
 
@@ -14,19 +15,28 @@ nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow: 
 nav a { display: block; padding: .15rem 0; color: var(--quiet); text-decoration: none; font-size: .86rem; }
 nav a:hover, nav a:focus-visible { color: var(--accent); }
 nav strong { display: block; margin-top: 1rem; text-transform: capitalize; }
+nav strong a { color: inherit; font-size: 1rem; }
 main { padding: 1.5rem; min-width: 0; }
 h1 { margin: 0 0 .25rem; } h2 { margin: 2.5rem 0 .5rem; text-transform: capitalize; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem;
-  margin: .9rem 0; }
+  margin: .9rem 0;
+  scroll-margin-top: .8rem; }
+section:target { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
 section > h3 { margin: 0; font-size: 1rem; font-weight: 600; overflow-wrap: anywhere; }
 code, .method { font-family: ui-monospace, monospace; font-size: .88em; }
 .method { display: inline-block; min-width: 3.6rem; color: var(--accent); font-weight: 700; }
 .quiet { color: var(--quiet); }
 table { width: 100%; border-collapse: collapse; margin: .6rem 0; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-top: 1px solid var(--line); }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-top: 1px solid var(--line);
+  overflow-wrap: anywhere; }
 th { font-weight: 600; color: var(--quiet); border-top: 0; }
 summary { cursor: pointer; } a { color: var(--accent); }
-@media (max-width: 50rem) { .layout { display: block; } nav { position: static; max-height: none; } }
+@media (max-width: 50rem) { .layout { display: block; } main { padding: 1rem; }
+  nav { position: static; max-height: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; padding: 1rem 1rem 0; }
+  nav > a, nav strong { margin: 0; } nav > .operation { display: none; } section { padding: .8rem .9rem; } }
+@media (max-width: 30rem) { th, td:last-child:not(:nth-child(2)) { display: block; }
+  tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line); } tr:has(> th) { display: none; }
+  td { display: inline; border: 0; padding: 0 .4rem 0 0; } }
 """.strip()
 
 
@@ -43,8 +53,9 @@ def render(openapi: dict[str, Any], asyncapi: dict[str, Any], stylesheet: str) -
         f"<a href='/'>{title}</a><a href='/api/openapi.json'>openapi.json</a>",
         "<a href='/api/asyncapi.json'>asyncapi.json</a>",
         *(_menu(group, operations) for group, operations in groups.items()),
-        "<strong>streams</strong>",
-        *(f"<a href='#{escape(name)}'>{escape(name)}</a>" for name in asyncapi["channels"]),
+        "<strong><a href='#streams'>streams</a></strong>",
+        *(_link(name) for name in asyncapi["channels"]),
+        "<strong><a href='#shapes'>shapes</a></strong>",
         f"</nav><main><h1>{title} API</h1><p>{escape(openapi['info']['description'])}</p>{_PREFACE}",
     ]
     for group, operations in groups.items():
@@ -66,8 +77,12 @@ _PREFACE = (
 
 
 def _menu(group: str, operations: list[tuple[str, str, dict[str, Any]]]) -> str:
-    links = (f"<a href='#{o['operationId']}'>{escape(o['operationId'])}</a>" for _, _, o in operations)
-    return f"<strong>{escape(group)}</strong>{''.join(links)}"
+    links = (_link(operation["operationId"]) for _, _, operation in operations)
+    return f"<strong><a href='#{escape(group)}'>{escape(group)}</a></strong>{''.join(links)}"
+
+
+def _link(name: str) -> str:
+    return f"<a class=operation href='#{escape(name)}'>{escape(name)}</a>"
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
@@ -87,8 +102,8 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     answers = [_answer(status, answer) for status, answer in operation["responses"].items()]
     return (
         f"<section id='{operation['operationId']}'><h3><span class=method>{method.upper()}</span> "
-        f"<code>{escape(path)}</code></h3><p>{escape(operation['summary'])} "
-        f"<span class=quiet>{escape(operation.get('description', 'Open to everybody.'))}</span></p>"
+        f"<code>{escape(path)}</code></h3><p>{_prose(operation['summary'])} "
+        f"<span class=quiet>{_prose(operation.get('description', 'Open to everybody.'))}</span></p>"
         f"{_table(rows)}<details><summary>Answers</summary><table>{''.join(answers)}</table></details></section>"
     )
 
@@ -108,7 +123,7 @@ def _channel(name: str, channel: dict[str, Any]) -> str:
     frames = " · ".join(f"<a href='#shape-{escape(key)}'>{escape(key)}</a>" for key in channel["messages"])
     return (
         f"<section id='{escape(name)}'><h3><span class=method>WS</span> <code>{escape(channel['address'])}</code></h3>"
-        f"<p>{escape(channel['summary'])}</p>{_table(rows)}<p class=quiet>{escape(channel.get('description', ''))}</p>"
+        f"<p>{_prose(channel['summary'])}</p>{_table(rows)}<p class=quiet>{_prose(channel.get('description', ''))}</p>"
         f"<p>Frames: {frames}</p></section>"
     )
 
@@ -121,7 +136,7 @@ def _shape(name: str, schema: dict[str, Any]) -> str:
         for key, prop in properties.items()
     ]
     values = ", ".join(f"<code>{escape(str(value))}</code>" for value in schema.get("enum", ()))
-    about = escape(schema.get("description", ""))
+    about = _prose(schema.get("description", ""))
     return f"<section id='shape-{escape(name)}'><h3>{escape(name)}</h3><p>{about} {values}</p>{_table(rows)}</section>"
 
 
@@ -131,7 +146,12 @@ def _table(rows: list[str]) -> str:
 
 def _row(name: str, schema: dict[str, Any], *, required: bool, description: str) -> str:
     mark = "" if required else " <span class=quiet>optional</span>"
-    return f"<tr><td><code>{escape(name)}</code>{mark}<td>{_type_of(schema)}<td>{escape(description)}</tr>"
+    return f"<tr><td><code>{escape(name)}</code>{mark}<td>{_type_of(schema)}<td>{_prose(description)}</tr>"
+
+
+def _prose(text: str) -> str:
+    """Words of a docstring: what stands between backticks is code, and an empty line begins a paragraph."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)).replace("\n\n", "</p><p>")
 
 
 def _type_of(schema: dict[str, Any]) -> str:

@@ -230,6 +230,27 @@ async def test_the_door_is_sound(open_context: OpenContext, scheme: str) -> None
     assert [one for one in wrong if "401" not in one] == []
 
 
+@pytest.mark.parametrize(("scheme", "screen"), [("light", WIDE), ("dark", PHONE)], ids=["light", "dark on a phone"])
+async def test_the_documentation_is_sound(open_context: OpenContext, scheme: str, screen: dict[str, int]) -> None:
+    page = await (await open_context(color_scheme=scheme, viewport=screen)).new_page()
+    await page.goto("/api/docs")
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert "`" not in await page.locator("main").inner_text()
+    ways = page.get_by_role("navigation")
+    is_phone = screen is PHONE
+    assert await ways.get_by_role("link", name="list_executions").is_visible() is not is_phone
+    await ways.get_by_role("link", name="execution", exact=True).click()
+    await expect(page.get_by_role("heading", name="execution", exact=True)).to_be_in_viewport()
+    await page.goto("/api/docs#shape-Shortcoming")
+    await expect(page.locator("#shape-Shortcoming")).to_be_in_viewport()
+    if is_phone:  # what to read begins on the first screen
+        await page.goto("/api/docs")
+        await expect(page.get_by_text("Send Authorization: Bearer")).to_be_in_viewport()
+    # three hundred sections are made alike, and axe takes its time with each
+    await page.evaluate("[...document.querySelectorAll('section')].slice(20).forEach((one) => one.remove())")
+    assert await judge(page) == []
+
+
 async def test_names_have_room_on_a_phone(house: Playhouse, open_context: OpenContext) -> None:
     house.stories = [tell_failed()]
     page = await (await open_context(viewport=PHONE)).new_page()
