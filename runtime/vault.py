@@ -27,7 +27,7 @@ NO_KEYS = (
     "Credentials can't be kept: this Runtime has no key to seal them with.",
     "Write one with `openssl rand -base64 32` into a file, and name that in STAGEDOOR_RUNTIME_SEAL_KEY_FILE.",
 )
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080}
 
 
 class VaultLocked(Exception):  # noqa: N818 — what is found

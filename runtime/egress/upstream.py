@@ -2,9 +2,11 @@
 
 The name of the site is resolved and checked as ever, and the proxy is asked for the address that was checked: it can't
 be sent to where the policy would not let anybody, whatever a name means to it. The proxy itself is reached through the
-checked door, too. Everything goes by CONNECT, so that what is sent is the same to a site with a proxy or without.
+checked door, too. Everything goes by CONNECT, over HTTP or SOCKS5, so that what is sent is the same to a site with a
+proxy or without.
 """
 
+import asyncio
 import base64
 import ssl
 from collections.abc import Sequence
@@ -17,17 +19,19 @@ from runtime.egress.door import CONNECT_S, Connection, Door, NoSuchHost, Unreach
 from runtime.egress.hosts import Address, NotAHost, Target, read_host
 from runtime.egress.permit import Permit
 from runtime.egress.policy import Refused
+from runtime.egress.socks import MAX_LOGIN, SocksRefused, ask_socks
 
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080}
+_SOCKS: Final = "socks5"
 _REFUSES_US: Final = 407
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """An HTTP proxy, and who one is there."""
+    """An HTTP or SOCKS5 proxy, and who one is there."""
 
     scheme: str
-    """`http` or `https`: how it is spoken to, whatever is fetched through it."""
+    """`http`, `https` or `socks5`: how it is spoken to, whatever is fetched through it."""
     host: str
     port: int
     username: str = field(default="", repr=False)
@@ -48,11 +52,13 @@ def read_upstream(url: str, username: str = "", password: str = "") -> Upstream:
     except (NotAHost, ValueError) as error:
         raise ValueError("It names no host.") from error
     if parts.scheme not in _PORTS or port is None:
-        raise ValueError("It is not the address of an http or https proxy.")
+        raise ValueError("It is not the address of an http, https or socks5 proxy.")
     if "@" in parts.netloc:
         raise ValueError("It holds a user's name or password.")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("There is more behind the host than a proxy has.")
+    if parts.scheme == _SOCKS and max(len(username.encode()), len(password.encode())) > MAX_LOGIN:
+        raise ValueError(f"SOCKS5 has room for {MAX_LOGIN} bytes of a name and of a password.")
     return Upstream(parts.scheme, host.strip("[]"), port, username, password)
 
 
@@ -73,7 +79,11 @@ async def connect_through(
         address = _choose(await door.find(permit, target))
         connection = await _reach(door, permit, upstream, target)
         try:
-            await _ask(connection, upstream, Target(read_host(str(address)), target.port), tls)
+            wanted = Target(read_host(str(address)), target.port)
+            if upstream.scheme == _SOCKS:
+                await _ask_socks(connection, upstream, wanted)
+            else:
+                await _ask(connection, upstream, wanted, tls)
         except BaseException:
             connection.abort()
             raise
@@ -119,6 +129,18 @@ async def _ask(connection: Connection, upstream: Upstream, wanted: Target, tls: 
         raise Unreachable(wanted, "its proxy wants another user's name and password")
     if not 200 <= status < 300:  # noqa: PLR2004 — RFC 9110, 9.3.6: any 2xx
         raise Unreachable(wanted, f"its proxy answered {status}")
+
+
+async def _ask_socks(connection: Connection, upstream: Upstream, wanted: Target) -> None:
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await ask_socks(connection.read, connection.write, wanted, upstream.username, upstream.password)
+    except TimeoutError as error:
+        raise Unreachable(wanted, "its proxy did not answer in time", timed_out=True) from error
+    except SocksRefused as error:
+        raise Unreachable(wanted, f"its proxy {error}") from error
+    except (OSError, EOFError, ValueError) as error:
+        raise Unreachable(wanted, "its proxy broke off, or spoke no SOCKS5") from error
 
 
 async def _read_status(connection: Connection) -> int:

@@ -141,6 +141,7 @@ async def test_without_keys_nothing_is_kept_and_the_answer_says_what_to_set(db: 
         ("[::1]:8080", "http://[::1]:8080/", True),
         ("[::1]", "http://[::1]:8080/", True),
         ("127.0.0.1:81", "http://127.0.0.1:81/x", True),
+        ("proxy.test:1080", "socks5://proxy.test", True),
         ("shop.test", "about:blank", False),
         ("shop.test", "https://shop.test:notaport/", False),
         ("shop.test", "https://SHOP.test./", True),

@@ -74,13 +74,14 @@ class Relay:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_carry(reader, there[1]))
-                group.create_task(_carry(there[0], writer))
+                group.create_task(carry(reader, there[1]))
+                group.create_task(carry(there[0], writer))
         finally:
             there[1].close()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bytes of one side to the other, until it ends."""
     try:
         while piece := await reader.read(65_536):
             writer.write(piece)

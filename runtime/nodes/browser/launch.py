@@ -15,7 +15,7 @@ from runtime.nodes.browser.pages import Address, PageOutputs, open_address
 
 Locale = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")]
 Timezone = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")]
-Proxy = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300, pattern=r"^https?://")]
+Proxy = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300, pattern=r"^(https?|socks5)://")]
 UserAgent = Annotated[str, StringConstraints(max_length=512, pattern=r"^[\x20-\x7e]+$")]
 
 
@@ -32,8 +32,9 @@ class LaunchInputs(Values):
         default=None,
         alias="Proxy",
         description=(
-            "Address of an HTTP proxy that this browser's traffic goes through, such as http://proxy.example:8080. It "
-            "is asked by CONNECT, for addresses that this installation has checked."
+            "Address of an HTTP or SOCKS5 proxy that this browser's traffic goes through, such as "
+            "http://proxy.example:8080 or socks5://proxy.example:1080. It is asked by CONNECT, for addresses that this "
+            "installation has checked."
         ),
     )
     proxy_credential: Annotated[CredentialName | None, NoEdge()] = Field(
@@ -111,7 +112,9 @@ async def _find_proxy(inputs: LaunchInputs, stage: Stage) -> Upstream | None:
     try:
         return read_upstream(inputs.proxy, **values)
     except ValueError as error:
-        hint = "Write http:// or https://, the host and the port; a name and password belong into a credential."
+        hint = (
+            "Write http://, https:// or socks5://, the host and the port; a name and password belong into a credential."
+        )
         raise _refuse(f"“Proxy” can't be used. {error}", hint) from error
 
 

@@ -17,6 +17,7 @@ from tests.runtime.nodes.stage import MemoryStage
 from tests.support.browsers import TENANT, make_permit
 from tests.support.relay import Relay
 from tests.support.site import Site
+from tests.support.socks import SocksRelay
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -87,6 +88,19 @@ async def test_a_launch_names_proxy_and_credential(near: Lease, site: Site, rela
     await LaunchStandardBrowser().perform(inputs, stage)
     assert stage.revealed == [("Proxy Credential", proxy)]
     assert relay.asked
+
+
+async def test_a_launch_names_a_socks_proxy(pool: Pool, site: Site) -> None:
+    site.pages["/via"] = "<title>via</title>"
+    async with SocksRelay(login=("ada", "canary-31")) as socks:
+        permit = make_permit(TENANT, site.host, socks.host)
+        async with pool.lease(permit) as lease:
+            stage = MemoryStage(lease)
+            stage.opened = Opened(CredentialKind.LOGIN, {"username": "ada", "password": "canary-31"})
+            inputs = {"Website URL": site.url("/via"), "Proxy": f"socks5://{socks.host}", "Proxy Credential": "out"}
+            await LaunchStandardBrowser().perform(inputs, stage)
+        permit.close()
+        assert set(socks.asked) == {site.host}
 
 
 @pytest.mark.parametrize(

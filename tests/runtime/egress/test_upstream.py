@@ -164,7 +164,7 @@ async def test_our_own_proxy_goes_on_through_it(internet: Internet, relay: Relay
     ("url", "said"),
     [
         ("http://", "no host"),
-        ("socks5://proxy.example:1080", "not the address of an http"),
+        ("socks4://proxy.example:1080", "not the address of an http"),
         ("ftp://proxy.example", "not the address of an http"),
         ("http://ada:pw@proxy.example:8080", "user's name or password"),
         ("http://proxy.example:8080/path", "more behind"),
@@ -178,6 +178,7 @@ def test_what_is_no_proxy(url: str, said: str) -> None:
 
 def test_addresses_of_proxies() -> None:
     assert read_upstream("http://Proxy.Example:8080/") == OWN
+    assert read_upstream("socks5://proxy.example") == Upstream("socks5", "proxy.example", 1080)
     assert read_upstream("https://proxy.example") == Upstream("https", "proxy.example", 443)
     assert str(read_upstream("http://[2001:db8::1]:3128").target) == "[2001:db8::1]:3128"
 
