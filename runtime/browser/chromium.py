@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.jail import Gate, Jail, describe_environment, make_plan
 from runtime.browser.options import DEFAULT, ContextOptions, explain_refused
 from runtime.browser.page import Page
-from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid
+from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, find_driver, measure_memory, read_pid
 from runtime.browser.recording import start_recording
 from runtime.browser.sandboxing import Confinement
 from runtime.browser.storage import has_databases
@@ -88,6 +89,7 @@ class Chromium:
         self._playwright = playwright
         self._launch = launch
         self._mark = mark
+        self._driver = find_driver(self.pid or 0)
         self._parked: Page | None = None
         self._parking = False
         self._pages: list[Page] = []
@@ -200,8 +202,11 @@ class Chromium:
                     await self._browser.close()
             except (TimeoutError, Error) as error:
                 _log.warning("browser ended by force", reason=str(error) or "it did not answer")
+        driver, self._driver = self._driver, None
         _end(self._launch, self._mark)
-        await end_driver(self._playwright)
+        if not await end_driver(self._playwright) and driver is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(driver, signal.SIGKILL)
 
     def _give_out(self, page: Page, permit: Permit) -> Page:
         page.way_out.bind(permit, page.options.proxy)
@@ -251,11 +256,16 @@ class Chromium:
         return page
 
 
-async def end_driver(playwright: Playwright) -> None:
-    """End a driver, and with it the browser that it may have started. Again is fine."""
-    with contextlib.suppress(TimeoutError, Error):
+async def end_driver(playwright: Playwright) -> bool:
+    """End a driver, and with it the browser that it may have started; False when it does not end. Again is fine."""
+    try:
         async with asyncio.timeout(_CLOSE_S):
             await playwright.stop()
+    except TimeoutError:
+        return False
+    except Error:
+        return True  # it has ended already
+    return True
 
 
 async def _close_context(context: BrowserContext | None) -> None:

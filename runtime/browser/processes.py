@@ -109,6 +109,19 @@ def measure_memory(leader: int) -> int:
     return sum(_read_pss(pid) for pid in _list_group(leader))
 
 
+def find_driver(leader: int) -> int | None:
+    """The child of ours that has started a browser and drives it; None where that can't be told."""
+    parent = _read_parent(leader)
+    return parent if parent is not None and _read_parent(parent) == os.getpid() else None
+
+
+def _read_parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _list_group(leader: int) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.processes import find_driver
 from runtime.browser.translate import explain_memory
 
 LOOK_S: Final = 0.25
@@ -69,7 +70,7 @@ class Watchdog:
 
 
 def measure_growth(leaders: set[int], limit: int) -> dict[int, int]:
-    """Bytes that a group of processes has come to hold, by the group's leader.
+    """Bytes that a browser's group of processes and its driver have come to hold, by the group's leader.
 
     Pages that several of them share are counted for each first, since that is cheap; only a sum above `limit` is looked
     at again with those counted once.
@@ -99,6 +100,9 @@ def _find_groups(leaders: set[int]) -> dict[int, list[int]]:
             continue
         if leader in groups:
             groups[leader].append(int(folder.name))
+    for leader, pids in groups.items():
+        if (driver := find_driver(leader)) is not None:  # it keeps what pages write to their consoles
+            pids.append(driver)
     return groups
 
 

@@ -1,6 +1,7 @@
 """Pages that mean harm: each is ended in time and says why, and what another tenant does meanwhile goes on."""
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,8 +15,9 @@ from contracts.execution import FailureCode
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.page import Page
 from runtime.browser.pool import Lease, Pool, PoolOptions
-from runtime.browser.watchdog import Watchdog, measure_growth
-from tests.runtime.browser.test_pool import a_run_of, browser_of, tenant, until
+from runtime.browser.processes import find_driver
+from runtime.browser.watchdog import Watchdog, _find_groups, measure_growth
+from tests.runtime.browser.test_pool import a_run_of, browser_of, find_drivers, tenant, until
 from tests.support.browsers import open_pool
 from tests.support.site import Site
 
@@ -290,6 +292,17 @@ class Grown:
         assert callable(explain)
         self.lost.append(explain("https://x.example/"))
         self.pid = None
+
+
+async def test_what_a_driver_holds_counts_for_its_browser(pool: Pool) -> None:
+    """It keeps the last two hundred lines of a console, however long they are."""
+    async with pool.lease(a_run_of(tenant())) as lease:
+        chromium = await browser_of(lease)
+        assert chromium.pid is not None
+        driver = find_driver(chromium.pid)
+        assert driver in find_drivers(pool)
+        assert driver in _find_groups({chromium.pid})[chromium.pid]
+    assert find_driver(os.getpid()) is None
 
 
 async def test_only_the_one_that_holds_too_much_is_ended(pool: Pool) -> None:
