@@ -156,6 +156,7 @@ async def test_a_storm_of_windows_ends_its_page_and_nobody_elses(watched: Pool, 
 FLOODS = {
     "console": "setInterval(() => { for (let n = 0; n < 200; n++) console.log(n) }, 0)",
     "requests": "setInterval(() => { for (let n = 0; n < 100; n++) fetch('/calm?' + n).catch(() => 0) }, 0)",
+    "addresses": "let at = 0; setInterval(() => { for (let n = 0; n < 200; n++) location.hash = ++at }, 0)",
     "images": "setInterval(() => { for (let n = 0; n < 100; n++) new Image().src = 'data:image/gif,' + n }, 0)",
 }
 
