@@ -72,6 +72,16 @@ describe("a log", () => {
     expect(again && standing(again)).toBe("running");
   });
 
+  it("leaves nothing paused or queued in an execution that is over", () => {
+    const planned = settle(blank(), snapshot({ head_seq: 1 }));
+    const ended = fold(planned, [...cutShort(2, "a"), cancelled(4)]);
+    const states = (view: typeof ended) => Object.values(view.nodes).map(standing);
+    expect(states(ended)).toEqual(["stopped", "skipped"]);
+    const waited = snapshot().nodes.map((one) => ({ ...one, status: one.node_id === "a" ? "retrying" : "queued" }));
+    const opened = settle(ended, snapshot({ status: "cancelled", head_seq: 4, nodes: waited as never }));
+    expect(states(opened)).toEqual(["stopped", "skipped"]);
+  });
+
   it("knows that a pause has come, and that it is over", () => {
     const paused = fold(blank(), [status(1, "running"), status(2, "paused")]);
     expect(paused.pauseRequested).toBe(true);
@@ -132,7 +142,7 @@ describe("a snapshot", () => {
     );
     const view = fold(over, [accepted(1), status(2, "running"), node(3, "a", "running"), line(4)]);
     expect(view).toMatchObject({ status: "completed", progress: 1, currentNode: null, lines: 2, seq: 4 });
-    expect(view.nodes.a?.status).toBe("queued");
+    expect(view.nodes.a?.status).toBe("skipped");
     expect(view.outcome).toEqual({ kind: "completed", output: { order: "GL-1" } });
   });
 

@@ -166,7 +166,7 @@ export function settle(view: ExecutionView, snapshot: Execution): ExecutionView 
   }
   return {
     ...planned,
-    nodes,
+    nodes: isFinal(snapshot.status) ? layDown(nodes) : nodes,
     known: snapshot.head_seq,
     status: snapshot.status,
     progress: snapshot.progress,
@@ -178,6 +178,14 @@ export function settle(view: ExecutionView, snapshot: Execution): ExecutionView 
     artifacts: merge(view.artifacts, snapshot.artifacts ?? []),
     outcome: outcomeOf(snapshot, view.outcome),
   };
+}
+
+/** The nodes of an execution that is over: what was paused stays undone, and what was queued is not reached. */
+function layDown(nodes: Readonly<Record<string, NodeView>>): Record<string, NodeView> {
+  const over: Partial<Record<Standing, StepStatus>> = { paused: "failed", queued: "skipped" };
+  return Object.fromEntries(
+    Object.values(nodes).map((node) => [node.id, { ...node, status: over[standing(node)] ?? node.status }]),
+  );
 }
 
 function withPlan(view: ExecutionView, snapshot: Execution): ExecutionView {
@@ -355,6 +363,7 @@ function applyEnd(
   if (!isNews) return;
   next.wanted = event.seq;
   next.currentNode = null;
+  next.nodes = layDown(next.nodes);
   switch (event.type) {
     case "completion":
       next.status = "completed";
