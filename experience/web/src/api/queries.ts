@@ -195,7 +195,7 @@ export function useCancelExecution(executionId: string) {
     mutationFn: () =>
       call("post", "/api/execution/{execution_id}/cancel", {
         path: { execution_id: executionId },
-        body: { reason: "Cancelled on the page." },
+        body: { reason: "by hand, on the page" },
       }),
     retry: (failures, error) => isPassing(error) && failures < 3,
   });

@@ -207,13 +207,20 @@ it("asks for no tools where somebody may not read them", async () => {
 });
 
 it("cancels at the second press", async () => {
-  const house = await open({ [`POST /api/execution/${EXECUTION}/cancel`]: snapshot({ cancel_requested: true }) });
+  let sent: unknown;
+  const house = await open({
+    [`POST /api/execution/${EXECUTION}/cancel`]: (body: unknown) => {
+      sent = body;
+      return snapshot({ cancel_requested: true });
+    },
+  });
   await say(house, hello(), accepted(1), status(2, "running"));
   await userEvent.click(screen.getByRole("button", { name: "Cancel" }));
   expect(house.asked.some((asked) => asked.startsWith("POST"))).toBe(false);
   await userEvent.click(screen.getByRole("button", { name: "Really cancel?" }));
   expect(house.asked).toContain(`POST /api/execution/${EXECUTION}/cancel`);
   expect(await screen.findByRole("button", { name: "Cancelling…" })).toBeTruthy();
+  expect(sent).toEqual({ reason: "by hand, on the page" }); // it stands behind “Cancelled: ”
 });
 
 it("filters the log by level and by node", async () => {
