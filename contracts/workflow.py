@@ -81,8 +81,9 @@ class NodeType(Contract):
     can_be_start_node: bool
     safe: bool
     """Whether running it twice does no harm (reads, and writes that are the same when repeated)."""
-    safe_if: dict[str, list[str]] = {}
-    """Of a type that is not safe: by input, typed values with which a node of it is safe nevertheless."""
+    safe_if: list[dict[str, list[str | bool]]] = []
+    """Of a type that is not safe: a node of it is safe nevertheless where one of these holds, each by input the typed
+    values that it has to have."""
     unavailable: str = ""
     """Why no worker can run it now, and what to do; empty where one can. A document may hold it all the same."""
 

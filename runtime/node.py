@@ -5,9 +5,8 @@ editor's palette and the documents all derive from it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
@@ -69,6 +68,11 @@ class Stage(Protocol):
     @property
     def node_id(self) -> str:
         """The node that runs."""
+        ...
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names what the node does in this execution: the same for each attempt, whichever worker makes it."""
         ...
 
     @property
@@ -187,8 +191,8 @@ class Node(ABC, Generic[InT, OutT]):
     can_be_start_node: ClassVar[bool] = False
     safe: ClassVar[bool] = True
     """Whether running it twice does no harm."""
-    safe_if: ClassVar[Mapping[str, list[str]]] = MappingProxyType({})
-    """Of a type that is not safe: by input, typed values with which it is safe nevertheless."""
+    safe_if: ClassVar[Sequence[Mapping[str, Sequence[str | bool]]]] = ()
+    """Of a type that is not safe: what makes it safe nevertheless, each by input the typed values it has to have."""
     edits: ClassVar[bool] = False
     """Whether it changes what stands on a page without going anywhere, so that the page's address can't tell of it."""
     runs_code: ClassVar[bool] = False
@@ -222,7 +226,7 @@ class Node(ABC, Generic[InT, OutT]):
             credits=cls.credits,
             can_be_start_node=cls.can_be_start_node,
             safe=cls.safe,
-            safe_if=dict(cls.safe_if),
+            safe_if=[{name: list(values) for name, values in one.items()} for one in cls.safe_if],
         )
 
     async def perform(self, values: JsonObject, stage: Stage) -> JsonObject:

@@ -190,9 +190,12 @@ def is_safe(node: Node, kind: NodeType, edges: Iterable[Edge]) -> bool:
     if kind.safe or not kind.safe_if:
         return kind.safe
     fed = {edge.targetHandle for edge in edges}
-    return all(
-        name not in fed and _find_typed(node, find_port(kind.inputs, name)) in values
-        for name, values in kind.safe_if.items()
+    return any(
+        all(
+            name not in fed and _find_typed(node, find_port(kind.inputs, name)) in values
+            for name, values in wanted.items()
+        )
+        for wanted in kind.safe_if
     )
 
 

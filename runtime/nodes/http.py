@@ -8,7 +8,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -24,10 +23,9 @@ from runtime.tools.record import Moved, record_use
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 BodyType = Literal["json", "form", "text"]
 Scalar = str | int | float | bool
-SAFE: Final = ("GET", "HEAD", "OPTIONS")
-"""Methods that ask and change nothing (RFC 9110, 9.2.1)."""
-IDEMPOTENT: Final = frozenset({*SAFE, "PUT", "DELETE"})
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that do no more when repeated (RFC 9110, 9.2.2)."""
+_KEY: Final = "Idempotency-Key"
 
 INLINE_BYTES: Final = 262_144
 """Of a text that is handed on as it is; a larger one is kept as an artifact, as anything but text is."""
@@ -61,7 +59,10 @@ class HttpInputs(Values):
     method: Annotated[Method, NoEdge()] = Field(
         default="GET",
         alias="Method",
-        description="GET, HEAD and OPTIONS may be repeated; the others are never repeated by the workflow itself.",
+        description=(
+            "GET, HEAD, OPTIONS, PUT and DELETE do no more when repeated, and run again where a worker was lost; POST "
+            "and PATCH only where the other side honours an Idempotency-Key."
+        ),
     )
     url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000), WebAddress()] = Field(
         alias="URL", description="Address, with http:// or https://."
@@ -87,6 +88,14 @@ class HttpInputs(Values):
     )
     body: Annotated[JsonData, MayHoldSecret()] = Field(
         default=None, alias="Body", description="What to send; not with GET, HEAD and OPTIONS."
+    )
+    keyed: Annotated[bool, NoEdge()] = Field(
+        default=False,
+        alias="Idempotency Key",
+        description=(
+            "The other side honours the header Idempotency-Key: it is sent, the same each time, and the request may be "
+            "repeated."
+        ),
     )
     timeout_s: Annotated[float, NoEdge(), Field(gt=0, le=3_600)] = Field(
         default=30.0,
@@ -131,14 +140,14 @@ class HttpOutputs(Values):
 
 
 class HttpRequest(Node[HttpInputs, HttpOutputs]):
-    """One request and its answer. Whether it may run twice depends on its method."""
+    """One request and its answer. Whether it may run twice depends on its method, or on the other side (spec W7)."""
 
     type_id, title, group, icon = "http_request", "HTTP request", "Data", "send"
     description = "Sends a request to an API or a site, without a browser, and hands on the answer."
     credits = 2
     can_be_start_node = True
     safe = False
-    safe_if = MappingProxyType({"Method": list(SAFE)})
+    safe_if = ({"Method": tuple(sorted(IDEMPOTENT))}, {"Idempotency Key": (True,)})
 
     async def run(self, inputs: HttpInputs, stage: Stage) -> HttpOutputs:
         """Send it, again where that helps and does no harm, and hand on what came back."""
@@ -215,6 +224,8 @@ async def _prepare(inputs: HttpInputs, stage: Stage) -> Outgoing:
         body = _encode(await stage.reveal("Body", _read_body(inputs), inputs.url), inputs.body_type)
         if not any(key.lower() == "content-type" for key in headers):
             headers["content-type"] = _TYPES[inputs.body_type]
+    if inputs.keyed and not any(key.lower() == _KEY.lower() for key in headers):
+        headers[_KEY] = stage.idempotency_key
     return Outgoing(
         inputs.method,
         _add_query(inputs.url, query),
@@ -314,11 +325,11 @@ async def _send(client: HttpClient, request: Outgoing, inputs: HttpInputs, stage
         limits = Limits(inputs.redirects, inputs.max_size, max(_MARGIN_S, min(inputs.timeout_s, left_s)))
         try:
             answer = await client.send(request, limits)
-            setback = _judge(answer, request.method)
+            setback = _judge(answer, may_repeat=_may_repeat(inputs))
             if setback is None or tried == inputs.retries or not _fits(setback, tried, stage):
                 return answer
         except HttpFailure as failure:
-            may = failure.passing and (request.method in IDEMPOTENT or not failure.sent)
+            may = failure.passing and (_may_repeat(inputs) or not failure.sent)
             setback = _Setback(failure.message, None)
             if not may or tried == inputs.retries or not _fits(setback, tried, stage):
                 raise
@@ -328,12 +339,16 @@ async def _send(client: HttpClient, request: Outgoing, inputs: HttpInputs, stage
     raise AssertionError("the last try answers or raises")
 
 
-def _judge(answer: Answer, method: str) -> _Setback | None:
+def _may_repeat(inputs: HttpInputs) -> bool:
+    return inputs.keyed or inputs.method in IDEMPOTENT
+
+
+def _judge(answer: Answer, *, may_repeat: bool) -> _Setback | None:
     if answer.status not in _BUSY:
         return None
     asked_s = _read_retry_after(answer.header("retry-after"))
     was_not_done = answer.status in _ASKS_TO_WAIT and asked_s is not None
-    if method not in IDEMPOTENT and not was_not_done:
+    if not may_repeat and not was_not_done:
         return None
     return _Setback(f"{show(answer.url)} answered {answer.status}.", asked_s)
 

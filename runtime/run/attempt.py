@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
+from uuid import uuid5
 
 import structlog
 
 from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
+from contracts.model import ExecutionId
 from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Evidence, Page
@@ -48,6 +50,7 @@ _CUT_OFF = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
 class Ground:
     """What all attempts of a run stand on."""
 
+    execution_id: ExecutionId
     browser: BrowserLease
     network: DoorBackend
     writer: ArtifactWriter
@@ -71,6 +74,7 @@ class AttemptStage:
         self.sandbox = ground.sandbox
         """Where code of strangers runs."""
         self._node_id = node.id
+        self._execution_id = ground.execution_id
         self._ends = time.monotonic() + node.timeout_s
         self._since = since
         self._limit: asyncio.Timeout | None = None
@@ -91,6 +95,11 @@ class AttemptStage:
     def node_id(self) -> str:
         """The node that runs."""
         return self._node_id
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names what the node does in this execution: the same for each attempt, whichever worker makes it."""
+        return str(uuid5(self._execution_id, self._node_id))
 
     @property
     def seconds_left(self) -> float:

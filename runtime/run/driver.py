@@ -144,6 +144,7 @@ class RunDriver:
         self._reused = past.reused
         self._since = dict(past.since)
         self._ground = Ground(
+            execution_id=lease.execution_id,
             browser=browser,
             network=DoorBackend(resources.egress.door, permit),
             writer=self._writer,

@@ -88,6 +88,7 @@ class Api:
         return response
 
     async def _slow(self, request: Request) -> Response:
+        await self._note(request)
         await asyncio.sleep(float(request.query_params["s"]))
         return Response("late")
 

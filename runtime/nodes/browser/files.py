@@ -1,7 +1,6 @@
 """Nodes that take files from pages and give files to them."""
 
 import mimetypes
-from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -48,7 +47,7 @@ class DownloadFile(Node[DownloadInputs, DownloadOutputs]):
     description = "Clicks something or fetches an address, and keeps the file that the site answers."
     credits = 2
     safe = False
-    safe_if = MappingProxyType({"Selector": [""]})
+    safe_if = ({"Selector": ("",)},)
 
     async def run(self, inputs: DownloadInputs, stage: Stage) -> DownloadOutputs:
         """Fetch it into the page's workspace, and from there into the artifact store."""

@@ -52,6 +52,10 @@ class MemoryStage:
         return "node-1"
 
     @property
+    def idempotency_key(self) -> str:
+        return "key-1"
+
+    @property
     def seconds_left(self) -> float:
         return max(0.0, self._ends - time.monotonic())
 

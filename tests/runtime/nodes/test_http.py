@@ -141,6 +141,19 @@ async def test_what_may_not_is_sent_again_only_where_it_was_not_carried_out(
     assert (lost.code, len(stage.lines)) == (FailureCode.HTTP_FAILED, 2)
 
 
+async def test_where_the_other_side_honours_a_key_a_post_may_be_repeated_with_the_same(
+    stage: HttpStage, served: Served, api: Api
+) -> None:
+    got = await ask(stage, served.http("/busy?times=2&code=502"), Method="POST", Idempotency_Key=True)
+    assert got["Body"] == {"tried": 3}
+    keys = [asked["headers"].get("idempotency-key") for asked in api.asked]
+    assert (len(keys), set(keys)) == (3, {stage.idempotency_key})
+    own = {"Idempotency-Key": "mine"}
+    await ask(stage, served.http("/echo"), Method="POST", Idempotency_Key=True, Headers=own)
+    await ask(stage, served.http("/echo"), Method="POST")
+    assert [asked["headers"].get("idempotency-key") for asked in api.asked[-2:]] == ["mine", None]
+
+
 async def test_a_longer_wait_than_there_is_time_for_is_not_begun(stage: HttpStage, served: Served, api: Api) -> None:
     failed = await fail(stage, served.http("/busy?code=429&after=3600"))
     assert ("answered 429" in failed.message, api.counted["/busy"]) == (True, 1)
@@ -309,11 +322,14 @@ async def test_fields_alone_say_nothing_about_how_they_are_sent(stage: HttpStage
         ({}, True),
         ({"Method": "HEAD"}, True),
         ({"Method": None}, True),
+        ({"Method": "PUT"}, True),
+        ({"Method": "DELETE"}, True),
         ({"Method": "POST"}, False),
-        ({"Method": "PUT"}, False),
+        ({"Method": "PATCH"}, False),
+        ({"Method": "POST", "Idempotency Key": True}, True),
     ],
 )
-def test_whether_it_may_run_twice_hangs_on_its_method(inputs: dict[str, str], *, safe: bool) -> None:
+def test_whether_it_may_run_twice_hangs_on_its_method_and_the_other_side(inputs: dict[str, str], *, safe: bool) -> None:
     node = DrawnNode.model_validate({"id": "n", "type": "http_request", "data": {"inputs": inputs}})
     assert is_safe(node, HttpRequest.describe(), []) is safe
 

@@ -346,7 +346,7 @@ async def test_an_execution_that_kills_its_workers_is_buried(staging: Staging) -
     execution_id = await staging.submit([node("a", "echo")])
     runs = Runs(staging.db, staging.make_queue())
     for _ in range(4):
-        claimed = await runs.claim(staging.tenant_id, execution_id, "doomed")
+        claimed = await runs.claim(staging.tenant_id, execution_id, "doomed", alone=True)
         assert claimed is not None
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED

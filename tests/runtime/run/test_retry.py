@@ -13,13 +13,16 @@ from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus, FailureCode, StepStatus, SubmitExecution
 from contracts.model import ExecutionId, IntentId
 from contracts.recovery import ListDeadLetters
+from runtime.nodes.http import HttpRequest
 from runtime.retries import Retries
 from runtime.store.dead_letters import DeadLetters
 from runtime.store.runs import Runs
 from runtime.store.workflows import Workflows
 from tests.runtime.staging import Staging, edge, node
 from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
+from tests.support.api_site import Api
 from tests.support.postgres import Database
+from tests.support.sockets import serve
 
 
 @pytest.fixture
@@ -277,3 +280,23 @@ async def test_a_dead_letter_is_listed_with_its_suspects_and_resolved_by_its_ret
     assert (await letters.list_page(staging.tenant_id, ListDeadLetters()))[0] == []
     (resolved,), _ = await letters.list_page(staging.tenant_id, ListDeadLetters(resolved=True))
     assert (resolved.resolution, resolved.retried_as) == ("retried", again)
+
+
+async def test_a_request_with_a_key_that_was_cut_off_is_sent_again_with_the_same_key(
+    own_database: Database, tmp_path: Path
+) -> None:
+    staging = Staging(own_database, tmp_path, [*TROUPE, HttpRequest], grace_s=0.2)
+    api = Api()
+    async with serve(api.app()) as served:
+        staging.hosts = (f"127.0.0.1:{served.port}",)
+        wanted = {"Method": "POST", "URL": served.http("/slow?s=3"), "Idempotency Key": True, "Body": "1"}
+        execution_id = await staging.submit([node("pay", "http_request", wanted)])
+        async with staging.perform():
+            async with asyncio.timeout(30):
+                while not api.asked:  # noqa: ASYNC110 — the site tells nobody
+                    await asyncio.sleep(0.05)
+        async with staging.perform():
+            assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    first, second = [asked["headers"]["idempotency-key"] for asked in api.asked]
+    assert first == second
+    await staging.close()

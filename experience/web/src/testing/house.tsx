@@ -53,7 +53,7 @@ export const CLICK: NodeType = {
   credits: 1,
   can_be_start_node: true,
   safe: false,
-  safe_if: {},
+  safe_if: [],
   unavailable: "",
 };
 
