@@ -46,12 +46,15 @@ class Diary:
 
     async def read(self) -> None:
         """Take what the page has said. One that has gone says nothing more: what was read before stays."""
-        with contextlib.suppress(TimeoutError, Error):
-            async with asyncio.timeout(_READ_S):
-                said = [self._describe(message) for message in await self._page.console_messages(filter="all")]
-                errors = [self._cut("uncaught", error.message) for error in await self._page.page_errors(filter="all")]
-                self._read = [*said[-LINES:], *errors[-LINES // 2 :]]
-        self._hear_no_more()
+        try:
+            with contextlib.suppress(TimeoutError, Error):
+                async with asyncio.timeout(_READ_S):
+                    said = [self._describe(message) for message in await self._page.console_messages(filter="all")]
+                    errors = await self._page.page_errors(filter="all")
+                    told = [self._cut("uncaught", error.message) for error in errors]
+                    self._read = [*said[-LINES:], *told[-LINES // 2 :]]
+        finally:
+            self._hear_no_more()
 
     def _describe(self, message: ConsoleMessage) -> str:
         url = message.location.get("url", "")

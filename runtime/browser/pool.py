@@ -402,8 +402,8 @@ class Pool:
             self._run(self._end(chromium))
 
     async def _end(self, chromium: Chromium) -> None:
+        await chromium.close()  # until it is, the pool's own end must find it
         self._retired.discard(chromium)
-        await chromium.close()
         self._lost.discard(chromium)
 
     async def _fill_spare(self) -> None:

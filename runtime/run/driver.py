@@ -50,6 +50,7 @@ from runtime.run.signals import (
     Failed,
     LeaseLost,
     PauseAsked,
+    RecordingsKept,
     ResumeAsked,
     Signal,
     Stalled,
@@ -169,6 +170,8 @@ class RunDriver:
         self._still = ExitStack()
         """Holds the clock while the execution is paused in this worker."""
         self._stopped_why: str | None = None
+        self._keeping: Task[Draft] | None = None
+        """Stores what was recorded, before a pause lets the worker go."""
 
     async def drive(self) -> Verdict:
         """Run until the end, or until this worker has to leave it. Nothing of it runs any more when this returns.
@@ -196,7 +199,7 @@ class RunDriver:
             except Fenced:
                 return Verdict.FENCED
             finally:
-                for task in (*self._helpers, *self._attempts.values()):
+                for task in (*self._helpers, *self._attempts.values(), *filter(None, [self._keeping])):
                     task.cancel()
 
     async def _follow_signals(self, group: TaskGroup) -> Verdict:
@@ -240,6 +243,10 @@ class RunDriver:
             case TimeIsUp():
                 commands = self._machine.on_deadline()
                 self._stopped_why = self._stopped_why or "the execution's time was up"
+            case RecordingsKept():
+                commands = []
+                await self._put_kept()
+                self._recorder.add_line("info", "Pages that are open now are not recorded any further.", None)
             case PauseAsked() | ResumeAsked() | DrainBegun() | DrainOver() | Stalled() | LeaseLost():
                 commands = []
                 await self._note_departure(signal, group)
@@ -330,36 +337,41 @@ class RunDriver:
         if any(not (node in self._stages and self._stages[node].waits) for node in self._attempts):
             return None
         if departure.pausing:
-            return await self._pause(can_be_left=can_be_left)
+            return await self._pause(group, can_be_left=can_be_left)
         if can_be_left:
             return await self._hand_back(group)
         await self._begin_held(group)
         return None
 
-    async def _pause(self, *, can_be_left: bool) -> Verdict | None:
+    async def _pause(self, group: TaskGroup, *, can_be_left: bool) -> Verdict | None:
         if can_be_left:
-            recorded = await self._keep_recordings()
+            if self._browser.records and self._keeping is None:  # it goes with this run's browser
+                self._keeping = group.create_task(self._keep_recordings())
+                self._keeping.add_done_callback(lambda _: self._inbox.put_nowait(RecordingsKept()))
+            if self._keeping is not None:
+                return None  # storing takes its time, and whoever wants an end meanwhile must be heard
             draft = Draft(self._lease)
             self._steps.cut_short(draft)
             change = draft.close(self._machine.progress, None, self._clock.spent_s)
             if await self._recorder.park(change):
                 return Verdict.PARKED
-            if recorded:
-                self._recorder.add_line("warning", "What follows is not recorded: a pause had ended it.", None)
         if not can_be_left and not self._attempts and not self._departure.paused:
             await self._recorder.set_paused(paused=True)
             self._departure.paused = True
             self._still.enter_context(self._clock.stand_still())
         return None
 
-    async def _keep_recordings(self) -> bool:
-        """What was recorded goes with this run's browser; the next one records anew. False where nothing was."""
-        if not self._browser.records:
-            return False
+    async def _keep_recordings(self) -> Draft:
         draft = Draft(self._lease)
         await keep_recordings(self._browser, self._writer, self._recorder, draft)
-        await self._record(draft)
-        return True
+        return draft
+
+    async def _put_kept(self) -> None:
+        """Put on record what was stored before a pause; waits for it."""
+        if self._keeping is None:
+            return
+        keeping, self._keeping = self._keeping, None
+        await self._record(await keeping)
 
     async def _resume(self, group: TaskGroup) -> None:
         self._departure.pausing = False
@@ -389,7 +401,9 @@ class RunDriver:
             signal = self._inbox.get_nowait()
             if isinstance(signal, Succeeded | Failed) and await self._take(signal, group):
                 return Verdict.ENDED
-        if self._browser.records:
+        if self._keeping is not None and self._keeping.done():
+            await self._put_kept()
+        if self._browser.records or self._keeping is not None:
             said = "What was recorded until here is not kept: another worker goes on, and records anew."
             self._recorder.add_line("warning", said, None)
         await self._recorder.hand_back(self._clock.spent_s)
@@ -462,6 +476,7 @@ class RunDriver:
         _ = self._recorder.write_soon(draft.close(progress, current, self._clock.spent_s))
 
     async def _finish(self, draft: Draft, finish: Finish) -> None:
+        await self._put_kept()
         await keep_recordings(self._browser, self._writer, self._recorder, draft)
         await self._browser.close()  # first: who reads the end finds nothing left behind
         result = await self._steps.make_result(finish.output, draft)

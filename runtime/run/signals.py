@@ -57,6 +57,11 @@ class ResumeAsked:
 
 
 @dataclass(frozen=True)
+class RecordingsKept:
+    """What was recorded before a pause is stored, so that the worker may go."""
+
+
+@dataclass(frozen=True)
 class TimeIsUp:
     """The execution has taken as long as it may."""
 
@@ -86,6 +91,7 @@ Signal = (
     | Succeeded
     | Failed
     | CancelAsked
+    | RecordingsKept
     | PauseAsked
     | ResumeAsked
     | TimeIsUp

@@ -199,6 +199,48 @@ async def test_a_driver_ends_with_its_browser_however_that_ends(small: Pool, sit
         assert find_drivers(small) == []
 
 
+async def test_nothing_is_left_when_the_pool_ends_while_a_browser_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung = asyncio.Event()
+
+    async def hang() -> None:
+        hung.set()
+        await asyncio.Event().wait()
+
+    async with open_pool(PoolOptions(scratch_dir=tmp_path, spare=False)) as pool:
+        async with pool.lease(a_run_of(tenant())) as lease:
+            chromium = await browser_of(lease)
+            monkeypatch.setattr(chromium._browser, "close", hang)
+            del pool._warm[next(iter(pool._warm))]
+            pool._retire(chromium)
+        async with asyncio.timeout(20):
+            await hung.wait()
+    assert list_browsers(tmp_path) == []
+    assert find_drivers(pool) == []
+
+
+async def test_the_next_page_is_made_when_a_run_is_over_not_while_it_begins(
+    small: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.browser.pool._PARK_S", 60.0)
+    async with small.lease(a_run_of(tenant())) as lease:
+        chromium = await browser_of(lease)
+        await asyncio.sleep(1)
+        assert (chromium.has_parked, chromium.contexts) == (False, 1)
+    await until(lambda: chromium.has_parked)
+
+
+async def test_while_a_run_goes_on_the_next_page_is_made_once(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.browser.pool._PARK_S", 0.0)
+    async with small.lease(a_run_of(tenant())) as lease:
+        chromium = await browser_of(lease)
+        await asyncio.gather(*(chromium.park_page() for _ in range(3)))
+        await until(lambda: chromium.has_parked)
+        await asyncio.sleep(0.5)
+        assert chromium.contexts == 2
+
+
 async def test_a_driver_that_can_not_start_is_a_failure_of_the_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,10 @@
 """Traces and videos are artifacts at the end of the run, and left out where the plan holds secrets."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,7 @@ from contracts.execution import ArtifactKind, ExecutionStatus
 from contracts.model import ExecutionId
 from contracts.workflow import JsonObject
 from runtime.app import NODES
+from runtime.artifacts import ArtifactWriter
 from runtime.seal import Seal
 from runtime.vault import Vault
 from tests.runtime.staging import Staging, edge, node
@@ -73,6 +77,31 @@ async def test_a_login_in_the_plan_leaves_the_trace_out(staging: Staging, site: 
     assert names == ["open-video.zip"]
     assert "No trace is recorded" in lines
     assert "No video is recorded" not in lines
+
+
+async def test_a_worker_that_leaves_while_it_stores_what_was_recorded_hands_back(
+    staging: Staging, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storing = asyncio.Event()
+
+    async def store(*_: Any, **__: Any) -> None:
+        storing.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(ArtifactWriter, "put_file", store)
+    inputs = {"Website URL": site.url(), "Trace": True}
+    nodes = [node("open", "launch_standard_browser", inputs), node("wait", "delay", {"Duration": 30})]
+    execution_id = await staging.submit(nodes, [edge("open", "wait", "Web Page", "Web Page")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "wait")
+        await staging.executions.request_pause(staging.tenant_id, execution_id, "lunch")
+        async with asyncio.timeout(30):
+            await storing.wait()
+        began = time.monotonic()
+    assert time.monotonic() - began < 20, "it did not wait until all was stored"
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+    assert (await staging.executions.get(staging.tenant_id, execution_id)).losses == 0
 
 
 async def test_a_pause_keeps_what_was_recorded_and_the_next_run_records_anew(staging: Staging, site: Site) -> None:
