@@ -63,9 +63,8 @@ def main() -> int:
     if broken:
         print(f"broke off, see above: {', '.join(broken)}", file=sys.stderr)
     elif len(names) == len(BENCHES) and effort.share >= 1:
-        explained = {figure.bench: "" for figure in figures}
-        for name, bench in BENCHES.items():
-            explained[name.upper() if name.startswith("b") else name] = unfold(bench.__doc__)
+        shown = {figure.bench.lower(): figure.bench for figure in figures}
+        explained = {shown.get(name, name): unfold(bench.__doc__) for name, bench in BENCHES.items()}
         write_documents(figures, machine, explained, REMARKS)
     missed = [figure for figure in figures if figure.met is False]
     return 1 if missed or broken else 0
