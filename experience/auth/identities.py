@@ -69,8 +69,8 @@ class Identities:
         principal = self._recall(name, now)
         if principal is None:
             by = Actor(None, address, request_id)
-            # many requests at once find it forgotten at once: one of them reads
-            key = (name, self._forgotten)
+            # many requests at once find it forgotten at once: one of them reads, and notes where a key was used from
+            key = (name, self._forgotten, address if credential.text.startswith(KEY) else None)
             principal = await self._looking.share(key, lambda: self._look_up(name, credential, by, now))
         return principal
 

@@ -404,7 +404,7 @@ class FakeRuntime(FakeVault, FakeProfiles, FakeEgress, FakeTools):
 
     async def _save_workflow(self, call: Caller, request: SaveWorkflow) -> Workflow:
         before = self._drawn(call, request.workflow_id)
-        if request.if_match is not None and request.if_match.strip('"') != before.etag:
+        if request.if_match is not None and request.if_match.strip('"') not in ("*", before.etag):
             raise ApiError(Code.VERSION_CONFLICT, f"The latest is version {before.version}.")
         stored = _workflow(request.workflow_id, before.version + 1, request)
         self.workflows[request.workflow_id] = (call.caller.tenant_id, stored)

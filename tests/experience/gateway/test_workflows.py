@@ -38,9 +38,13 @@ async def test_create_read_save_list_delete(ada: Visitor) -> None:
     assert (blind.status_code, blind.json()["code"]) == (428, "precondition_required")
     assert "version 2" in blind.json()["detail"]
     assert f"If-Match: {saved.headers['etag']}" in blind.json()["hint"]
+    nowhere = await ada.http.put(f"/api/workflow/{uuid4()}", json=DOCUMENT)
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not_found")
     assert [one["name"] for one in (await ada.http.get("/api/workflow")).json()["items"]] == ["Shop 2"]
     assert (await ada.http.get(f"{path}/versions")).json()["items"][0]["version"] == 2
     assert (await ada.http.post(f"{path}/validate")).json()["valid"] is True
+    meant = await ada.http.put(path, json=DOCUMENT, headers={"if-match": "*"})
+    assert (meant.status_code, meant.json()["version"]) == (200, 3)
     assert (await ada.http.delete(path)).status_code == 204
     assert (await ada.http.get(path)).status_code == 404
 
