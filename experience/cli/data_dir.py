@@ -101,6 +101,7 @@ class DataDir:
         try:
             if not self.root.exists():
                 self.root.mkdir(parents=True, mode=0o700)
+                (self.root / ".gitignore").write_text("*\n")  # it may lie in a checkout, and holds keys
             for folder in (self.logs, self.artifacts, self.scratch):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as problem:

@@ -273,6 +273,8 @@ class Page:
 
         def explain(error: Error) -> BrowserFailure:
             failure = self._explain_action(error, selector)
+            if visibility == "visible" and failure.code is FailureCode.ELEMENT_NOT_FOUND:
+                failure.hint = "Check the selector against the screenshot, or give it more time."
             if visibility == "hidden" and failure.code in (FailureCode.ELEMENT_NOT_FOUND, FailureCode.TIMEOUT):
                 return explain_still_there(selector, self.url)
             return failure

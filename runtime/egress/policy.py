@@ -81,7 +81,7 @@ class Refusal:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        if self.rule in ADDRESS_RULES:
+        if self.rule in ADDRESS_RULES and self.rule not in _HINTS:
             return (
                 f"If it should be, the owner of the installation adds {self.where} to STAGEDOOR_RUNTIME_ALLOWED_HOSTS "
                 "and restarts Runtime."
@@ -91,6 +91,7 @@ class Refusal:
 
 _HINTS: Final = {
     Rule.NOT_A_HOST: "Give the whole address of a page.",
+    Rule.METADATA: "Nothing an execution does needs it; it hands out the machine's own credentials.",
     Rule.DENIED: "An admin of your tenant can take it off the list (PUT /api/admin/egress).",
     Rule.NOT_ALLOWED: "It has to stand on the tenant's list, which admins set (PUT /api/admin/egress), and in "
     "allowed_domains of the workflow and of the run, where those have any.",

@@ -3,6 +3,7 @@
 There is no network in it at all; a brokered API, which the code could ask for pages, comes with the code agent.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ _HINTS: Final = {
     Bound.RESULT: f"The result's JSON may have {_LIMITS.result >> 20} MiB; hand on what is needed.",
     Bound.SCRATCH: f"Its temporary folder holds {_LIMITS.scratch >> 20} MiB in {_LIMITS.entries} files.",
 }
+_MEND: Final = "Mend the code; the log has what it printed."
+_NO_NETWORK: Final = "Code has no network: fetch it with http_request or in a browser, and hand it in as an input."
+_WANTS_NETWORK: Final = re.compile(r"name resolution|Network is unreachable|EAI_AGAIN|ENETUNREACH|getaddrinfo")
 _OUT_OF_MEMORY: Final = (b"JavaScript heap out of memory", b"Fatal process out of memory")
 
 
@@ -93,14 +97,21 @@ def _read(ended: Ended, frame: bytes) -> Outcome:
             )
             return Outcome(ended, failure=failure)
         case {"error": _, "message": str(message), "traceback": str(trace)}:
-            lines = "\n".join(trace.strip().splitlines()[-_LAST_LINES:])
-            return Outcome(
-                ended, failure=_fail((lines or message)[-_SAID:], "Mend the code; the log has what it printed.")
-            )
+            hint = _NO_NETWORK if _WANTS_NETWORK.search(message) else _MEND
+            return Outcome(ended, failure=_fail(_tell(message, trace), hint))
         case _:
             return Outcome(
                 ended, failure=_fail("The code handed back what can't be read.", "Set a result of plain JSON.")
             )
+
+
+def _tell(message: str, trace: str) -> str:
+    """What was raised, and below it where."""
+    raised = message.strip().rpartition("\n")[2].strip()  # of a mistake in the language itself, the place comes first
+    lines = "\n".join(trace.strip().splitlines()[-_LAST_LINES:])[-_SAID:]
+    if lines.startswith(raised):  # as JavaScript has it
+        return lines
+    return f"{raised[:_SAID]}\n{lines}".strip()
 
 
 def _explain_end(ended: Ended) -> NodeFailure:

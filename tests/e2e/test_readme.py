@@ -85,7 +85,7 @@ async def test_the_workflow_of_ones_own_is_kept_and_runs(
     )
     printed, _ = await asyncio.wait_for(done.communicate(), 60)
     assert done.returncode == 0
-    execution = await wait_for_end(person, ExecutionId(UUID(json.loads(printed)["execution_id"])))
+    execution = await wait_for_end(person, ExecutionId(UUID(printed.decode().strip())))
     assert execution.status.value == "completed"
     assert execution.result is not None
     assert execution.result["headline"]["Text"]

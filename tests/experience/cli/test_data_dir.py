@@ -19,6 +19,10 @@ def data(tmp_path: Path) -> DataDir:
     return folder
 
 
+def test_nothing_of_it_gets_into_a_checkout_that_it_lies_in(data: DataDir) -> None:
+    assert (data.root / ".gitignore").read_text() == "*\n"
+
+
 def test_public_key_belongs_to_the_private_one(data: DataDir) -> None:
     keys = data.ensure_keys()
     private = load_pem_private_key(keys.internal.read_bytes(), None)

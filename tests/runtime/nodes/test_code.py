@@ -68,10 +68,22 @@ async def test_an_error_is_told_with_its_last_lines_and_what_was_printed(stage: 
     failure = await fail(stage, "print('so far')\nprice = {}\nprice['eur']")
     assert failure.code is FailureCode.CODE_FAILED
     assert 'File "code.py", line 3' in failure.message
-    assert failure.message.endswith("KeyError: 'eur'")
+    first, *_, last = failure.message.splitlines()
+    assert first == last == "KeyError: 'eur'", "what was raised comes first, for who reads one line"
+    failure = await fail(stage, "result = (")
+    assert failure.message.splitlines()[0].startswith("SyntaxError: ")
     assert stage.lines == [("info", "so far")]
     failure = await fail(stage, "throw new Error('no stock')", Language="javascript")
-    assert (failure.code, "Error: no stock" in failure.message) == (FailureCode.CODE_FAILED, True)
+    assert (failure.code, failure.message.count("Error: no stock")) == (FailureCode.CODE_FAILED, 1)
+
+
+async def test_code_that_wants_the_network_is_told_where_to_fetch_instead(stage: MemoryStage) -> None:
+    fetch = "import urllib.request; urllib.request.urlopen('https://example.com')"
+    failure = await fail(stage, fetch)
+    assert "http_request" in failure.hint
+    look_up = "await require('dns').promises.lookup('example.com')"
+    failure = await fail(stage, look_up, Language="javascript")
+    assert "http_request" in failure.hint
 
 
 @pytest.mark.parametrize(

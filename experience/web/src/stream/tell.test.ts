@@ -6,7 +6,7 @@ it.each([
   [accepted(1), "info", "Accepted.", null],
   [attempt(1, "a", 1, "running"), "debug", "Begins.", "a"],
   [attempt(1, "a", 2, "running"), "debug", "Attempt 2 begins.", "a"],
-  [attempt(1, "a", 1, "success"), "info", "Done in 0.0 s.", "a"],
+  [attempt(1, "a", 1, "success"), "info", "Done in < 0.1 s.", "a"],
   [attempt(1, "a", 1, "skipped"), "debug", "Skipped.", "a"],
   [node(1, "a", "failed"), "error", "It broke.", "a"],
   [node(1, "a", "retrying"), "warning", "Failed. Trying again.", "a"],

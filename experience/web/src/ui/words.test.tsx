@@ -4,12 +4,12 @@ import { asRows, Value } from "./value";
 import { ago, duration, gist, sentence } from "./words";
 
 it.each([
-  [0, "0.0 s"],
+  [0, "< 0.1 s"],
+  [-5, "< 0.1 s"],
   [1240, "1.2 s"],
   [59_400, "59 s"],
   [200_000, "3 min 20 s"],
   [7_500_000, "2 h 5 min"],
-  [-5, "0.0 s"],
 ])("says %i ms as %s", (ms, words) => {
   expect(duration(ms)).toBe(words);
 });

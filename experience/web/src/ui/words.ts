@@ -1,8 +1,8 @@
 // Times and texts as a person would say them. Pure.
 
-/** Milliseconds as a person would say them: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`. */
+/** Milliseconds as a person would say them: `< 0.1 s`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`. */
 export function duration(ms: number): string {
-  if (ms < 0) return duration(0);
+  if (ms < 50) return "< 0.1 s";
   if (ms < 10_000) return `${(Math.round(ms / 100) / 10).toFixed(1)} s`;
   const seconds = Math.round(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
