@@ -35,8 +35,8 @@ load_login: Profile★⊘ Web Page★ → Web Page
 download_file: Selector URL Max Size⊘ Web Page★ → File, Web Page
 upload_file: Selector★ File★ Web Page★ → Web Page
 screenshot: Full Page⊘ Format⊘ Web Page★ → Image, Web Page
-http_request: Method⊘ URL★ Query Headers Credential Body Type⊘ Body Timeout⊘ Retries⊘ Redirects⊘ Max Size⊘ \
-Fail On Error⊘ → Status, Headers, Final URL, Body, Artifact
+http_request: Method⊘ URL★ Query Headers Credential Body Type⊘ Body Idempotency Key⊘ Timeout⊘ Retries⊘ Redirects⊘ \
+Max Size⊘ Fail On Error⊘ → Status, Headers, Final URL, Body, Artifact
 """
 CREDITS = {
     "launch_standard_browser": 5,

@@ -202,5 +202,5 @@ async def test_a_browser_can_read_why_it_was_closed_but_not_why_it_was_refused()
     assert done == {"code": 1000, "reason": '{"code":"done","retry":false}', "clean": True}
     assert (unknown["code"], stranger["code"]) == (4404, 4401)
     assert '"code":"not_found","retry":false' in unknown["reason"]
-    assert '"code":"unauthenticated","retry":true' in stranger["reason"]
+    assert '"code":"unauthenticated","retry":false' in stranger["reason"]
     assert (refused["code"], refused["reason"]) == (1006, "")
