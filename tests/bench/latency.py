@@ -21,6 +21,8 @@ RATE = 20.0
 """Events a second; with SOCKETS 4,000 messages a second."""
 SECONDS = 5.0
 ROUNDS = 3
+TAIL_ROUNDS = 7
+"""Of what compares tails: one hiccup of the machine makes a p99."""
 POLL_S = 0.25
 POLLED_EVENTS = 40
 POLLED_RATE = 7.3
@@ -77,7 +79,7 @@ async def measure_beside_stalled(ground: Ground, effort: Effort) -> list[Figure]
                 await stalled.leave()
 
         ours, theirs = await take_turns(
-            effort.rounds(ROUNDS),
+            effort.rounds(TAIL_ROUNDS),
             measure_beside,
             lambda: _age(alone, tiers.experience.port, scribe, count, effort),
         )
