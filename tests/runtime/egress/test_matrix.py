@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 
 BESIDE = ("goto", "context-request", "download-attached-by-goto")
 """Ways that are Playwright's own."""
-MUST_BE_HEARD = 43
+MUST_BE_HEARD = 75
 REST_S = 4.0
 """Of quiet, after which nothing more is expected."""
 AT_MOST_S = 60.0
