@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from contracts.api.public import PublicApi
 from contracts.api.runtime import RuntimeApi
@@ -24,6 +24,10 @@ ResT = TypeVar("ResT")
 HeaderSource = Callable[[], dict[str, str]]
 TIMEOUT_S = 10.0
 _ATTEMPTS = 3
+
+
+class NobodyAnswered(ApiError):  # noqa: N818 — as ApiError
+    """A proxy on the way answered in place of a server, which was just leaving or coming back."""
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class Client:
         self._timeout_s = timeout_s
 
     async def call(self, endpoint: Endpoint[ReqT, ResT], request: ReqT) -> ResT:
-        """Send and parse; idempotent endpoints are tried again when the connection failed.
+        """Send and parse; idempotent endpoints are tried again when the connection failed, or nobody of ours answered.
 
         Raises:
             ApiError: what the server answered; UNAVAILABLE when it can't be reached; TIMEOUT after the deadline.
@@ -136,7 +140,7 @@ def failure_of(response: httpx.Response) -> ApiError:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
         # a proxy's own 502 or 503: nobody of ours has answered
-        return ApiError(Code.UNAVAILABLE, f"{response.request.url.path} answered {response.status_code}.")
+        return NobodyAnswered(Code.UNAVAILABLE, f"{response.request.url.path} answered {response.status_code}.")
     return ApiError(problem.code, problem.detail, problem.hint, faults=problem.faults, retry_after=problem.retry_after)
 
 
@@ -144,7 +148,7 @@ def _retrying() -> AsyncRetrying:
     return AsyncRetrying(
         stop=stop_after_attempt(_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.05, max=0.5),
-        retry=retry_if_exception(lambda error: isinstance(error, httpx.TransportError)),
+        retry=retry_if_exception_type((httpx.TransportError, NobodyAnswered)),
         reraise=True,
     )
 

@@ -72,6 +72,20 @@ async def test_only_idempotent_calls_are_tried_again(http: httpx.AsyncClient) ->
 
 
 @respx.mock
+async def test_nor_do_idempotent_calls_end_with_a_proxy_that_has_just_lost_its_server(http: httpx.AsyncClient) -> None:
+    gone = httpx.Response(502, text="Bad Gateway")
+    listed = respx.get(f"{BASE}/api/runtime/executions").mock(
+        side_effect=[gone, gone, httpx.Response(200, json={"items": [], "next_cursor": None})]
+    )
+    create = respx.post(f"{BASE}/api/workflow").mock(side_effect=[gone])
+    assert (await RuntimeClient(http).list_executions(ListExecutions())).items == []
+    with pytest.raises(ApiError) as caught:
+        await PublicClient(http).create_workflow(CreateWorkflow(name="x"))
+    assert caught.value.code is Code.UNAVAILABLE
+    assert (listed.call_count, create.call_count) == (3, 1)
+
+
+@respx.mock
 async def test_a_silent_server_ends_in_timeout(http: httpx.AsyncClient) -> None:
     respx.get(f"{BASE}/api/execution").mock(side_effect=httpx.ReadTimeout("silent"))
     with pytest.raises(ApiError) as caught:
