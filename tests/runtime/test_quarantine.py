@@ -112,6 +112,7 @@ async def test_nobody_is_let_in_when_the_worker_leaves() -> None:
     await settle()
     door.leave()
     await suspect.is_sent_back()
+    assert door.told == ["shut", "open"]
     for late in (door.beside(), door.alone()):
         await Visit(late).is_sent_back()
     await before.ends()
@@ -125,6 +126,7 @@ async def test_one_that_is_cut_off_while_it_waits_leaves_the_door_open() -> None
     await settle()
     suspect.task.cancel()
     await asyncio.wait({suspect.task})
+    assert door.told == ["shut", "open"]
     after = Visit(door.beside())
     await after.enters()
     for visit in (before, after):

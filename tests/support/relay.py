@@ -8,24 +8,23 @@ from typing import Self
 
 
 @dataclass
-class Relay:
-    """Listens while its context lasts. What is asked of it goes to `lands`, a port of loopback, or where it says."""
+class Listener:
+    """Listens while its context lasts, and serves each connection in a task of its own."""
 
     lands: int | None = None
+    """A port of loopback that what is asked of it goes to; else it goes where it says."""
     login: tuple[str, str] | None = None
     answer: bytes | None = None
     """Said to everybody in place of doing anything."""
     tls: ssl.SSLContext | None = None
     asked: list[str] = field(default_factory=list)
     """Targets, in the order they were asked for."""
-    heard: list[str] = field(default_factory=list)
-    """Whole heads."""
     port: int = 0
     _served: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.ensure_future(self._serve(reader, writer))
+            task = asyncio.ensure_future(self._answer(reader, writer))
             self._served.add(task)
             task.add_done_callback(self._served.discard)
 
@@ -45,39 +44,67 @@ class Relay:
         """As policies name it."""
         return f"127.0.0.1:{self.port}"
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.heard.append(head)
-            method, target, _ = head.split(" ", 2)
-            if self.answer is not None:
-                writer.write(self.answer)
-            elif self.login is not None and self._credentials not in head:
-                writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-            elif method == "CONNECT":
-                self.asked.append(target)
-                await self._join(target, reader, writer)
-            await writer.drain()
-        except (OSError, EOFError):
-            pass  # whoever asked has gone
-        finally:
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk to one client."""
+        raise NotImplementedError
 
-    @property
-    def _credentials(self) -> str:
-        username, password = self.login or ("", "")
-        return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-
-    async def _join(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, _, port = target.rpartition(":")
-        there = await asyncio.open_connection("127.0.0.1" if self.lands else host, self.lands or int(port))
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    async def join(self, host: str, port: int, client: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        """Carry what is said between a client and where it wants to go, until both have ended."""
+        reader, writer = client
+        there = await asyncio.open_connection("127.0.0.1" if self.lands else host, self.lands or port)
+        writer.write(self.welcome)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(carry(reader, there[1]))
                 group.create_task(carry(there[0], writer))
         finally:
             there[1].close()
+
+    @property
+    def welcome(self) -> bytes:
+        """Said once the way is open."""
+        raise NotImplementedError
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self.serve(reader, writer)
+            await writer.drain()
+        except (OSError, EOFError):
+            pass  # whoever asked has gone
+        finally:
+            writer.close()
+
+
+@dataclass
+class Relay(Listener):
+    """Speaks HTTP."""
+
+    heard: list[str] = field(default_factory=list)
+    """Whole heads."""
+
+    @property
+    def welcome(self) -> bytes:
+        """As CONNECT is answered."""
+        return b"HTTP/1.1 200 OK\r\n\r\n"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One head, and what it asks for."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heard.append(head)
+        method, target, _ = head.split(" ", 2)
+        if self.answer is not None:
+            writer.write(self.answer)
+        elif self.login is not None and self._credentials not in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+        elif method == "CONNECT":
+            self.asked.append(target)
+            host, _, port = target.rpartition(":")
+            await self.join(host, int(port), (reader, writer))
+
+    @property
+    def _credentials(self) -> str:
+        username, password = self.login or ("", "")
+        return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,65 +2,34 @@
 
 import asyncio
 import socket
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass
 
-from tests.support.relay import carry
+from tests.support.relay import Listener
 
 _NONE, _LOGIN, _NO_METHOD = 0, 2, 255
 
 
 @dataclass
-class SocksRelay:
-    """Listens while its context lasts. What is asked of it goes to `lands`, a port of loopback, or where it says."""
+class SocksRelay(Listener):
+    """Speaks SOCKS5."""
 
-    lands: int | None = None
-    login: tuple[str, str] | None = None
     code: int = 0
     """Answered to every request; 0 connects."""
     bound: bytes = b"\x01" + bytes(6)
     """What it says of its own end: type, address and port."""
-    answer: bytes | None = None
-    """Said to everybody in place of doing anything."""
-    asked: list[str] = field(default_factory=list)
-    """Targets, in the order they were asked for."""
-    port: int = 0
-    _served: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def __aenter__(self) -> Self:
-        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.ensure_future(self._serve(reader, writer))
-            self._served.add(task)
-            task.add_done_callback(self._served.discard)
-
-        self._server = await asyncio.start_server(begin, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._served:
-            task.cancel()
-        if self._served:
-            await asyncio.wait(self._served)
 
     @property
-    def host(self) -> str:
-        """As policies name it."""
-        return f"127.0.0.1:{self.port}"
+    def welcome(self) -> bytes:
+        """As a connection that stands is answered."""
+        return bytes([5, 0, 0]) + self.bound
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            if self.answer is not None:
-                await reader.read(1)
-                writer.write(self.answer)
-            elif await self._let_in(reader, writer):
-                await self._connect(reader, writer)
-            await writer.drain()
-        except (OSError, EOFError):
-            pass  # whoever asked has gone
-        finally:
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Let it in, and connect it."""
+        if self.answer is not None:
+            await reader.read(1)
+            writer.write(self.answer)
+        elif await self._let_in(reader, writer):
+            await self._connect(reader, writer)
 
     async def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         version, count = await reader.readexactly(2)
@@ -89,11 +58,4 @@ class SocksRelay:
         if self.code:
             writer.write(bytes([5, self.code, 0]) + self.bound)
             return
-        there = await asyncio.open_connection("127.0.0.1" if self.lands else host, self.lands or port)
-        writer.write(bytes([5, 0, 0]) + self.bound)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(carry(reader, there[1]))
-                group.create_task(carry(there[0], writer))
-        finally:
-            there[1].close()
+        await self.join(host, port, (reader, writer))
