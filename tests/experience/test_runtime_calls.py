@@ -106,4 +106,5 @@ async def test_that_runtime_is_not_up_yet_is_nothing_to_warn_of(starting_s: floa
         with capture_logs() as lines, pytest.raises(ApiError) as caught:
             await calls.speak_for(NOBODY, None, "r-1").get_realms(NOTHING)
     assert caught.value.code is Code.UNAVAILABLE
-    assert [(line["event"], line["log_level"]) for line in lines] == [("runtime is away", level)]
+    # Other tests' houses may stand in this process and say things of their own.
+    assert [line["log_level"] for line in lines if line["event"] == "runtime is away"] == [level]

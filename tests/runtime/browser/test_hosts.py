@@ -36,7 +36,6 @@ def test_allowed(url: str) -> None:
         ("https://localhost/", "localhost:443"),
         ("http://shop.example@127.0.0.1/", "127.0.0.1:80"),
         ("http://[::ffff:127.0.0.1]:8100/", "[::ffff:7f00:1]:8100"),
-        ("http://169.254.169.254/latest", "169.254.169.254:80"),
     ],
 )
 def test_refused_with_the_host_and_the_way_to_open_it(url: str, named: str) -> None:
@@ -46,6 +45,14 @@ def test_refused_with_the_host_and_the_way_to_open_it(url: str, named: str) -> N
     assert caught.value.message.startswith(f"{named} may not be reached: it is ")
     assert f"adds {named} to STAGEDOOR_RUNTIME_ALLOWED_HOSTS" in caught.value.hint
     assert not caught.value.retryable
+
+
+def test_a_clouds_metadata_comes_without_a_recipe_for_opening_it() -> None:
+    with pytest.raises(BrowserFailure) as caught:
+        check_address("http://169.254.169.254/latest", POLICY)
+    assert caught.value.code is FailureCode.HOST_REFUSED
+    assert caught.value.message == "169.254.169.254:80 may not be reached: it is a cloud's metadata service."
+    assert "ALLOWED_HOSTS" not in caught.value.hint
 
 
 def test_a_tenants_list_is_named() -> None:
