@@ -2,12 +2,33 @@
 
 import re
 from html import escape
-from typing import Any
+from typing import Any, Final
+
+Schemas = dict[str, dict[str, Any]]
+"""By their names in the document."""
+
+FIRST_CALLS: Final = """
+STAGEDOOR=http://localhost:8080   # where it runs
+
+# sign in; POST /api/auth/keys makes a key that stays, for programs
+TOKEN=$(curl -s $STAGEDOOR/api/auth/login -H 'content-type: application/json' \\
+  -d "{\\"email\\": \\"$EMAIL\\", \\"password\\": \\"$PASSWORD\\"}" |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
+
+# say what you want: a browser opens the page and reads its headline
+ID=$(curl -s $STAGEDOOR/api/intent -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \\
+  -d '{"realm": "browser", "intent": "visit", "parameters": {"url": "https://example.com", "selector": "h1"}}' |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["execution_id"])')
+
+# what has happened; ws://…/api/execution/$ID/stream tells it while it happens
+curl -s "$STAGEDOOR/api/execution/$ID/events" -H "authorization: Bearer $TOKEN"
+""".strip()
+"""From nothing to a browser at work, for a shell."""
 
 STYLESHEET = """
-:root { color-scheme: light dark; --ink: light-dark(#1d1b26, #ece9f5); --quiet: light-dark(#5d596b, #a9a3bd);
-  --line: light-dark(#dcd8e6, #37324a); --card: light-dark(#fff, #1e1a2b); --ground: light-dark(#f6f4fa, #14111e);
-  --accent: light-dark(#6b2fb3, #c9a2ff); }
+:root { color-scheme: light dark; --ink: light-dark(#211a27, #f2ede4); --quiet: light-dark(#5a5162, #b9afc0);
+  --line: light-dark(#e0d8ca, #342d3b); --card: light-dark(#fffdf8, #1b171f); --ground: light-dark(#f6f2ea, #131016);
+  --sunken: light-dark(#efe9de, #0e0c11); --accent: light-dark(#7a1f3d, #f0b95c); }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
 .layout { display: grid; grid-template-columns: 17rem minmax(0, 1fr); max-width: 80rem; margin: 0 auto; }
@@ -17,6 +38,7 @@ nav a:hover, nav a:focus-visible { color: var(--accent); }
 nav strong { display: block; margin-top: 1rem; text-transform: capitalize; }
 nav strong a { color: inherit; font-size: 1rem; }
 main { padding: 1.5rem; min-width: 0; }
+h1, h2 { font-family: Charter, Palatino, Georgia, "DejaVu Serif Condensed", ui-serif, serif; }
 h1 { margin: 0 0 .25rem; } h2 { margin: 2.5rem 0 .5rem; text-transform: capitalize; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem;
   margin: .9rem 0;
@@ -25,6 +47,7 @@ section:target { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent
 section > h3 { margin: 0; font-size: 1rem; font-weight: 600; overflow-wrap: anywhere; }
 code, .method { font-family: ui-monospace, monospace; font-size: .88em; }
 .method { display: inline-block; min-width: 3.6rem; color: var(--accent); font-weight: 700; }
+pre { margin: .6rem 0 0; padding: .8rem 1rem; background: var(--sunken); border-radius: 6px; overflow-x: auto; }
 .quiet { color: var(--quiet); }
 table { width: 100%; border-collapse: collapse; margin: .6rem 0; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-top: 1px solid var(--line);
@@ -57,14 +80,15 @@ def render(openapi: dict[str, Any], asyncapi: dict[str, Any], stylesheet: str) -
         *(_link(name) for name in asyncapi["channels"]),
         "<strong><a href='#shapes'>shapes</a></strong>",
         f"</nav><main><h1>{title} API</h1><p>{escape(openapi['info']['description'])}</p>{_PREFACE}",
+        f"<section id=first-calls><h3>First calls</h3><pre><code>{escape(FIRST_CALLS)}</code></pre></section>",
     ]
+    schemas: Schemas = openapi["components"]["schemas"] | asyncapi["components"]["schemas"]
     for group, operations in groups.items():
         parts.append(f"<h2 id='{escape(group)}'>{escape(group)}</h2>")
-        parts += [_operation(*operation) for operation in operations]
+        parts += [_operation(*operation, schemas) for operation in operations]
     parts.append("<h2 id=streams>streams</h2>")
     parts += [_channel(name, channel) for name, channel in asyncapi["channels"].items()]
     parts.append("<h2 id=shapes>shapes</h2>")
-    schemas = openapi["components"]["schemas"] | asyncapi["components"]["schemas"]
     parts += [_shape(name, schema) for name, schema in sorted(schemas.items())]
     return "".join([*parts, "</main></div></html>"])
 
@@ -85,20 +109,15 @@ def _link(name: str) -> str:
     return f"<a class=operation href='#{escape(name)}'>{escape(name)}</a>"
 
 
-def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+def _operation(path: str, method: str, operation: dict[str, Any], schemas: Schemas) -> str:
     rows = [
         _row(f"{p['name']} ({p['in']})", p["schema"], required=p["required"], description=p.get("description", ""))
         for p in operation["parameters"]
     ]
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    if body and "$ref" in body:
-        rows.append(_row("body", body, required=True, description=""))
-    elif body:
-        needed = body.get("required", ())
-        rows += [
-            _row(name, schema, required=name in needed, description=schema.get("description", ""))
-            for name, schema in body["properties"].items()
-        ]
+    if body:
+        shape = schemas[body["$ref"].rsplit("/", 1)[1]] if "$ref" in body else body
+        rows += _fields(shape) or [_row("body", body, required=True, description="")]
     answers = [_answer(status, answer) for status, answer in operation["responses"].items()]
     return (
         f"<section id='{operation['operationId']}'><h3><span class=method>{method.upper()}</span> "
@@ -129,15 +148,18 @@ def _channel(name: str, channel: dict[str, Any]) -> str:
 
 
 def _shape(name: str, schema: dict[str, Any]) -> str:
-    needed = schema.get("required", ())
-    properties = schema.get("properties", {})
-    rows = [
-        _row(key, prop, required=key in needed, description=prop.get("description", ""))
-        for key, prop in properties.items()
-    ]
     values = ", ".join(f"<code>{escape(str(value))}</code>" for value in schema.get("enum", ()))
     about = _prose(schema.get("description", ""))
-    return f"<section id='shape-{escape(name)}'><h3>{escape(name)}</h3><p>{about} {values}</p>{_table(rows)}</section>"
+    title = f"<section id='shape-{escape(name)}'><h3>{escape(name)}</h3>"
+    return f"{title}<p>{about} {values}</p>{_table(_fields(schema))}</section>"
+
+
+def _fields(schema: dict[str, Any]) -> list[str]:
+    needed = schema.get("required", ())
+    return [
+        _row(name, field, required=name in needed, description=field.get("description", ""))
+        for name, field in schema.get("properties", {}).items()
+    ]
 
 
 def _table(rows: list[str]) -> str:

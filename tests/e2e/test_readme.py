@@ -6,13 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 
 from contracts.model import ExecutionId
-from tests.e2e.conftest import Person, Stack
+from tests.e2e.conftest import OWNER, PASSWORD, Person, Stack
 from tests.e2e.work import edge, node, start, wait_for_end
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,25 @@ def test_the_curl_commands_work(stack: Stack, shop: str) -> None:
     )
     assert '"realm":"browser"' in done.stdout
     assert '"execution_id":"' in done.stdout, done.stdout
+
+
+async def test_the_first_calls_of_the_apis_own_page_work(stack: Stack, shop: str) -> None:
+    async with httpx.AsyncClient(base_url=f"http://localhost:{stack.port}") as http:
+        page = (await http.get("/api/docs")).text
+    shown = re.search(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)
+    assert shown is not None
+    script = unescape(shown[1]).replace("localhost:8080", f"localhost:{stack.port}")
+    done = await asyncio.create_subprocess_exec(
+        "sh",
+        "-eu",
+        "-c",
+        script.replace("https://example.com", shop),
+        env=os.environ | {"EMAIL": OWNER, "PASSWORD": PASSWORD},
+        stdout=subprocess.PIPE,
+    )
+    printed, _ = await asyncio.wait_for(done.communicate(), 60)
+    assert done.returncode == 0
+    assert json.loads(printed)["execution_id"]
 
 
 async def test_the_workflow_of_ones_own_is_kept_and_runs(
