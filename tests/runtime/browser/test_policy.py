@@ -1,19 +1,13 @@
-"""Addresses that are no web: no way leads a page there, in a headless shell and in a whole Chromium.
-
-A whole one is taken from STAGEDOOR_TEST_CHROMIUM, or found where systems and Playwright put it.
-"""
+"""Addresses that are no web: no way leads a page there, in a headless shell and in a whole Chromium."""
 
 import asyncio
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Error, async_playwright
+from playwright.async_api import Error
 
 from contracts.execution import FailureCode
 from runtime.browser.driver import find_browser
@@ -24,6 +18,7 @@ from runtime.browser.policy import PLACES, POLICY
 from runtime.browser.pool import Pool, PoolOptions
 from tests.support.browsers import TENANT, make_permit, open_pool
 from tests.support.site import Site
+from tests.support.whole import demand_whole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,19 +38,6 @@ NOT_ALONE = "chrome://settings"
 SCHEMES = ("file:", "view-source:", "chrome:", "chrome-untrusted:", "chrome-extension:", "devtools:")
 
 
-def choose_whole(bundled: str) -> Path | None:
-    """A Chromium that is not a headless shell; `bundled` is where Playwright would have put its own."""
-    named = [os.environ.get("STAGEDOOR_TEST_CHROMIUM"), bundled]
-    found = [shutil.which(name) for name in ("chromium", "google-chrome-stable", "google-chrome")]
-    return next((Path(one).resolve() for one in (*named, *found) if one and Path(one).is_file()), None)
-
-
-async def find_whole() -> Path | None:
-    """See above."""
-    async with async_playwright() as playwright:
-        return await asyncio.to_thread(choose_whole, playwright.chromium.executable_path)
-
-
 @pytest.fixture(params=["headless shell", "whole"], scope="module")
 def kind(request: pytest.FixtureRequest) -> str:
     """Of browser."""
@@ -66,9 +48,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browsers(kind: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pool]:
     """A pool of that kind of browser."""
-    path = await find_whole() if kind == "whole" else await find_browser(None)
-    if path is None or (kind == "headless shell" and "shell" not in path.name):
-        pytest.skip(f"there is no {kind} on this machine")
+    path = await demand_whole() if kind == "whole" else await find_browser(None)
+    if kind == "headless shell" and "shell" not in path.name:
+        pytest.skip("there is no headless shell on this machine")
     folder = tmp_path_factory.mktemp("policy")
     async with open_pool(PoolOptions(folder, browser_path=path, spare=False)) as pool:
         yield pool

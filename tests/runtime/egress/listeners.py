@@ -1,8 +1,10 @@
 """The site that pages come from, and the forbidden host, which notes whatever it hears."""
 
 import asyncio
+import errno
 import socket
-from collections.abc import AsyncIterator, Sequence
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -10,12 +12,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.runtime.egress.ways import Way
 
 HOST = "127.0.0.1"
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+_ATTEMPTS = 20
 
 
 @dataclass
 class Forbidden:
     """Listens on one port for all, and on one for each way that can't name a path, for streams and datagrams."""
 
+    secure: bool = False
+    """Spoken to by https: each way has a port of its own then, for the attempt tells of itself before any path does."""
     port: int = 0
     own: dict[str, int] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
@@ -23,9 +29,12 @@ class Forbidden:
 
     def fill(self, text: str, way: Way, good: str) -> str:
         """A way's text with the addresses in it."""
-        bad = f"{HOST}:{self.port}"
-        text = text.replace("BADWS", f"ws://{bad}").replace("BAD", f"http://{bad}").replace("PORT", str(self.port))
-        return text.replace("OWN", str(self.own.get(way.name, 0))).replace("GOOD", good)
+        own = self.own.get(way.name, 0)
+        bad = f"{HOST}:{own if self.secure else self.port}"
+        tls = "s" if self.secure else ""
+        text = text.replace("BADOWN", f"http{tls}://{HOST}:{own}").replace("BADWS", f"ws{tls}://{bad}")
+        text = text.replace("BAD", f"http{tls}://{bad}").replace("PORT", str(self.port))
+        return text.replace("OWN", str(own)).replace("GOOD", good)
 
     async def serve(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: having been made is enough for a port of its own."""
@@ -59,34 +68,51 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def forbid(ways: Sequence[Way]) -> AsyncIterator[Forbidden]:
+async def forbid(ways: Sequence[Way], *, secure: bool = False) -> AsyncIterator[Forbidden]:
     """The forbidden host, on IPv4 and IPv6."""
-    forbidden = Forbidden()
+    forbidden = Forbidden(secure)
     async with AsyncExitStack() as stack:
         forbidden.port = await _listen(stack, forbidden, "")
         for way in ways:
-            if way.own_port:
+            if secure or way.own_port:
                 forbidden.own[way.name] = await _listen(stack, forbidden, way.name)
         yield forbidden
 
 
 async def _listen(stack: AsyncExitStack, forbidden: Forbidden, name: str) -> int:
+    for attempt in range(_ATTEMPTS):
+        async with AsyncExitStack() as trying:
+            try:
+                port = await _take_port(trying, forbidden, name)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or attempt == _ATTEMPTS - 1:
+                    raise
+                continue  # somebody has a datagram's or IPv6's port of the same number
+            stack.push_async_exit(trying.pop_all())
+            return port
+    raise AssertionError
+
+
+async def _take_port(stack: AsyncExitStack, forbidden: Forbidden, name: str) -> int:
+    """One port for streams and datagrams."""
     loop = asyncio.get_running_loop()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await forbidden.serve(name, reader, writer)
 
-    server = await asyncio.start_server(serve, HOST, 0)
-    stack.push_async_callback(server.wait_closed)
-    stack.callback(server.close)
-    port = int(server.sockets[0].getsockname()[1])
+    port = await _serve_streams(stack, serve, HOST, 0)
     if socket.has_ipv6 and not name:
-        also = await asyncio.start_server(serve, "::1", port)
-        stack.push_async_callback(also.wait_closed)
-        stack.callback(also.close)
+        await _serve_streams(stack, serve, "::1", port)
     transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(forbidden, name), local_addr=(HOST, port))
     stack.callback(transport.close)
     return port
+
+
+async def _serve_streams(stack: AsyncExitStack, serve: Serve, host: str, port: int) -> int:
+    server = await asyncio.start_server(serve, host, port)
+    stack.push_async_callback(server.wait_closed)
+    stack.callback(server.close)
+    return int(server.sockets[0].getsockname()[1])
 
 
 @dataclass
@@ -94,6 +120,7 @@ class Good:
     """The site that the pages come from."""
 
     url: str = ""
+    """With http or https, host and port."""
     pages: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
 
@@ -131,11 +158,11 @@ class Good:
 
 
 @asynccontextmanager
-async def serve_good() -> AsyncIterator[Good]:
+async def serve_good(tls: ssl.SSLContext | None = None) -> AsyncIterator[Good]:
     """The site, while the context lasts."""
     good = Good()
-    server = await asyncio.start_server(good.serve, HOST, 0)
-    good.url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(good.serve, HOST, 0, ssl=tls)
+    good.url = f"http{'s' if tls else ''}://{HOST}:{server.sockets[0].getsockname()[1]}"
     try:
         yield good
     finally:

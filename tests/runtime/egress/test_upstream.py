@@ -1,14 +1,10 @@
 """Through a proxy that a tenant names: checked first, pinned, and nothing that the policy refuses by way of it."""
 
-import datetime as dt
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from runtime.egress.door import NoSuchHost, Unreachable
 from runtime.egress.policy import Policy, Refused, Rule, read_lists
@@ -18,6 +14,7 @@ from tests.runtime.egress.played import PUBLIC, Internet, make_permit
 from tests.runtime.egress.test_proxy import Client
 from tests.support.relay import Relay
 from tests.support.site import Site, run_site
+from tests.support.tls import make_tls
 
 PROXY = "93.184.216.99"
 OWN = Upstream("http", "proxy.example", 8080)
@@ -136,11 +133,11 @@ async def test_a_proxy_that_leads_nowhere(internet: Internet, relay: Relay, answ
 async def test_an_https_proxy_has_to_show_who_it_is(
     internet: Internet, relay: Relay, site: Site, tmp_path: Path
 ) -> None:
-    server, client = make_tls(tmp_path, "proxy.example")
-    async with Relay(lands=relay.lands, tls=server) as guarded:
+    made = make_tls(tmp_path, "proxy.example")
+    async with Relay(lands=relay.lands, tls=made.server) as guarded:
         internet.lands[PROXY] = guarded.port
         upstream = Upstream("https", "proxy.example", 443)
-        assert (await fetch(internet, upstream, tls=client)).endswith(b"<h1>hello</h1>")
+        assert (await fetch(internet, upstream, tls=made.client)).endswith(b"<h1>hello</h1>")
         with pytest.raises(Unreachable, match="broke off"):
             await fetch(internet, upstream)  # nobody has signed for it
 
@@ -181,30 +178,3 @@ def test_addresses_of_proxies() -> None:
     assert read_upstream("socks5://proxy.example") == Upstream("socks5", "proxy.example", 1080)
     assert read_upstream("https://proxy.example") == Upstream("https", "proxy.example", 443)
     assert str(read_upstream("http://[2001:db8::1]:3128").target) == "[2001:db8::1]:3128"
-
-
-def make_tls(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's context for a name, and that of a client who trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "proxy.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = certificate.public_bytes(serialization.Encoding.PEM)
-    pem.write_bytes(private + public)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(pem)
-    return server, ssl.create_default_context(cadata=public.decode())

@@ -1,5 +1,5 @@
 """Every way out of a browser that we know, as small pages. BAD is the forbidden host, PORT its port, OWN a port of it
-that this way alone uses, GOOD the site that the page comes from.
+that this way alone uses, BADOWN the host at that port, GOOD the site that the page comes from.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,8 @@ class Way:
     leaves: bool = False
     """Whether it happens when the page is left."""
     silent: str = ""
-    """Why nothing is heard of it here even without a wall; empty for a way that must be heard."""
+    """Why a headless shell over plain http doesn't take it even without a wall: a whole browser has to be asked, over
+    https and with a profile of its own. Empty for a way that every browser takes."""
 
     @property
     def own_port(self) -> bool:
@@ -92,11 +93,6 @@ WAYS = (
     Way("preload-header", "x", {"Link": "<BAD/preload-header>; rel=preload; as=image"}),
     Way("modulepreload", "<link rel=modulepreload href='BAD/modulepreload'>"),
     Way("prefetch", "<link rel=prefetch href='BAD/prefetch'>"),
-    Way(
-        "preconnect",
-        "<link rel=preconnect href='http://127.0.0.1:OWN'>",
-        silent="a headless shell does not connect in advance",
-    ),
     Way("paint-worklet", _script("quiet(CSS.paintWorklet.addModule('BAD/paint-worklet'))")),
     Way(
         "audio-worklet",
@@ -186,9 +182,11 @@ WAYS = (
             " await quiet(fetch('http://rebind.test:PORT/by-rebinding?' + n, open)) })()"
         ),
     ),
-    # --- what is silent here
-    Way("dns-prefetch", "<link rel=dns-prefetch href='http://inside.test'>", silent="only a resolver hears it"),
-    Way("favicon", "<link rel=icon href='BAD/favicon'>", silent="a headless shell shows no icons"),
+    # --- what only a whole browser does
+    Way("dns-prefetch", "<link rel=dns-prefetch href='//inside.test'>", silent="a headless shell does not ask ahead"),
+    Way(
+        "favicon", "<link rel=icon href='BAD/favicon'>", silent="a headless shell shows no icons, and a frame has none"
+    ),
     Way("manifest", "<link rel=manifest href='BAD/manifest'>", silent="a headless shell installs no apps"),
     Way(
         "speculation",
@@ -203,4 +201,5 @@ WAYS = (
         silent="the Reporting API wants https",
     ),
     Way("fetch-later", _script("fetchLater('BAD/fetch-later', {activateAfter: 0})"), silent="it wants https"),
+    Way("preconnect", "<link rel=preconnect href='BADOWN'>", silent="a headless shell does not connect in advance"),
 )
