@@ -38,13 +38,14 @@ from runtime.run.events import tell_end
 from runtime.run.logins import Logins
 from runtime.run.outputs import make_storable
 from runtime.run.recorder import Recorder
-from runtime.run.recordings import forbid_recordings, keep_recordings
+from runtime.run.recordings import Keeper, forbid_recordings
 from runtime.run.recovery import Recovered
 from runtime.run.secrets import NodeSecrets, RunSecrets
 from runtime.run.shelf import Shelf
 from runtime.run.signals import (
     CancelAsked,
     DrainBegun,
+    DrainNearlyOver,
     DrainOver,
     Due,
     Failed,
@@ -170,8 +171,7 @@ class RunDriver:
         self._still = ExitStack()
         """Holds the clock while the execution is paused in this worker."""
         self._stopped_why: str | None = None
-        self._keeping: Task[Draft] | None = None
-        """Stores what was recorded, before a pause lets the worker go."""
+        self._keeper = Keeper(browser, self._writer, self._recorder, lease)
 
     async def drive(self) -> Verdict:
         """Run until the end, or until this worker has to leave it. Nothing of it runs any more when this returns.
@@ -192,14 +192,15 @@ class RunDriver:
                 group, watch_lease(resources.runs, resources.wakeups, self._lease, resources.lease_s, self._inbox)
             )
             self._help(group, watch_clock(self._claimed.timeout_s, self._clock, self._inbox))
-            self._help(group, watch_drain(self._resources.drain, self._inbox))
+            self._help(group, self._watch_drain())
             self._help(group, self._keep_writing())
             try:
                 return await self._follow_signals(group)
             except Fenced:
                 return Verdict.FENCED
             finally:
-                for task in (*self._helpers, *self._attempts.values(), *filter(None, [self._keeping])):
+                self._keeper.stop()
+                for task in (*self._helpers, *self._attempts.values()):
                     task.cancel()
 
     async def _follow_signals(self, group: TaskGroup) -> Verdict:
@@ -247,6 +248,9 @@ class RunDriver:
                 commands = []
                 await self._put_kept()
                 self._recorder.add_line("info", "Pages that are open now are not recorded any further.", None)
+            case DrainNearlyOver():
+                commands = []
+                self._keeper.begin(group, self._inbox)
             case PauseAsked() | ResumeAsked() | DrainBegun() | DrainOver() | Stalled() | LeaseLost():
                 commands = []
                 await self._note_departure(signal, group)
@@ -268,6 +272,7 @@ class RunDriver:
                 self._hold_turns()
             case DrainOver() | Stalled():
                 self._departure.over = True
+                self._keeper.hurry()
             case LeaseLost():
                 pass  # whoever follows the signals leaves at once
             case _:
@@ -339,17 +344,22 @@ class RunDriver:
         if departure.pausing:
             return await self._pause(group, can_be_left=can_be_left)
         if can_be_left:
-            return await self._hand_back(group)
+            return None if self._keeps_recordings(group) else await self._hand_back(group)
         await self._begin_held(group)
         return None
 
+    def _keeps_recordings(self, group: TaskGroup) -> bool:
+        """Whether the run has to stay for what was recorded, which goes with its browser.
+
+        Storing takes its time, and whoever wants an end meanwhile must be heard.
+        """
+        self._keeper.begin(group, self._inbox)
+        return self._keeper.busy
+
     async def _pause(self, group: TaskGroup, *, can_be_left: bool) -> Verdict | None:
         if can_be_left:
-            if self._browser.records and self._keeping is None:  # it goes with this run's browser
-                self._keeping = group.create_task(self._keep_recordings())
-                self._keeping.add_done_callback(lambda _: self._inbox.put_nowait(RecordingsKept()))
-            if self._keeping is not None:
-                return None  # storing takes its time, and whoever wants an end meanwhile must be heard
+            if self._keeps_recordings(group):
+                return None
             draft = Draft(self._lease)
             self._steps.cut_short(draft)
             change = draft.close(self._machine.progress, None, self._clock.spent_s)
@@ -361,17 +371,10 @@ class RunDriver:
             self._still.enter_context(self._clock.stand_still())
         return None
 
-    async def _keep_recordings(self) -> Draft:
-        draft = Draft(self._lease)
-        await keep_recordings(self._browser, self._writer, self._recorder, draft)
-        return draft
-
     async def _put_kept(self) -> None:
-        """Put on record what was stored before a pause; waits for it."""
-        if self._keeping is None:
-            return
-        keeping, self._keeping = self._keeping, None
-        await self._record(await keeping)
+        """Put on record what was stored beside the run; waits for it."""
+        if self._keeper.busy:
+            await self._record(await self._keeper.fetch())
 
     async def _resume(self, group: TaskGroup) -> None:
         self._departure.pausing = False
@@ -401,9 +404,8 @@ class RunDriver:
             signal = self._inbox.get_nowait()
             if isinstance(signal, Succeeded | Failed) and await self._take(signal, group):
                 return Verdict.ENDED
-        if self._keeping is not None and self._keeping.done():
-            await self._put_kept()
-        if self._browser.records or self._keeping is not None:
+        await self._put_kept()
+        if self._browser.records:
             said = "What was recorded until here is not kept: another worker goes on, and records anew."
             self._recorder.add_line("warning", said, None)
         await self._recorder.hand_back(self._clock.spent_s)
@@ -477,7 +479,7 @@ class RunDriver:
 
     async def _finish(self, draft: Draft, finish: Finish) -> None:
         await self._put_kept()
-        await keep_recordings(self._browser, self._writer, self._recorder, draft)
+        await self._keeper.keep(draft)
         await self._browser.close()  # first: who reads the end finds nothing left behind
         result = await self._steps.make_result(finish.output, draft)
         duration_s = (datetime.now(UTC) - self._claimed.started_at).total_seconds()
@@ -551,6 +553,10 @@ class RunDriver:
 
     def _help(self, group: TaskGroup, work: Coroutine[Any, Any, None]) -> None:
         self._helpers.append(group.create_task(work))
+
+    async def _watch_drain(self) -> None:
+        await watch_drain(self._resources.drain, self._inbox)
+        self._keeper.hurry()  # whoever follows the signals may be waiting for it
 
     async def _keep_writing(self) -> None:
         try:

@@ -1,6 +1,7 @@
-"""Traces and videos of one run: left out where they would hold secrets, stored as artifacts at the end of the run."""
+"""Traces and videos of one run: left out where they would hold secrets, stored as artifacts before its browser goes."""
 
 import asyncio
+from asyncio import Queue, Task, TaskGroup
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -12,9 +13,13 @@ from runtime.engine.plan import PlannedNode
 from runtime.run.draft import Draft
 from runtime.run.recorder import Recorder
 from runtime.run.secrets import ask_for
+from runtime.run.signals import RecordingsKept, Signal
+from runtime.store.changes import Lease
 
 KEEP_S: Final = 40.0
 """To end all recordings of a run and to store them."""
+HURRY_S: Final = 0.5
+"""The same, once the worker has to be gone; what the run writes last needs some of the second that is left then."""
 _PROFILE: Final = "Profile"
 """The input by which nodes name a saved login."""
 
@@ -35,17 +40,69 @@ def explain_left_out(asked: ContextOptions, given: ContextOptions) -> Iterator[s
         yield "No video is recorded: this workflow uses credentials, and pictures can't be masked."
 
 
-async def keep_recordings(browser: BrowserLease, writer: ArtifactWriter, recorder: Recorder, draft: Draft) -> None:
-    """End what is recorded and store it. What can't be kept is a line in the log: the run has ended all the same."""
-    try:
-        async with asyncio.timeout(KEEP_S):
-            for name, recording in await browser.end_recordings():
-                for trouble in recording.troubles:
-                    recorder.add_line("warning", trouble, name)
-                for file in recording.files:
-                    await _keep(name, file, writer, recorder, draft)
-    except TimeoutError:
-        recorder.add_line("warning", "What was recorded could not be stored in time and is not kept.", None)
+class Keeper:
+    """Ends what is recorded of a run and stores it: at its end, and beside it before a worker lets go of its browser.
+
+    What can't be kept is a line in the log; it fails nothing.
+    """
+
+    def __init__(self, browser: BrowserLease, writer: ArtifactWriter, recorder: Recorder, lease: Lease) -> None:
+        self._browser = browser
+        self._writer = writer
+        self._recorder = recorder
+        self._lease = lease
+        self._task: Task[Draft] | None = None
+        self._limit: asyncio.Timeout | None = None
+        self._hurried = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether something was begun and nobody has fetched yet what came of it."""
+        return self._task is not None
+
+    def begin(self, group: TaskGroup, inbox: "Queue[Signal]") -> None:
+        """Store it beside the run, which is told when that is done. Fine when there is nothing, and again."""
+        if self._browser.records and self._task is None:
+            self._task = group.create_task(self._keep_aside())
+            self._task.add_done_callback(lambda _: inbox.put_nowait(RecordingsKept()))
+
+    def hurry(self) -> None:
+        """Come to an end: the worker has to be gone."""
+        self._hurried = True
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + HURRY_S)
+
+    def stop(self) -> None:
+        """The run is over; nobody will fetch anything."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def fetch(self) -> Draft:
+        """What was stored beside the run, to be recorded; waits for it."""
+        task, self._task = self._task, None
+        return await task if task is not None else Draft(self._lease)
+
+    async def keep(self, draft: Draft) -> None:
+        """Store what is recorded now. What is stored in time is on the draft."""
+        some = False
+        try:
+            async with asyncio.timeout(HURRY_S if self._hurried else KEEP_S) as self._limit:
+                for name, recording in await self._browser.end_recordings():
+                    for trouble in recording.troubles:
+                        self._recorder.add_line("warning", trouble, name)
+                    for file in recording.files:
+                        await _keep(name, file, self._writer, self._recorder, draft)
+                        some = True
+        except TimeoutError:
+            what = "Some of what was recorded" if some else "What was recorded"
+            self._recorder.add_line("warning", f"{what} could not be stored in time and is not kept.", None)
+        finally:
+            self._limit = None
+
+    async def _keep_aside(self) -> Draft:
+        draft = Draft(self._lease)
+        await self.keep(draft)
+        return draft
 
 
 async def _keep(name: str, file: Recorded, writer: ArtifactWriter, recorder: Recorder, draft: Draft) -> None:

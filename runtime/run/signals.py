@@ -58,7 +58,7 @@ class ResumeAsked:
 
 @dataclass(frozen=True)
 class RecordingsKept:
-    """What was recorded before a pause is stored, so that the worker may go."""
+    """What was recorded is stored, so that the worker may go."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ class DrainBegun:
 
 
 @dataclass(frozen=True)
+class DrainNearlyOver:
+    """What was recorded has to be stored from now on, if there is to be time for it; steps still have theirs."""
+
+
+@dataclass(frozen=True)
 class DrainOver:
     """What still runs has to stop."""
 
@@ -98,5 +103,6 @@ Signal = (
     | LeaseLost
     | Stalled
     | DrainBegun
+    | DrainNearlyOver
     | DrainOver
 )

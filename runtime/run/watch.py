@@ -13,6 +13,7 @@ from runtime.run.clock import Clock
 from runtime.run.signals import (
     CancelAsked,
     DrainBegun,
+    DrainNearlyOver,
     DrainOver,
     LeaseLost,
     PauseAsked,
@@ -34,6 +35,10 @@ TICK_S: Final = 0.05
 """The least between two looks at a clock that may stand still."""
 PAUSE_S: Final = 0.2
 """Between two looks: the run's own writes ring the same bell."""
+STORE_SHARE: Final = 1 / 3
+"""Of the grace time, kept for storing what was recorded."""
+MAX_STORE_S: Final = 10.0
+"""And no more than this of a long one."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,11 @@ async def watch_clock(timeout_s: float, clock: Clock, inbox: "Queue[Signal]") ->
 
 
 async def watch_drain(drain: Drain, inbox: "Queue[Signal]") -> None:
-    """Say when the worker begins to leave, and when it must be gone."""
+    """Say when the worker begins to leave and when it must be gone, and when it is time to get ready for that."""
     await drain.begun.wait()
     inbox.put_nowait(DrainBegun())
-    await asyncio.sleep(drain.grace_s)
+    store_s = min(drain.grace_s * STORE_SHARE, MAX_STORE_S)
+    await asyncio.sleep(drain.grace_s - store_s)
+    inbox.put_nowait(DrainNearlyOver())
+    await asyncio.sleep(store_s)
     inbox.put_nowait(DrainOver())
