@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+from runtime.charsets import LATIN_1, UTF_8, find_charset
+
 MIN_LENGTH: Final = 4
 """Characters from which on a value is masked; shorter ones are parts of ordinary words."""
 MIN_OPEN_LENGTH: Final = 8
@@ -133,28 +135,31 @@ class Redactor:
     def clean_text(self, text: str) -> str:
         """A text with all of them masked."""
         lowered = text.lower() if self._secrets else ""
-        for secret in self._secrets.values():
+        for secret in list(self._secrets.values()):
             text = secret.mask(text, lowered)
         return text
 
     def clean_bytes(self, data: bytes, media_type: str) -> bytes:
-        """A file with all of them masked: in one that is no text, those of eight characters and more."""
+        """A file with all of them masked: in one that is no text, those of eight characters and more.
+
+        It may be called in another thread than what adds values: it masks those there were when it began.
+        """
         if not self._secrets:
             return data
         named = _CHARSET.search(media_type)
-        charsets = [named[1] if named else "utf-8"]
+        charsets = [find_charset(named[1] if named else "utf-8", data) or UTF_8]
         if _TEXT_TYPES.match(media_type.strip()):
-            charsets.append("latin-1")
+            charsets.append(LATIN_1)
         for charset in charsets:
             try:
-                text = data.decode(charset)
-            except (LookupError, UnicodeError):
+                text = charset.decode(data, "strict")
+            except UnicodeDecodeError:
                 continue
             masked = self.clean_text(text)
-            data = data if masked == text else masked.encode(charset, "replace")
+            data = data if masked == text else charset.encode(masked)
             break
         lowered = data.lower()
-        for secret in self._secrets.values():
+        for secret in list(self._secrets.values()):
             data = secret.mask_bytes(data, lowered)
         return data
 

@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from contracts.credential import CredentialKind
 from contracts.execution import ArtifactKind, FailureCode
+from runtime.charsets import UTF_8, read_text
 from runtime.handles import CredentialName, FileRef, FromJsonText, JsonData, MayHoldSecret, NoEdge, Values, WebAddress
 from runtime.node import Node, NodeFailure, Opened, Stage
 from runtime.tools.http import Answer, HttpClient, HttpFailure, Limits, Outgoing, open_client, show
@@ -421,12 +422,12 @@ def _read_text(answer: Answer) -> str | None:
     is_text = kind.strip().lower().startswith("text/") or _is_json(answer) or "xml" in kind or "javascript" in kind
     if not is_text and (kind.strip() or b"\0" in answer.body):
         return None
+    if is_text:
+        return read_text(answer.body, charset)
     try:
-        return answer.body.decode(charset)
-    except LookupError:
-        return answer.body.decode("utf-8", "replace")
+        return UTF_8.decode(answer.body, "strict")
     except UnicodeDecodeError:
-        return answer.body.decode(charset, "replace") if is_text else None
+        return None
 
 
 def _read_data(answer: Answer, text: str) -> Any:

@@ -1,13 +1,15 @@
 """The artifact folder: whole files or none, nothing outside of it."""
 
+import threading
 from pathlib import Path
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from contracts.execution import FailureCode
+from contracts.execution import ArtifactKind, FailureCode
 from contracts.model import ArtifactId, ExecutionId, TenantId
-from runtime.artifacts import ArtifactFolder, ArtifactStoreFailure
+from runtime.artifacts import ArtifactFolder, ArtifactStoreFailure, ArtifactWriter
+from runtime.masking import Redactor
 
 
 def ids() -> tuple[TenantId, ExecutionId, ArtifactId]:
@@ -61,3 +63,27 @@ async def test_no_path_leads_out_of_the_folder(tmp_path: Path, path: str) -> Non
         await folder.read(path)
     with pytest.raises(ValueError, match="leads out"):
         await folder.remove([path])
+
+
+class NotedRedactor(Redactor):
+    """Remembers in which threads it looked at files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[threading.Thread] = []
+
+    def clean_bytes(self, data: bytes, media_type: str) -> bytes:
+        self.threads.append(threading.current_thread())
+        return super().clean_bytes(data, media_type)
+
+
+async def test_a_large_file_is_masked_beside_the_loop(tmp_path: Path) -> None:
+    redactor = NotedRedactor()
+    redactor.add("credential.shop.password", "correct horse")
+    tenant_id, execution_id, _ = ids()
+    writer = ArtifactWriter(ArtifactFolder(tmp_path), tenant_id, execution_id, redactor)
+    for size in (10, 1_000_000):
+        stored = await writer.put("node", ArtifactKind.FILE, "a.txt", "text/plain", b"x" * size + b"correct horse")
+        assert await read(ArtifactFolder(tmp_path), stored.path, size) == b"[credential.shop.password]"
+    here = threading.current_thread()
+    assert [thread is here for thread in redactor.threads] == [True, False]

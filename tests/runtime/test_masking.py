@@ -134,6 +134,12 @@ def test_files_of_text_are_masked() -> None:
     assert make("1x2y").clean_bytes(b"is 1x2y", "application/octet-stream") == f"is {ALIAS}".encode()
 
 
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "unicode_escape", "utf-7", "nonsense"])
+def test_what_a_file_is_called_does_not_choose_how_long_it_is_looked_at(charset: str) -> None:
+    said = "-ü\\u0041 1x2y".encode()
+    assert make("1x2y").clean_bytes(said, f"text/plain; charset={charset}") == said.replace(b"1x2y", ALIAS.encode())
+
+
 @pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("media_type", ["application/octet-stream", "application/zip", "image/png", "", "text/plain"])
 def test_a_value_is_masked_in_files_of_any_kind(media_type: str, coding: str) -> None:

@@ -31,6 +31,7 @@ class Api:
             "/status/{code:int}": self._status,
             "/go": self._go,
             "/cookies": self._cookies,
+            "/said": self._said,
             "/slow": self._slow,
             "/bytes": self._bytes,
             "/packed/{coding}": self._packed,
@@ -85,6 +86,13 @@ class Api:
         response = JSONResponse(await self._note(request))
         for said in request.query_params.getlist("set"):
             response.raw_headers.append((b"set-cookie", said.encode()))
+        return response
+
+    async def _said(self, request: Request) -> Response:
+        """Answers with the status and the headers that its query says, whatever they are."""
+        said = dict(request.query_params)
+        response = Response(b"said-\\u0041", int(said.pop("status", "200")))
+        response.raw_headers += [(name.encode(), value.encode()) for name, value in said.items()]
         return response
 
     async def _slow(self, request: Request) -> Response:

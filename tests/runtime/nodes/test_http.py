@@ -243,6 +243,19 @@ async def test_large_and_binary_answers_are_artifacts(stage: HttpStage, served: 
     assert (await ask(stage, served.http("/bytes?size=10&type=text/plain")))["Body"] == "x" * 10
 
 
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "unicode_escape", "utf-7", "nonsense"])
+async def test_an_answer_does_not_choose_a_codec_of_pythons(stage: HttpStage, served: Served, charset: str) -> None:
+    """Such as punycode, which takes the square of what it is given: 260 KB would hold up every run of the worker."""
+    got = await ask(stage, served.http("/bytes?size=10"), Query={"type": f"text/plain; charset={charset}"})
+    assert got["Body"] == "x" * 10
+    failed = await fail(
+        stage, served.http("/said"), Query={"status": 404, "content-type": f"text/plain; charset={charset}"}
+    )
+    assert failed.message.endswith("answered 404: said-\\u0041")
+    at_once = await ask(stage, served.http("/said"), Query={"content-type": f"text/plain; charset={charset}"})
+    assert at_once["Body"] == "said-\\u0041"
+
+
 async def test_an_answer_has_a_limit_however_it_is_packed(stage: HttpStage, served: Served) -> None:
     for path, inputs in (("/endless", {}), ("/bomb", {}), ("/bytes?size=5000", {"Max Size": 4_999})):
         tracemalloc.start()
