@@ -1,7 +1,8 @@
 """Lays out bait and sends a suspect into a backend: what comes back says whether its walls stand.
 
-A backend is used only while its canary lives. The bait is real: a listener, a file and a socket that everybody may
-open, a word in our own environment; outside of the sandbox the suspect takes all of it (the tests let it).
+A backend is used only while its canary lives. The bait is real: a listener, a file that everybody may write and a
+socket that everybody may open, a word in our own environment; outside of the sandbox the suspect takes all of it (the
+tests let it).
 """
 
 import contextlib
@@ -66,7 +67,7 @@ def lay_bait() -> Iterator[Bait]:
         folder.chmod(0o755)  # it is to be the sandbox that stands in the way
         secret, path = folder / "secret", folder / "socket"
         secret.write_text(word)
-        secret.chmod(0o644)
+        secret.chmod(0o666)
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         named = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         named.bind(str(path))

@@ -61,9 +61,12 @@ def _check(result: int, what: str) -> int:
     return result
 
 
-def restrict(rights: list[tuple[str, int]]) -> None:
-    """Take every right to files, TCP, signals and abstract sockets from this process but those named, for good."""
-    abi = find_abi()
+def restrict(rights: list[tuple[str, int]], abi: int) -> None:
+    """Take every right to files, TCP, signals and abstract sockets from this process but those named, for good.
+
+    Args:
+        abi: what the kernel can judge; what came later is not asked of it.
+    """
     handled = 0
     for since, mask in _SINCE.items():
         handled |= mask if abi >= since else 0
@@ -109,7 +112,7 @@ def _run_confined(spec: "Spec", parent: int) -> None:
         most = resource.getrlimit(number)[1]
         least = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(number, (least, least))
-    restrict([(path, rights) for path, rights in spec["rights"]])
+    restrict([(path, rights) for path, rights in spec["rights"]], spec["abi"])
     _filter(spec["filter"])
     os.execve(spec["command"][0], spec["command"], spec["environment"])  # noqa: S606 — what this is for
 

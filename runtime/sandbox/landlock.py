@@ -32,17 +32,25 @@ class Landlock:
 
     name: str = "landlock"
     isolates: bool = False
+    newest: int | None = None
+    """The version of Landlock that is asked for at most; None: the kernel's. Plays older kernels."""
+
+    @property
+    def abi(self) -> int:
+        """The version of Landlock that holds; 0 where there is none."""
+        found = confine.find_abi()
+        return found if self.newest is None else min(found, self.newest)
 
     def check(self) -> None:
         """See Backend."""
         if sys.platform != "linux" or find_machine() is None:
             raise BackendMissing(f"there is no filter of system calls for {os.uname().machine}")
-        if confine.find_abi() < 1:
+        if self.abi < 1:
             raise BackendMissing("the kernel has no Landlock, or it is off (it is there since Linux 5.13)")
 
     def prepare(self, program: Program, limits: Limits) -> Launch:
         """See Backend."""
-        machine, abi, uid = find_machine(), confine.find_abi(), choose_account(Kind.CODE)
+        machine, abi, uid = find_machine(), self.abi, choose_account(Kind.CODE)
         if machine is None:
             raise BackendMissing("there is no filter of system calls for this machine")
         scratch = _make_scratch(uid)
@@ -53,6 +61,7 @@ class Landlock:
             "environment": dict(describe_environment(program, str(scratch))),
             "scratch": str(scratch),
             "uid": uid,
+            "abi": abi,
             "control": kept_open,
             "rlimits": limits.rlimits(address_space=program.limits_address_space, processes=processes),
             "rights": [

@@ -45,14 +45,16 @@ DENIED: Final = (
     # the network, and every socket that has an address
     *("socket", "connect", "bind", "listen", "accept", "accept4"),
 )
-ABSENT: Final = ("clone3",)
-"""Its flags lie in memory, where a filter can't look; told ENOSYS, the C library uses clone."""
+ABSENT: Final = ("clone3", "openat2")
+"""Their flags lie in memory, where a filter can't look; told ENOSYS, the C library uses clone and openat."""
 SAME_VIEW: Final = (
     # all of a run stays in one process group, which is ended at one stroke
     *("setsid", "setpgid"),
     # Landlock does not judge who changes a file's mode, owner, times and attributes, or hears of changes
     *("chmod", "fchmodat", "chown", "lchown", "fchownat", "utime", "utimes", "futimesat", "setxattr", "lsetxattr"),
     *("removexattr", "lremovexattr", "inotify_init", "inotify_init1", "inotify_add_watch"),
+    # before ABI 3 it does not judge who empties a file; see _OPENS, too
+    "truncate",
 )
 """Denied besides where the code sees the machine's own processes and files (no namespaces)."""
 SIGNALS: Final = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
@@ -65,6 +67,11 @@ _IOCTLS: Final = (0x5412, 0x541C, 0x8901, 0x8902)
 """TIOCSTI and TIOCLINUX type into a terminal; FIOSETOWN and SIOCSPGRP aim signals."""
 _FCNTLS: Final = (8, 10, 15)
 """F_SETOWN, F_SETSIG, F_SETOWN_EX aim signals."""
+
+_ACCESS, _TRUNCATE, _NO_ACCESS = 0o3, 0o1000, 0o3
+_OPENS: Final = (_TRUNCATE, _NO_ACCESS, _NO_ACCESS | _TRUNCATE)
+"""Of O_ACCMODE and O_TRUNC (open(2)): emptying a file that is opened to be read, for which Landlock asks no right to
+write before ABI 3; and access mode 3, neither reading nor writing, for which it asks no right at all."""
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
@@ -145,6 +152,10 @@ def _check_arguments(numbers: Mapping[str, int], *, same_view: bool) -> list[Ins
     if same_view:  # by descriptor only
         block = [_load(1), _jump(_JUMP_EQUAL, 0, 1, 0), _refuse(), _load(1, 4), _jump(_JUMP_EQUAL, 0, 1, 0), _refuse()]
         blocks.append((numbers["utimensat"], block))
+        for name, flags in (("open", 1), ("openat", 2)):
+            if name in numbers:
+                check = [_load(flags), (_AND, 0, 0, _ACCESS | _TRUNCATE), *_refuse_any(_OPENS)]
+                blocks.append((numbers[name], check))
     allow = (_RETURN, 0, 0, _ALLOW)
     return [
         instruction

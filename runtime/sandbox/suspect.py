@@ -59,6 +59,21 @@ def _writes(path: str) -> bool:
     return True
 
 
+def _empties(path: str) -> bool:
+    read_only, neither = os.O_RDONLY, 3
+    for way in (read_only, neither):
+        try:
+            os.close(os.open(path, way | os.O_TRUNC))
+        except OSError:
+            continue
+        return True
+    try:
+        os.truncate(path, 0)
+    except OSError:
+        return False
+    return True
+
+
 def _forks(most: int) -> int:
     children = 0
     try:
@@ -80,6 +95,7 @@ if inputs["ask"] == "ways":
         "environment": _sees(inputs["environment"].encode()),
         "memory": _allocates(int(inputs["memory"])),
         "root folder": _writes("/"),
+        "file to be emptied": _empties(inputs["file"]),
         "no private folder": not _writes(os.environ.get("TMPDIR", "/nowhere")),
     }
     result: object = [name for name, is_open in ways.items() if is_open]

@@ -23,6 +23,7 @@ _ALIKE: Final = {
     "fspick": 433,
     "clone3": 435,
     "pidfd_send_signal": 424,
+    "openat2": 437,
     "pidfd_getfd": 438,
     "process_madvise": 440,
     "mount_setattr": 442,
@@ -34,6 +35,7 @@ _ALIKE: Final = {
 X86_64: Final[Mapping[str, int]] = MappingProxyType(
     _ALIKE
     | {
+        "open": 2,
         "ioctl": 16,
         "shmget": 29,
         "shmat": 30,
@@ -55,6 +57,7 @@ X86_64: Final[Mapping[str, int]] = MappingProxyType(
         "msgrcv": 70,
         "msgctl": 71,
         "fcntl": 72,
+        "truncate": 76,
         "chmod": 90,
         "chown": 92,
         "lchown": 94,
@@ -123,6 +126,7 @@ X86_64: Final[Mapping[str, int]] = MappingProxyType(
         "inotify_init": 253,
         "inotify_add_watch": 254,
         "migrate_pages": 256,
+        "openat": 257,
         "fchownat": 260,
         "futimesat": 261,
         "fchmodat": 268,
@@ -168,9 +172,11 @@ AARCH64: Final[Mapping[str, int]] = MappingProxyType(
         "mount": 40,
         "pivot_root": 41,
         "nfsservctl": 42,
+        "truncate": 45,
         "chroot": 51,
         "fchmodat": 53,
         "fchownat": 54,
+        "openat": 56,
         "vhangup": 58,
         "quotactl": 60,
         "utimensat": 88,

@@ -45,6 +45,7 @@ BACKENDS: dict[str, Backend] = {
     "bwrap": Bwrap(),
     "bwrap-noproc": Bwrap(with_proc=False),
     "landlock": Landlock(),
+    **{f"landlock-abi{abi}": Landlock(newest=abi) for abi in range(1, 6)},
 }
 
 
@@ -52,9 +53,11 @@ def lay_bait() -> dict[str, Any]:
     """What code in the sandbox must not reach; it all lives as long as this process."""
     folder = Path(tempfile.mkdtemp(prefix="stagedoor-bait-"))
     folder.chmod(0o755)
-    secret, path = folder / "secret", folder / "socket"
+    secret, path, full = folder / "secret", folder / "socket", folder / "full"
     secret.write_text("kept from strangers")
     secret.chmod(0o644)
+    full.write_text("not to be emptied")
+    full.chmod(0o666)
     tcp = socket.create_server(("127.0.0.1", 0))
     unix, abstract = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
     unix.bind(str(path))
@@ -72,6 +75,7 @@ def lay_bait() -> dict[str, Any]:
     return {
         "folder": str(folder),
         "secret": str(secret),
+        "full": str(full),
         "port": tcp.getsockname()[1],
         "socket": str(path),
         "datagram": str(folder / "datagram"),

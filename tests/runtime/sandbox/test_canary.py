@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.sandbox import seccomp
 from runtime.sandbox.canary import CanaryDead, lay_bait, send_canary, try_program
 from runtime.sandbox.landlock import Landlock
 from runtime.sandbox.launch import Backend, BackendMissing, Launch
@@ -34,8 +35,22 @@ def test_it_lives_in_every_backend(backend: str, python: Program, stop: Stop) ->
 def test_it_dies_without_walls_and_says_which_are_missing(python: Program, stop: Stop) -> None:
     with pytest.raises(CanaryDead) as dead:
         send_canary(BACKENDS["bare"], python, stop)
-    for way in ("file", "network", "unix socket", "memory"):
+    for way in ("file", "network", "unix socket", "memory", "file to be emptied"):
         assert way in str(dead.value)
+
+
+@pytest.mark.parametrize("left_out", ["truncate", "open"])
+def test_it_dies_where_the_kernel_lets_files_be_emptied(
+    monkeypatch: pytest.MonkeyPatch, python: Program, stop: Stop, left_out: str
+) -> None:
+    old = Landlock(newest=2)
+    send_canary(old, python, stop)
+    if left_out == "truncate":
+        monkeypatch.setattr(seccomp, "SAME_VIEW", [name for name in seccomp.SAME_VIEW if name != left_out])
+    else:
+        monkeypatch.setattr(seccomp, "_OPENS", ())
+    with pytest.raises(CanaryDead, match="file to be emptied"):
+        send_canary(old, python, stop)
 
 
 @dataclass(frozen=True)

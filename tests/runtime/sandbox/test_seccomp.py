@@ -13,7 +13,7 @@ HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
 }
-CONDITIONAL = {"clone", "socketpair", "ioctl", "fcntl", "prlimit64", "utimensat"}
+CONDITIONAL = {"open", "openat", "clone", "socketpair", "ioctl", "fcntl", "prlimit64", "utimensat"}
 
 
 @pytest.mark.parametrize(("machine", "numbers"), [("x86_64", X86_64), ("aarch64", AARCH64)])
@@ -80,7 +80,7 @@ def test_what_the_filter_says(machine: str) -> None:
     for name in DENIED:
         if name in n:
             assert verdict(machine, n[name]) == EPERM, name
-    assert verdict(machine, n["clone3"]) == ENOSYS
+    assert [verdict(machine, n[name]) for name in ("clone3", "openat2")] == [ENOSYS] * 2
     assert verdict(machine, 451) == ENOSYS
     assert verdict(machine, n["clone"], 0x3D0F00) == ALLOW  # a thread
     for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
@@ -108,6 +108,21 @@ def test_without_namespaces_more_is_denied(machine: str) -> None:
     assert verdict(machine, n["utimensat"], *by_path, same_view=True) == EPERM
     assert verdict(machine, n["utimensat"], *by_descriptor, same_view=True) == ALLOW
     assert verdict(machine, n["utimensat"], *by_path) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("call", ["open", "openat"])
+def test_without_namespaces_nothing_is_emptied_that_is_opened_to_be_read(machine: str, call: str) -> None:
+    number = MACHINES[machine].numbers.get(call)
+    if number is None:
+        pytest.skip("it has no such call")
+    before = () if call == "open" else (0xFFFFFF9C,)
+    read, write, both, neither, create, empty = 0o0, 0o1, 0o2, 0o3, 0o100, 0o1000
+    for flags in (read | empty, neither, neither | empty, read | create | empty, 0o2000000 | empty):
+        assert verdict(machine, number, *before, 7, flags, same_view=True) == EPERM, oct(flags)
+        assert verdict(machine, number, *before, 7, flags) == ALLOW
+    for flags in (read, write, both, read | create, write | create | empty, both | empty):
+        assert verdict(machine, number, *before, 7, flags, same_view=True) == ALLOW, oct(flags)
 
 
 def test_the_second_door_of_x86_is_shut() -> None:

@@ -61,6 +61,23 @@ result = reads(f"/proc/{inputs['victim']}/mem") or reads(f"/proc/{inputs['driver
     "writing to /dev": "result = writes('/dev/written') or works(lambda: os.mkdir('/dev/folder') is None)",
     "writing beside its own folder": "result = writes(inputs['folder'] + '/written') or writes('/var/tmp/written')",
     "writing to what it runs from": "result = writes(os.__file__) or writes(os.path.dirname(os.__file__) + '/x.py')",
+    "emptying a file that its account may write": """
+result = works(lambda: os.truncate(inputs["full"], 0) is None)
+""",
+    "emptying it by opening it": """
+ways = [os.O_RDONLY | os.O_TRUNC, 3 | os.O_TRUNC, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC]
+result = [way for way in ways if works(lambda: os.open(inputs["full"], way))]
+""",
+    "emptying it by newer and older doors": """
+how, path = (ctypes.c_uint64 * 3)(os.O_RDONLY | os.O_TRUNC, 0, 0), inputs["full"].encode()
+result = calls(437, 437, -100, path, how, 24) or (X86 and calls(85, 0, path, 0o600))
+""",
+    "a file without a right to it": "result = works(lambda: os.open(inputs['secret'], 3) or True)",
+    "emptying what it runs from": """
+ways = [os.O_RDONLY | os.O_TRUNC, 3 | os.O_TRUNC]
+spare = os.path.dirname(os.__file__) + "/this.py"
+result = [way for way in ways if works(lambda: os.open(spare, way))] or works(lambda: os.truncate(spare, 0) is None)
+""",
     "making a device": "result = works(lambda: os.mknod(os.environ['TMPDIR'] + '/k', 0o020666, 0x103) is None)",
     "raw memory and disks": "result = any(map(reads, ['/dev/mem', '/dev/kmsg', '/dev/vda', '/dev/sda']))",
     "settings of the kernel": "result = writes('/proc/sys/kernel/core_pattern') or writes('/proc/sysrq-trigger')",
@@ -232,6 +249,9 @@ OPEN_WITHOUT = (
     "a file that everybody may read",
     "a file by way of a link",
     "/etc/passwd and /etc/shadow",
+    "emptying a file that its account may write",
+    "emptying it by opening it",
+    "emptying it by newer and older doors",
     "the folders of others",
     "writing beside its own folder",
     "TCP to this machine",
@@ -268,6 +288,28 @@ def test_the_walls_stand(confinement: Confinement, probe: str) -> None:
     assert not told.late, told
     assert "result" in told.answer, (told.answer, told.stderr)
     assert not told.result, told.result
+    assert told.victim == "S"
+
+
+EACH = """
+for name, probe in PROBES.items():
+    names = dict(globals())
+    try:
+        exec(probe, names)
+    except OSError:
+        pass
+    if names["result"]:
+        found[name] = repr(names["result"])
+result = found
+"""
+
+
+@pytest.mark.parametrize("account", ["root", "ordinary"])
+@pytest.mark.parametrize("abi", range(1, 6))
+def test_the_walls_stand_on_older_kernels(request: pytest.FixtureRequest, abi: int, account: str) -> None:
+    driver: Driver = request.getfixturevalue(f"{account}_driver")
+    told = driver.run(f"landlock-abi{abi}", f"{HEAD}\nPROBES, found, result = {PROBES!r}, {{}}, None\n{EACH}")
+    assert told.answer.get("result") == {}, (told.answer, told.stderr, told.bound)
     assert told.victim == "S"
 
 
