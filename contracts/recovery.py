@@ -31,7 +31,7 @@ class RetryStart(StrEnum):
     FAILED = "failed"
     """At the nodes that failed or were not reached."""
     NODE = "node"
-    """At `node_id` and whatever comes after it."""
+    """At `node_id` and whatever comes after it; naming it is a person's word for these, and for no others."""
     BEGINNING = "beginning"
 
 

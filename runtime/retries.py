@@ -16,7 +16,9 @@ from runtime.engine.commands import Recorded
 from runtime.engine.plan import Plan
 from runtime.engine.reuse import (
     find_asked,
+    find_contradicted,
     find_failed,
+    find_named,
     find_repeated,
     find_unanswered,
     find_unknown_outputs,
@@ -103,16 +105,22 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
         raise ApiError(
             Code.INVALID, f"There is no node {retry.node_id} to start at.", f"Its nodes are {', '.join(sorted(known))}."
         )
-    if retry.start_at is not RetryStart.FAILED:
+    if contradicted := find_contradicted(now, retry):
+        raise ApiError(
+            Code.INVALID,
+            f"{', '.join(contradicted)} can't have happened and be begun at.",
+            "Begin at another node, or leave that answer out.",
+        )
+    if retry.start_at is RetryStart.BEGINNING:
         return
-    if before == now and not find_failed(recorded) and recorded:
+    if retry.start_at is RetryStart.FAILED and before == now and not find_failed(recorded) and recorded:
         raise ApiError(
             Code.CONFLICT,
             "Every node of this execution ended well.",
             "Retry it from a node (start_at: node), or whole (start_at: beginning).",
         )
     open_ones = find_unanswered(before, now, recorded, retry)
-    asked = (find_asked(recorded) | find_asked(_read_end(source))) & known - set(retry.answers)
+    asked = (find_asked(recorded) | find_asked(_read_end(source))) & known - set(retry.answers) - find_named(now, retry)
     missing = [node.id for node in now.nodes if node.id in asked or node.id in open_ones]
     if missing:
         raise ApiError(

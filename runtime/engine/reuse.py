@@ -1,7 +1,8 @@
 """What a retry takes over from the execution it is made from (spec W7). Pure.
 
 Only what ended well is taken over, and nothing that hangs on a node which runs again. Skipped nodes are not: whether
-they are reached is decided anew. A node that was interrupted and must not run twice needs a person's word.
+they are reached is decided anew. A node that was interrupted and must not run twice needs a person's word: an answer,
+or a beginning that is named for it (`find_named`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,20 +33,32 @@ def choose_reused(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: 
     return [ended[node.id] for node in now.nodes if node.id in ended and node.id not in again]
 
 
-def find_unanswered(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[str]:
-    """Nodes that would run again though only a person knows whether they happened, in canonical order.
+def find_named(now: Plan, retry: Retry) -> set[str]:
+    """Nodes that a person wants done once more by saying where to begin: that one and what comes after it, or all.
 
-    Whoever names the node to begin at, one before it, or the beginning, has given that word.
+    That is their word for each of these, whether it happened or not, and for no other one (docs/adr/0016).
     """
-    if retry.start_at is not RetryStart.FAILED:
-        return []
+    if retry.start_at is RetryStart.BEGINNING:
+        return {node.id for node in now.nodes}
+    named: set[str] = set()
+    for node in now.nodes:  # in canonical order, so predecessors come first
+        if node.id == retry.node_id or any(edge.source in named for edge in node.incoming):
+            named.add(node.id)
+    return named
+
+
+def find_unanswered(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[str]:
+    """Nodes that would run again though only a person knows whether they happened, in canonical order."""
     last = _find_last(recorded)
-    known = {node.id for node in now.nodes}
-    return [
-        node.id
-        for node in before.nodes
-        if not node.safe and node.id in known and node.id not in retry.answers and _is_unsure(last.get(node.id))
-    ]
+    wanted = {node.id for node in now.nodes} - find_named(now, retry) - retry.answers.keys()
+    return [node.id for node in before.nodes if not node.safe and node.id in wanted and _is_unsure(last.get(node.id))]
+
+
+def find_contradicted(now: Plan, retry: Retry) -> list[str]:
+    """Nodes that a person says have happened, and that run again all the same because they are begun at."""
+    happened = {node_id for node_id, said in retry.answers.items() if said is Answer.HAPPENED}
+    begun = find_named(now, retry) if retry.start_at is RetryStart.BEGINNING else {retry.node_id}
+    return [node.id for node in now.nodes if node.id in happened and node.id in begun]
 
 
 def find_unknown_outputs(now: Plan, recorded: Sequence[Recorded], retry: Retry) -> list[tuple[str, str, str]]:
@@ -66,10 +79,8 @@ def find_repeated(before: Plan, now: Plan, recorded: Sequence[Recorded], retry: 
 
     In canonical order; as `find_unanswered`, none where a person has given the word already.
     """
-    if retry.start_at is not RetryStart.FAILED:
-        return []
     ended, again = _divide(before, now, recorded, retry)
-    repeated = again & ended.keys() - retry.answers.keys()
+    repeated = again & ended.keys() - retry.answers.keys() - find_named(now, retry)
     return [node.id for node in now.nodes if not node.safe and node.id in repeated]
 
 
@@ -119,11 +130,9 @@ def _divide(
 ) -> tuple[dict[str, Recorded], set[str]]:
     """A success of each node that had one, and the nodes that run again, with or without one."""
     ended = _find_ended(recorded, retry.answers)
-    first = _find_changed(before, now)
+    first = _find_changed(before, now) | {node.id for node in now.nodes} - ended.keys() - _find_skipped(recorded)
     if retry.start_at is RetryStart.NODE:
         first.add(str(retry.node_id))
-    else:
-        first |= {node.id for node in now.nodes} - ended.keys() - _find_skipped(recorded)
     happened = {name for name, said in retry.answers.items() if said is Answer.HAPPENED} - {retry.node_id}
     again: set[str] = set()
     for node in now.nodes:  # in canonical order, so predecessors come first

@@ -8,7 +8,9 @@ from runtime.engine.commands import Recorded
 from runtime.engine.reuse import (
     choose_reused,
     find_asked,
+    find_contradicted,
     find_failed,
+    find_named,
     find_repeated,
     find_unanswered,
     find_unknown_outputs,
@@ -27,6 +29,10 @@ LOST = Failure(code=FailureCode.INTERRUPTED_UNSAFE, message="?", hint="", asks_a
 
 def row(node_id: str, status: StepStatus = OK, failure: Failure | None = None, attempt: int = 1) -> Recorded:
     return Recorded(node_id, attempt, status, {"Out": node_id} if status is OK else None, failure)
+
+
+def at(node_id: str, **answers: Answer) -> Retry:
+    return Retry(start_at=RetryStart.NODE, node_id=node_id, answers=answers)
 
 
 def reused(rows: list[Recorded], **retry: object) -> list[str]:
@@ -93,13 +99,50 @@ def test_only_a_person_knows_of_an_unsafe_node_that_was_cut_short(status: StepSt
     lost = Failure(code=FailureCode.WORKER_LOST, message="", hint="")
     rows = [row("open"), row("press", status, lost if status is StepStatus.FAILED else None)]
     assert find_unanswered(BUY, BUY, rows, Retry()) == ["press"]
-    for start in (RetryStart.BEGINNING, RetryStart.NODE):  # whoever says so has decided
-        assert (
-            find_unanswered(
-                BUY, BUY, rows, Retry(start_at=start, node_id="press" if start is RetryStart.NODE else None)
-            )
-            == []
-        )
+    for named in (Retry(start_at=RetryStart.BEGINNING), at("press"), at("open")):  # whoever says so has decided
+        assert find_unanswered(BUY, BUY, rows, named) == []
+
+
+@pytest.mark.parametrize("start", ["read", "aside"])
+def test_naming_another_node_is_no_word_for_one_that_was_cut_short(start: str) -> None:
+    rows = [row("open"), row("aside"), row("press", StepStatus.FAILED, LOST), row("read", StepStatus.SKIPPED)]
+    assert find_unanswered(BUY, BUY, rows, at(start)) == ["press"]
+    assert find_unanswered(BUY, BUY, rows, at(start, press=Answer.RUN_AGAIN)) == []
+    happened = at(start, press=Answer.HAPPENED)
+    assert find_unanswered(BUY, BUY, rows, happened) == []
+    assert "press" in [one.node_id for one in choose_reused(BUY, BUY, rows, happened)]
+
+
+def test_a_node_that_is_named_brings_in_what_comes_after_it_and_nothing_else() -> None:
+    assert find_named(BUY, Retry()) == set()
+    assert find_named(BUY, at("press")) == {"press", "read"}
+    assert find_named(BUY, at("aside")) == {"aside"}
+    assert find_named(BUY, Retry(start_at=RetryStart.BEGINNING)) == {"open", "press", "read", "aside"}
+
+
+def test_a_changed_node_elsewhere_that_must_not_run_twice_needs_a_word() -> None:
+    changed = BUY.model_copy(
+        update={
+            "nodes": [one.model_copy(update={"literals": {"In": 1}}) if one.id == "press" else one for one in BUY.nodes]
+        }
+    )
+    assert find_repeated(BUY, changed, DONE, at("aside")) == ["press"]
+    assert find_repeated(BUY, changed, DONE, at("aside", press=Answer.RUN_AGAIN)) == []
+    assert find_repeated(BUY, changed, DONE, at("open")) == find_repeated(BUY, changed, DONE, at("press")) == []
+
+
+def test_what_runs_again_elsewhere_takes_what_follows_along() -> None:
+    rows = [row("open"), row("aside", StepStatus.FAILED, BROKE), row("press"), row("last")]
+    assert [one.node_id for one in choose_reused(FORK, FORK, rows, at("last"))] == ["open"]
+    assert find_repeated(FORK, FORK, rows, at("last")) == ["press"]
+
+
+def test_what_is_begun_at_can_not_have_happened() -> None:
+    assert find_contradicted(BUY, at("press", press=Answer.HAPPENED)) == ["press"]
+    assert find_contradicted(BUY, at("open", press=Answer.HAPPENED)) == [], "it stands, whatever runs before it"
+    assert find_contradicted(BUY, at("press", press=Answer.RUN_AGAIN)) == []
+    whole = Retry(start_at=RetryStart.BEGINNING, answers={"read": Answer.HAPPENED})
+    assert find_contradicted(BUY, whole) == ["read"]
 
 
 def test_a_safe_node_or_one_that_failed_by_itself_needs_no_answer() -> None:

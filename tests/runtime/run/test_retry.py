@@ -144,8 +144,13 @@ async def test_what_can_not_be_retried_is_refused_with_the_way_out(staging: Stag
 
 async def interrupt(staging: Staging) -> ExecutionId:
     """The worker goes while an unsafe node is at work."""
-    nodes = [node("a", "echo", {"Text": "1"}), node("act", "hang_unsafe"), node("b", "echo", {"Text": "2"})]
-    edges = [edge("a", "act", "Text", "Text")]
+    nodes = [
+        node("a", "echo", {"Text": "1"}),
+        node("act", "hang_unsafe"),
+        node("b", "echo", {"Text": "2"}),
+        node("after", "echo"),
+    ]
+    edges = [edge("a", "act", "Text", "Text"), edge("act", "after", "Text", "Text")]
     execution_id = await staging.submit(nodes, edges)
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "act")
@@ -169,6 +174,39 @@ async def test_a_question_is_answered_once(staging: Staging) -> None:
     steps = {step.node_id: step for step in await staging.records.list_steps(staging.tenant_id, answered)}
     assert (steps["act"].status, steps["act"].reused) == (StepStatus.SUCCESS, True)
     assert (await staging.executions.get(staging.tenant_id, interrupted)).question is None
+
+
+@pytest.mark.parametrize("elsewhere", ["after", "b"])
+async def test_beginning_elsewhere_is_no_word_for_what_was_cut_short(staging: Staging, elsewhere: str) -> None:
+    interrupted = await interrupt(staging)
+    with pytest.raises(ApiError, match="act happened") as refused:
+        await retry(staging, interrupted, start_at="node", node_id=elsewhere)
+    assert [(fault.rule, fault.node_id) for fault in refused.value.faults] == [("answer_needed", "act")]
+    assert (await staging.executions.get(staging.tenant_id, interrupted)).question is not None, "it still asks"
+    before = len(Hang.left)
+    answered = await retry(staging, interrupted, start_at="node", node_id=elsewhere, answers={"act": "happened"})
+    async with staging.perform():
+        assert await staging.wait_for_end(answered) is ExecutionStatus.COMPLETED
+    assert len(Hang.left) == before  # it did not run
+    assert (await staging.executions.get(staging.tenant_id, interrupted)).question is None
+
+
+async def test_naming_a_node_is_a_persons_word_for_it_and_what_follows(staging: Staging) -> None:
+    for start in ("act", "a"):
+        interrupted = await interrupt(staging)
+        again = await retry(staging, interrupted, start_at="node", node_id=start)
+        async with staging.perform():
+            await staging.wait_until(again, lambda row: row.current_node == "act")
+            await staging.executions.request_cancel(staging.tenant_id, again, "")
+            await staging.wait_for_end(again)
+
+
+async def test_what_is_begun_at_can_not_have_happened(staging: Staging) -> None:
+    interrupted = await interrupt(staging)
+    for how in ({"start_at": "node", "node_id": "act"}, {"start_at": "beginning"}):
+        with pytest.raises(ApiError, match="act can't have happened") as refused:
+            await retry(staging, interrupted, **how, answers={"act": "happened"})
+        assert refused.value.code is Code.INVALID
 
 
 async def test_it_happened_is_no_answer_where_its_output_is_needed(staging: Staging) -> None:

@@ -139,6 +139,60 @@ it("asks about nodes of which only a person knows, and sends what is said", asyn
   expect(sent[1]?.answers).toEqual({ b: "happened" });
 });
 
+const ASKED = new Refusal(409, "conflict", "Only a person knows.", [
+  { where: "body.answers.b", rule: "answer_needed", detail: "?", node_id: "b", handle: null },
+]);
+
+it("asks where a retry begins elsewhere, and not any more when something else is chosen", async () => {
+  const sent: object[] = [];
+  await open(failed(), {
+    [`POST ${AT}/retry`]: (body: object) => {
+      sent.push(body);
+      return sent.length < 3 ? ASKED : { execution_id: NEXT };
+    },
+  });
+  await userEvent.click(screen.getByRole("button", { name: "Retry" }));
+  await userEvent.click(screen.getByRole("radio", { name: /From a node/ }));
+  await userEvent.selectOptions(screen.getByLabelText("Node to start from"), "a");
+  const start = screen.getByRole("button", { name: "Start the retry" }) as HTMLButtonElement;
+  await userEvent.click(start);
+  await userEvent.click(
+    within(await screen.findByRole("group", { name: "Take the lamp" })).getByLabelText("It happened"),
+  );
+  await userEvent.click(screen.getByRole("radio", { name: /From what failed/ }));
+  expect(screen.queryByRole("group", { name: "Take the lamp" })).toBeNull();
+  await userEvent.click(start);
+  const asked = within(await screen.findByRole("group", { name: "Take the lamp" }));
+  expect(start.disabled).toBe(true);
+  await userEvent.click(asked.getByRole("radio", { name: "Run it again" }));
+  await userEvent.click(start);
+  await waitFor(() => expect(window.location.pathname).toBe(`/executions/${NEXT}`));
+  expect(sent).toMatchObject([
+    { start_at: "node", node_id: "a", answers: {} },
+    { start_at: "failed", answers: {} },
+    { start_at: "failed", answers: { b: "run_again" } },
+  ]);
+});
+
+it("asks in a node's details, too", async () => {
+  const sent: object[] = [];
+  await open(failed(), {
+    [`POST ${AT}/retry`]: (body: object) => {
+      sent.push(body);
+      return sent.length === 1 ? ASKED : { execution_id: NEXT };
+    },
+  });
+  await userEvent.click(screen.getByRole("button", { name: /Open the shop, / }));
+  const start = screen.getByRole("button", { name: /Retry from here/ }) as HTMLButtonElement;
+  await userEvent.click(start);
+  const asked = within(await screen.findByRole("group", { name: "Take the lamp" }));
+  expect(start.disabled).toBe(true);
+  await userEvent.click(asked.getByRole("radio", { name: "It happened" }));
+  await userEvent.click(start);
+  await waitFor(() => expect(window.location.pathname).toBe(`/executions/${NEXT}`));
+  expect(sent[1]).toMatchObject({ start_at: "node", node_id: "a", answers: { b: "happened" } });
+});
+
 it("closes its choices with Escape, and the focus goes back", async () => {
   await open(failed());
   const opener = screen.getByRole("button", { name: "Retry" });

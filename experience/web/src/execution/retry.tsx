@@ -63,11 +63,17 @@ function RetryForm({ id, onClose }: { id: string; onClose: () => void }) {
   const submit = useRef<HTMLButtonElement>(null);
   const group = useId();
   useEffect(() => submit.current?.focus(), []);
-  const asked = startAt === "failed" ? askedNodes(retry.error) : [];
+  const asked = askedNodes(retry.error);
 
+  /** What was asked and answered is about the wish as it was. */
+  function choose(change: () => void): void {
+    change();
+    setAnswers({});
+    retry.reset();
+  }
   function send(): void {
     retry.mutate(
-      { startAt, nodeId: startAt === "node" ? nodeId : null, version, answers: startAt === "failed" ? answers : {} },
+      { startAt, nodeId: startAt === "node" ? nodeId : null, version, answers },
       { onSuccess: (accepted) => go(`/executions/${accepted.execution_id}`) },
     );
   }
@@ -78,7 +84,7 @@ function RetryForm({ id, onClose }: { id: string; onClose: () => void }) {
         name={`${group}start`}
         checked={startAt === value}
         disabled={isOff}
-        onChange={() => setStartAt(value)}
+        onChange={() => choose(() => setStartAt(value))}
       />
       <span>
         {label}
@@ -110,7 +116,10 @@ function RetryForm({ id, onClose }: { id: string; onClose: () => void }) {
             className="input small"
             aria-label="Node to start from"
             value={nodeId}
-            onChange={(event) => setNodeId(event.currentTarget.value)}
+            onChange={(event) => {
+              const chosen = event.currentTarget.value;
+              choose(() => setNodeId(chosen));
+            }}
           >
             {order.map((one) => (
               <option key={one} value={one}>
@@ -127,7 +136,10 @@ function RetryForm({ id, onClose }: { id: string; onClose: () => void }) {
           <select
             className="input small"
             value={version}
-            onChange={(event) => setVersion(event.currentTarget.value === "latest" ? "latest" : "same")}
+            onChange={(event) => {
+              const chosen = event.currentTarget.value === "latest" ? "latest" : "same";
+              choose(() => setVersion(chosen));
+            }}
           >
             <option value="same">The one that ran</option>
             <option value="latest">The latest</option>
@@ -166,27 +178,35 @@ function hasFailed(view: ExecutionView): boolean {
   return view.status !== "completed" || view.order.some((id) => view.nodes[id]?.status === "failed");
 }
 
-/** In a node's details: everything before it is taken over, it and what follows run again. */
+/** In a node's details: it and what follows run again, and a person is asked about others that must not by themselves. */
 export function RetryFromHere({ id, nodeId, name }: { id: string; nodeId: string; name: string }) {
+  const nodes = useView((view) => view.nodes);
+  const [answers, setAnswers] = useState<Record<string, Answer>>({});
   const [, go] = useLocation();
   const retry = useRetry(id);
+  const asked = askedNodes(retry.error);
   if (!useMayWrite()) return null;
   return (
     <>
+      <Answers
+        nodes={asked.map((one) => ({ id: one, name: nodes[one]?.name ?? one }))}
+        given={answers}
+        onGive={(node, answer) => setAnswers({ ...answers, [node]: answer })}
+      />
       <button
         type="button"
         className="button small"
-        disabled={retry.isPending || retry.isSuccess}
+        disabled={retry.isPending || retry.isSuccess || asked.some((one) => !answers[one])}
         onClick={() =>
           retry.mutate(
-            { startAt: "node", nodeId, version: "same", answers: {} },
+            { startAt: "node", nodeId, version: "same", answers },
             { onSuccess: (accepted) => go(`/executions/${accepted.execution_id}`) },
           )
         }
       >
         <Icon name="retry" size={15} /> Retry from here<span className="hidden-text">: {name}</span>
       </button>
-      {retry.error && <Trouble error={retry.error} />}
+      {retry.error && !asked.length && <Trouble error={retry.error} />}
     </>
   );
 }
