@@ -50,6 +50,6 @@ class EgressRefusal(Contract):
     host: str
     port: int | None
     rule: str
-    """`loopback`, `private`, `link_local`, `metadata`, `multicast`, `reserved`, `not_a_host`, `denied`, `not_allowed`,
-    `bytes` or `connections`."""
+    """`loopback`, `private`, `link_local`, `metadata`, `multicast`, `reserved`, `not_a_host`, `denied`, `closed`,
+    `not_allowed`, `bytes` or `connections`."""
     at: Instant

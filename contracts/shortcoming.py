@@ -8,8 +8,9 @@ from contracts.model import Contract
 class Shortcoming(StrEnum):
     """What is meant.
 
-    `browsers_unsandboxed`: browsers run without Chromium's own sandbox, or are not started for want of it. It needs
-    user namespaces for ordinary users of the machine, and setpriv (util-linux) where Runtime is root.
+    `browsers_exposed`: browsers run without Chromium's own sandbox, or are not started for want of it, or nothing shuts
+    them off from the machine's network. Both need user namespaces for ordinary users of the machine; the sandbox also
+    setpriv (util-linux) where Runtime is root.
 
     `code_refused`: nothing can shut code in, so that `run_code` is refused. That needs bubblewrap and user namespaces,
     or Linux 5.13 with Landlock.
@@ -18,7 +19,7 @@ class Shortcoming(StrEnum):
     sandbox".
     """
 
-    BROWSERS_UNSANDBOXED = "browsers_unsandboxed"
+    BROWSERS_EXPOSED = "browsers_exposed"
     CODE_REFUSED = "code_refused"
 
 

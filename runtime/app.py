@@ -45,7 +45,7 @@ from runtime.catalogue import Catalogue, list_realms
 from runtime.egress.egress import Egress
 from runtime.egress.lists import Policies
 from runtime.egress.permit import Limits
-from runtime.egress.policy import Policy, read_exceptions
+from runtime.egress.policy import read_policy
 from runtime.figures import tell_browsers, tell_egress, tell_ground, tell_house, tell_sandbox
 from runtime.housekeeping import Housekeeping
 from runtime.nodes import code, data, flow, http
@@ -162,7 +162,7 @@ def create_api(ground: Ground, public_key: Path, pool: Pool | None = None) -> St
     executions = Executions(ground.db, ground.queue)
     records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
     realms = list_realms()
-    policy = Policy(read_exceptions(ground.settings.allowed_hosts))
+    policy = read_policy(ground.settings.allowed_hosts, ground.settings.denied_hosts)
     egress = EgressRecords(ground.db)
     credentials = Credentials(ground.db)
     check = CredentialCheck(credentials, ground.catalogue.types)
@@ -280,7 +280,11 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
 
 def open_egress(settings: Settings) -> Egress:
     """Ways out for a worker; open them."""
-    return Egress(settings.allowed_hosts, limits=Limits(max_bytes=settings.egress_max_bytes))
+    return Egress(
+        settings.allowed_hosts,
+        closed_hosts=settings.denied_hosts,
+        limits=Limits(max_bytes=settings.egress_max_bytes),
+    )
 
 
 async def _look_after(ground: Ground, browsers: Sandboxing, worker: str) -> None:

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts in private networks or on this machine that may be reached nevertheless, `host` or `host:port` separated by
     commas. The public internet may be reached without."""
+    denied_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Public hosts that nobody here may reach: `host`, `*.host`, `host:port` or a network, separated by commas. For
+    services of one's own that stand on public addresses behind a firewall."""
     egress_max_bytes: Annotated[int, Field(ge=1_000_000)] = 2_147_483_648
     """Bytes that one run may send and receive together."""
     browser_path: Path | None = None
@@ -64,7 +67,7 @@ class Settings(BaseSettings):
     """Holds the token for NATS where the address carries nothing."""
     log_format: Annotated[Literal["json", "console"], Field(validation_alias="STAGEDOOR_LOG_FORMAT")] = "json"
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "denied_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

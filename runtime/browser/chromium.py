@@ -95,6 +95,7 @@ class Chromium:
         self._parked: Page | None = None
         self._parking = False
         self._pages: list[Page] = []
+        self._put_aways: set[asyncio.Task[None]] = set()
         self.opened = 0
         """Contexts given out so far."""
         self.leases = 0
@@ -217,8 +218,26 @@ class Chromium:
         return page
 
     async def _make_page(self, options: ContextOptions = DEFAULT, storage: dict[str, Any] | None = None) -> Page:
+        """A page that belongs to no run yet. Who stops waiting for it leaves nothing behind."""
         if not self.alive:
             raise explain_crash("")
+        making = asyncio.create_task(self._build_page(options, storage))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # Playwright can't take back a context it is making: it can be closed once it is known.
+            closing = asyncio.create_task(self._put_away(making))
+            self._put_aways.add(closing)
+            closing.add_done_callback(self._put_aways.discard)
+            raise
+
+    async def _put_away(self, making: asyncio.Task[Page]) -> None:
+        with contextlib.suppress(BrowserFailure):
+            page = await making
+            await page.close()
+            self.forget(page)
+
+    async def _build_page(self, options: ContextOptions, storage: dict[str, Any] | None) -> Page:
         way_out = WayOut(self._launch.proxy)
         context = None
         try:

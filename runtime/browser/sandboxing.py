@@ -28,10 +28,16 @@ HINT: Final = (
     "in a container: the seccomp profile of deploy/docker)."
 )
 _NO_SANDBOX: Final = ("No usable sandbox", "Failed to move to new namespace", "Running as root without --no-sandbox")
+_TRIES: Final = 2
+"""Of each way to be shut in: what is chosen stays for the pool's life, so one hiccup must not choose a weaker one."""
 _log = structlog.get_logger(__name__)
 
 
-JAIL_HINT: Final = "Browsers could be shut off from this machine's network and files: install bubblewrap."
+OPEN: Final = "What breaks out of a page reaches whatever listens on this machine: its browsers have no jail."
+JAIL_HINT: Final = (
+    "Browsers could be shut off from this machine's network and files: install bubblewrap, and let ordinary users have "
+    "user namespaces."
+)
 ALLOW: Final = "STAGEDOOR_RUNTIME_ALLOW_UNSANDBOXED_BROWSERS=true starts browsers all the same."
 
 
@@ -79,15 +85,16 @@ class Sandboxing:
             return await start(self.chosen)
         failure: BrowserFailure | None = None
         for one in await self._list(executable):
-            try:
-                browser = await start(one)
-            except BrowserFailure as caught:
-                if not _is_ours_to_mend(caught, one):
-                    raise
-                failure = caught
-                continue
-            self._choose(one)
-            return browser
+            for _ in range(_TRIES):
+                try:
+                    browser = await start(one)
+                except BrowserFailure as caught:
+                    if not _is_ours_to_mend(caught, one):
+                        raise
+                    failure = caught
+                    continue
+                self._choose(one)
+                return browser
         if self._required:
             self.refused = True
             self.settled.set()
@@ -117,8 +124,10 @@ class Sandboxing:
         if self.refused:
             failure = explain_missing()
             return f"{failure.message} {failure.hint}"
-        if self.chosen is None or self.chosen.sandboxed:
+        if self.chosen is None:
             return ""
+        if self.chosen.sandboxed:
+            return "" if self.chosen.jail is not Jail.NONE else f"{OPEN} {JAIL_HINT}"
         return f"Chromium's own sandbox does not work here ({self.chosen.describe()}). {HINT}"
 
     async def report(self) -> str:
@@ -141,6 +150,8 @@ class Sandboxing:
         self.settled.set()
         if not one.sandboxed:
             _log.warning("browsers run without Chromium's own sandbox: this machine does not allow it", hint=HINT)
+        if one.jail is Jail.NONE:
+            _log.warning("browsers are not shut off from this machine's network", hint=JAIL_HINT)
         _log.info("browsers are shut in", jail=one.jail, sandboxed=one.sandboxed)
 
 

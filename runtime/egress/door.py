@@ -146,9 +146,10 @@ class Door:
         """
         target = self.read_target(permit, host, port)
         try:
-            async with asyncio.timeout(timeout_s):
-                addresses = await self.find(permit, target)
-                return await self._reach(permit, target, addresses)
+            with permit.trying(target):
+                async with asyncio.timeout(timeout_s):
+                    addresses = await self.find(permit, target)
+                    return await self._reach(permit, target, addresses)
         except TimeoutError:
             raise _note(permit, Unreachable(target, "it did not answer in time", timed_out=True)) from None
         except Unreachable as error:
@@ -215,6 +216,8 @@ class Door:
                 reason, cause, timed_out = "it can't be reached from this machine", error, False
             else:
                 with _closing_on_error(streams):
+                    if (refusal := permit.policy.judge_own(target, address, _find_own(streams))) is not None:
+                        raise permit.refuse(refusal)
                     return Connection(permit, target, streams)
         raise Unreachable(target, reason, timed_out=timed_out) from cause
 
@@ -237,6 +240,12 @@ def _closing_on_error(streams: Streams) -> Iterator[None]:
 
 async def _connect(address: Address, port: int) -> Streams:
     return await asyncio.open_connection(str(address), port, limit=BUFFER)
+
+
+def _find_own(streams: Streams) -> Address | None:
+    """The address of this machine that a connection was made from."""
+    own = streams[1].get_extra_info("sockname")
+    return read_address(str(own[0])) if own else None
 
 
 def _note(permit: Permit, error: Unreachable) -> Unreachable:

@@ -8,7 +8,7 @@ from typing import Self
 from contracts.model import ExecutionId, TenantId
 from runtime.egress.door import Door
 from runtime.egress.permit import Limits, Permit, Tally
-from runtime.egress.policy import Policy, read_exceptions
+from runtime.egress.policy import Policy, read_policy
 from runtime.egress.proxy import EgressProxy
 
 
@@ -16,10 +16,18 @@ class Egress:
     """Open it before anything that sends, close it after."""
 
     def __init__(
-        self, private_hosts: Iterable[str] = (), *, limits: Limits | None = None, door: Door | None = None
+        self,
+        private_hosts: Iterable[str] = (),
+        *,
+        closed_hosts: Iterable[str] = (),
+        limits: Limits | None = None,
+        door: Door | None = None,
     ) -> None:
-        """`private_hosts` may be reached nevertheless. Raises NotAHost (a ValueError) for an entry that is none."""
-        self.policy = Policy(read_exceptions(private_hosts))
+        """`private_hosts` may be reached nevertheless, `closed_hosts` not though they are public.
+
+        Raises NotAHost (a ValueError) for an entry that is none.
+        """
+        self.policy = read_policy(private_hosts, closed_hosts)
         """What holds for everybody, before a tenant's lists."""
         self.door = door or Door()
         self.proxy = EgressProxy(self.door)

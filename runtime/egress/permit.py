@@ -76,9 +76,21 @@ class Permit:
         self._unreachable: dict[Target, _Trouble] = {}
         self._listen: Callable[[Refusal], None] | None = None
         self._told = 0
+        self._attempts = 0
         self.closed = False
         self.lookups = asyncio.Semaphore(_LOOKUPS)
         """To be held while a name of this run is resolved."""
+
+    @contextmanager
+    def trying(self, target: Target) -> Iterator[None]:
+        """Count an attempt to connect while it lasts: as many at once as connections. Raises Refused beyond that."""
+        if self._attempts >= self._limits.max_connections:
+            raise self.refuse(Refusal(str(target.host), target.port, Rule.CONNECTIONS))
+        self._attempts += 1
+        try:
+            yield
+        finally:
+            self._attempts -= 1
 
     @property
     def open(self) -> int:

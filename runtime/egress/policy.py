@@ -29,6 +29,8 @@ class Rule(StrEnum):
     RESERVED = "reserved"
     DENIED = "denied"
     """By a list of the tenant or of the execution."""
+    CLOSED = "closed"
+    """By the owner of the installation, for everybody."""
     NOT_ALLOWED = "not_allowed"
     """There is a list of what is allowed, and it is not on it."""
     BYTES = "bytes"
@@ -48,6 +50,7 @@ WORDS: Final = {
     Rule.MULTICAST: "it is a multicast address",
     Rule.RESERVED: "its address is no public one",
     Rule.DENIED: "a list of denied hosts names it",
+    Rule.CLOSED: "the owner of this installation has closed it",
     Rule.NOT_ALLOWED: "it is not on the list of allowed hosts",
     Rule.BYTES: "this run has used up its traffic",
     Rule.CONNECTIONS: "this run has too many connections open",
@@ -93,6 +96,7 @@ _HINTS: Final = {
     Rule.NOT_A_HOST: "Give the whole address of a page.",
     Rule.METADATA: "Nothing an execution does needs it; it hands out the machine's own credentials.",
     Rule.DENIED: "An admin of your tenant can take it off the list (PUT /api/admin/egress).",
+    Rule.CLOSED: "The owner of the installation opens it: STAGEDOOR_RUNTIME_DENIED_HOSTS names it or its network.",
     Rule.NOT_ALLOWED: "It has to stand on the tenant's list, which admins set (PUT /api/admin/egress), and in "
     "allowed_domains of the workflow and of the run, where those have any.",
     Rule.BYTES: "Fetch less in one execution, or raise STAGEDOOR_RUNTIME_EGRESS_MAX_BYTES.",
@@ -199,6 +203,8 @@ class Policy:
 
     exceptions: tuple[Pattern, ...] = ()
     """Hosts of the installation's own networks that may be reached nevertheless, by exactly this name."""
+    closed: tuple[Pattern, ...] = ()
+    """What nobody reaches though it is public, but by an exception: the installation's own services there."""
     lists: tuple[Lists, ...] = field(default=())
     """Each narrows: the tenant's, and the execution's."""
 
@@ -208,12 +214,15 @@ class Policy:
 
     def judge_name(self, target: Target) -> Refusal | None:
         """What can be said before a name is resolved, so that what is denied isn't even asked for."""
+        rule: Rule | None
         for lists in self.lists:
             if (rule := lists.judge(target, None)) is not None:
                 return _refuse(target, rule)
         if self.excepts(target):
             return None
-        if target.host.address is not None:
+        if any(entry.matches(target) for entry in self.closed):
+            rule = Rule.CLOSED
+        elif target.host.address is not None:
             rule = classify(target.host.address)
         elif target.host.name == "localhost" or target.host.name.endswith(".localhost"):
             rule = Rule.LOOPBACK  # RFC 6761, whatever a resolver says
@@ -228,12 +237,30 @@ class Policy:
                 return _refuse(target, rule)
         if self.excepts(target):
             return None
+        if any(entry.matches(target, addresses) for entry in self.closed):
+            return _refuse(target, Rule.CLOSED)
         rules = [rule for address in addresses if (rule := classify(address)) is not None]
         return _refuse(target, rules[0]) if rules else None
+
+    def judge_own(self, target: Target, address: Address, own: Address | None) -> Refusal | None:
+        """Whether a connection may be used whose own end has that address: of both ends in one place, this is it.
+
+        Machines have public addresses, too, and what listens there for neighbours trusts who comes from within.
+        """
+        reached_itself = own is not None and unwrap(own) == unwrap(address)
+        return _refuse(target, Rule.LOOPBACK) if reached_itself and not self.excepts(target) else None
 
     def excepts(self, target: Target) -> bool:
         """Whether the owner of the installation has opened exactly this."""
         return any(entry.matches(target) for entry in self.exceptions)
+
+
+def read_policy(private: Iterable[str], closed: Iterable[str]) -> Policy:
+    """What the owner of the installation says: private hosts that may be reached, public ones that may not.
+
+    Raises NotAHost naming the entry that is none.
+    """
+    return Policy(read_exceptions(private), tuple(map(read_pattern, closed)))
 
 
 def read_exceptions(entries: Iterable[str]) -> tuple[Pattern, ...]:

@@ -33,6 +33,9 @@ _REALM: Final = "stagedoor"
 _PIECE: Final = 65_536
 _IDLE_S: Final = 120.0
 """Between two requests of a connection."""
+_MAX_STRANGERS: Final = 256
+"""Connections on which nobody has said yet who they are: browsers do so within milliseconds. Beyond that the oldest one
+goes, so that whoever says nothing takes nobody's room."""
 _STILL_S: Final = 3_600.0
 """Without a byte in either direction of a connection that was let through: a quiet WebSocket may live long."""
 _LINGER_S: Final = 60.0
@@ -68,6 +71,8 @@ class EgressProxy:
         self._door = door
         self._guests: dict[str, _Guest] = {}
         self._clients = 0
+        self._strangers: dict[_Client, None] = {}
+        """Oldest first."""
         self._server: asyncio.Server | None = None
         self._also: list[asyncio.Server] = []
         self.port = 0
@@ -125,6 +130,7 @@ class EgressProxy:
             writer.transport.abort()
             return
         self._clients += 1
+        self._let_in(client)
         try:
             await self._answer_all(client)
         except* BadRequest as group:
@@ -136,7 +142,15 @@ class EgressProxy:
             client.broken = True
         finally:
             self._clients -= 1
+            self._strangers.pop(client, None)
             client.close()
+
+    def _let_in(self, client: "_Client") -> None:
+        if len(self._strangers) >= _MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.abort()
+        self._strangers[client] = None
 
     async def _answer_all(self, client: "_Client") -> None:
         while True:
@@ -147,7 +161,9 @@ class EgressProxy:
             guest = self._recognise(head)
             if guest is None:
                 await self._ask_who(client, head)
-            elif _is_greeting(head):
+                continue
+            self._strangers.pop(client, None)
+            if _is_greeting(head):
                 await client.answer(204, "No Content")
             else:
                 await self._let_through(client, head, guest)
@@ -209,6 +225,11 @@ class _Client:
             self.writer.transport.abort()
         else:
             self.writer.close()
+
+    def abort(self) -> None:
+        """Cut it off, whatever is under way."""
+        self.broken = True
+        self.writer.transport.abort()
 
     async def say(self, data: bytes) -> None:
         self.writer.write(data)

@@ -48,7 +48,7 @@ class Sandboxes:
             DatabaseAway: the connection failed.
         """
         rows = await self._list_fresh(tenant_id)
-        said = Counter((Shortcoming.BROWSERS_UNSANDBOXED, row.browsers) for row in rows if row.browsers)
+        said = Counter((Shortcoming.BROWSERS_EXPOSED, row.browsers) for row in rows if row.browsers)
         said.update((Shortcoming.CODE_REFUSED, row.reason) for row in rows if row.backend == NONE)
         return [
             FoundShortcoming(shortcoming=what, detail=detail, workers=count)

@@ -203,7 +203,7 @@ it("leads back from an address without a page", async () => {
   expect(window.location.pathname).toBe("/executions");
 });
 
-const UNSANDBOXED = { shortcoming: "browsers_unsandboxed", detail: "Let users have user namespaces.", workers: 2 };
+const UNSANDBOXED = { shortcoming: "browsers_exposed", detail: "Let users have user namespaces.", workers: 2 };
 const REFUSED = { shortcoming: "code_refused", detail: "Install bubblewrap.", workers: 1 };
 const OPERATOR = { ...ME, scopes: [...ME.scopes, "installation"] };
 const BANNER = { name: "Weaker than it should be" };

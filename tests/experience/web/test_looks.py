@@ -35,7 +35,7 @@ CREDENTIALS = [
 
 SHORTCOMINGS = [
     FoundShortcoming(
-        shortcoming=Shortcoming.BROWSERS_UNSANDBOXED,
+        shortcoming=Shortcoming.BROWSERS_EXPOSED,
         detail="Chromium's own sandbox does not work here (sandbox: none, jail: none). Let ordinary users of "
         "this machine have user namespaces.",
         workers=1,

@@ -66,11 +66,11 @@ async def test_shortcomings_are_counted_by_what_workers_say(client: RuntimeClien
         await bare_too.tell("landlock", "landlock.", "No sandbox.")
         await none.tell("none", "Install bubblewrap.")
         assert await list_shortcomings(client) == [
-            (Shortcoming.BROWSERS_UNSANDBOXED, "No sandbox.", 2),
+            (Shortcoming.BROWSERS_EXPOSED, "No sandbox.", 2),
             (Shortcoming.CODE_REFUSED, "Install bubblewrap.", 1),
         ]
         await bare.tell("bwrap", "bwrap.")  # mended
-        assert (Shortcoming.BROWSERS_UNSANDBOXED, "No sandbox.", 1) in await list_shortcomings(client)
+        assert (Shortcoming.BROWSERS_EXPOSED, "No sandbox.", 1) in await list_shortcomings(client)
     finally:
         for worker in workers:
             await worker.leave()
@@ -101,7 +101,7 @@ async def list_shortcomings(client: RuntimeClient) -> list[tuple[Shortcoming, st
 
 async def read_browsers(client: RuntimeClient) -> list[str]:
     found = await list_shortcomings(client)
-    return [detail for what, detail, _ in found if what is Shortcoming.BROWSERS_UNSANDBOXED]
+    return [detail for what, detail, _ in found if what is Shortcoming.BROWSERS_EXPOSED]
 
 
 async def test_acts_are_uses_of_credentials_and_refusals(

@@ -227,6 +227,31 @@ def fake(folder: Path, script: str) -> Path:
 NO_SANDBOX = "[1:1:FATAL:zygote_host_impl_linux.cc(1)] No usable sandbox! Update your kernel"
 
 
+async def test_one_hiccup_chooses_no_weaker_walls(tmp_path: Path) -> None:
+    failed: list[Confinement] = []
+
+    async def start(shut_in: Confinement) -> Confinement:
+        if not failed:
+            failed.append(shut_in)
+            raise BrowserFailure(FailureCode.BROWSER_CRASHED, "It ended at once.", "", retryable=True)
+        return shut_in
+
+    executable = await find_browser(None)
+    assert executable is not None
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        if not await pool.sandboxing._gate.probe(Jail.NETWORK):
+            pytest.skip("this machine has no weaker walls to choose")
+        assert await pool.sandboxing.start(executable, start) == failed[0]
+
+
+async def test_that_browsers_have_no_jail_is_said(tmp_path: Path) -> None:
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        await force(pool, Jail.NONE)
+        assert "install bubblewrap" in pool.sandboxing.shortcoming
+        await force(pool, Jail.NETWORK)
+        assert pool.sandboxing.shortcoming == ""
+
+
 async def test_without_a_sandbox_browsers_run_and_it_is_said(tmp_path: Path, site: Site) -> None:
     """A Chromium on a machine that lets it have none."""
     real = await find_browser(None)

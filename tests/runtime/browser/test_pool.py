@@ -14,6 +14,7 @@ from contracts.execution import FailureCode
 from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.options import ContextOptions
 from runtime.browser.pool import Lease, Pool, PoolOptions
 from runtime.browser.processes import MARK
 from runtime.egress.permit import Permit
@@ -115,6 +116,22 @@ async def test_no_browser_serves_two_tenants_and_the_one_unused_longest_goes(
                 assert await browser_of(third) not in (of_a, of_b)
                 assert of_b.alive, "one that is in use is never dropped"
     assert list_browsers(tmp_path) == []
+
+
+async def test_who_stops_waiting_for_a_page_leaves_none_behind(tmp_path: Path) -> None:
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool, pool.lease(a_run_of(tenant())) as lease:
+        chromium = await browser_of(lease)
+        plain = len(chromium._browser.contexts)
+        for number in range(12):
+            opening = asyncio.create_task(lease.open_page(f"page{number}", ContextOptions(width=800)))
+            await asyncio.sleep(0.01 * number)
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await opening
+                await lease._close_page(f"page{number}")
+        await until(lambda: not chromium._put_aways)
+        assert len(chromium._browser.contexts) <= plain + 1, "but for the one parked"
+        assert chromium.contexts <= plain + 1
 
 
 async def test_a_browser_is_replaced_after_enough_contexts_once_nobody_uses_it(tmp_path: Path, site: Site) -> None:

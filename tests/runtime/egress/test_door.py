@@ -8,7 +8,7 @@ import httpcore
 import pytest
 
 from runtime.egress.backend import DoorBackend
-from runtime.egress.door import Door, NoSuchHost, Unreachable
+from runtime.egress.door import Door, NoSuchHost, Streams, Unreachable
 from runtime.egress.hosts import Address
 from runtime.egress.permit import Limits, Permit, Tally
 from runtime.egress.policy import Policy, Refusal, Refused, Rule, read_lists
@@ -143,6 +143,43 @@ async def test_a_run_has_no_more_connections_open_than_it_may(internet: Internet
     await first.close()
     await door.connect(permit, "public.example", 80)
     permit.close()
+
+
+async def test_a_run_tries_no_more_at_once_than_it_may_have_open(internet: Internet) -> None:
+    async def hang(_address: Address, _port: int) -> Streams:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    door, permit = Door(internet.resolve, hang), make_permit(limits=Limits(max_connections=2))
+    trying = [asyncio.create_task(door.connect(permit, "public.example", 80)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(Refused) as caught:
+        await door.connect(permit, "public.example", 80)
+    assert caught.value.refusal.rule is Rule.CONNECTIONS
+    for task in trying:
+        task.cancel()
+    await asyncio.wait(trying)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(door.connect(permit, "public.example", 80), 0.1)
+
+
+async def test_a_public_address_of_this_machine_is_not_talked_to(internet: Internet) -> None:
+    """A connection to oneself has one address at both ends, whatever that address is."""
+
+    async def reach_oneself(address: Address, port: int) -> Streams:
+        reader, writer = await internet.connect(address, port)
+        writer.transport._extra["sockname"] = (str(address), 50_000)  # type: ignore[attr-defined]
+        return reader, writer
+
+    door = Door(internet.resolve, reach_oneself)
+    permit = make_permit()
+    with pytest.raises(Refused) as caught:
+        await door.connect(permit, "public.example", 80)
+    assert caught.value.refusal.rule is Rule.LOOPBACK
+    assert permit.open == 0
+    connection = await door.connect(opened := make_permit(["public.example"]), "public.example", 80)
+    await connection.close()
+    opened.close()
 
 
 async def test_the_end_of_a_run_cuts_off_what_it_has_open(internet: Internet) -> None:

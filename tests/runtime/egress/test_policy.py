@@ -3,7 +3,7 @@
 import pytest
 
 from runtime.egress.hosts import Address, NotAHost, read_address, read_target
-from runtime.egress.policy import Policy, Rule, classify, read_exceptions, read_lists, read_pattern
+from runtime.egress.policy import Policy, Rule, classify, read_exceptions, read_lists, read_pattern, read_policy
 
 PUBLIC = [
     "1.1.1.1",
@@ -116,6 +116,18 @@ def test_this_machine_is_refused_before_anything_is_resolved(where: str) -> None
     refusal = Policy().judge_name(read_target(where, 80))
     assert refusal is not None
     assert refusal.rule is Rule.LOOPBACK
+
+
+def test_the_owner_closes_public_hosts_but_for_what_is_opened() -> None:
+    policy = read_policy(["93.184.216.34:8443"], ["93.184.216.0/24", "*.own.example"])
+    assert judge(policy, "93.184.216.35") is Rule.CLOSED
+    assert judge(policy, "a.example", "93.184.216.34") is Rule.CLOSED
+    assert judge(policy, "db.own.example", "8.8.8.8") is Rule.CLOSED
+    assert judge(policy, "93.184.216.34:8443") is None
+    assert judge(policy, "a.example", "8.8.8.8") is None
+    refusal = policy.judge_name(read_target("db.own.example", 443))
+    assert refusal is not None
+    assert "STAGEDOOR_RUNTIME_DENIED_HOSTS" in refusal.hint
 
 
 def test_the_owner_opens_private_hosts_by_exactly_their_name() -> None:

@@ -253,3 +253,14 @@ async def test_nobody_holds_a_door_that_a_client_has_left(proxy: EgressProxy) ->
     async with asyncio.timeout(5):
         while permit.open:  # noqa: ASYNC110 — nothing tells of it
             await asyncio.sleep(0.01)
+
+
+async def test_who_says_nothing_takes_nobodys_room(proxy: EgressProxy) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(300)]
+    async with let_in(proxy) as client:
+        assert (await client.ask("GET http://public.example/"))[0] == 200
+    async with asyncio.timeout(5):
+        assert await silent[0][0].read() == b"", "the oldest went"
+    assert not silent[-1][0].at_eof()
+    for _, writer in silent:
+        writer.close()

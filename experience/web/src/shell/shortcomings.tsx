@@ -5,7 +5,7 @@ import { Icon } from "../ui/icon";
 import "./shortcomings.css";
 
 const TITLES: Record<FoundShortcoming["shortcoming"], string> = {
-  browsers_unsandboxed: "Browsers are not sandboxed",
+  browsers_exposed: "Browsers are not shut in",
   code_refused: "Nothing shuts code in",
 };
 const DOCUMENTATION = "/api/docs#shape-Shortcoming";
