@@ -3,16 +3,21 @@
 A value is looked for as it is and in the forms in which pages and programs usually repeat one: percent-encoded, as HTML
 or JSON escapes, in other letter case, in base64. Who wants to smuggle a value out of a page that was given it finds
 another form; what keeps it from being given to such a page are the credential's domains.
+
+Looking takes time in proportion to the text, whatever stands in it: sites write these texts, and a worker that looks at
+one does nothing else. So values are looked for as fixed strings, in the text and in what it reads like without escapes.
 """
 
 import base64
 import re
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 
 from runtime.charsets import LATIN_1, UTF_8, find_charset
+from runtime.spellings import View, find_unfinished, fold
 
 MIN_LENGTH: Final = 4
 """Characters from which on a value is masked; shorter ones are parts of ordinary words."""
@@ -26,62 +31,188 @@ CUT: Final = "…"
 _MIN_BASE64: Final = 8
 _MIN_BINARY: Final = 8
 """Characters from which on a value is looked for in files of any kind: a shorter one may stand there by chance."""
-_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+_LEVELS: Final = 3
+"""Of escapes that are undone: JSON in JSON in JSON has three."""
+_MAX_SPELLED: Final = 16
+"""Characters that one may become by being escaped, several times over."""
+_WINDOW: Final = 524_288
+"""Characters that are looked at in one go: other threads get a turn in between."""
+_MARGIN: Final = 64
+"""Characters that a window has beyond its ends, so that what stands at them has neighbours."""
+_MAX_TRIES: Final = 32
+_MIN_SURE: Final = 16
 _TEXT_TYPES: Final = re.compile(
     r"text/|application/(?:json|xml|javascript|ecmascript|x-www-form-urlencoded|x-ndjson|yaml|x-yaml|sql|graphql)"
     r"|[\w.+/-]+\+(?:json|xml)\b",
     re.IGNORECASE,
 )
 _CHARSET: Final = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
-_WORD: Final = re.compile(r"[a-z0-9]+")
-_ALONE: Final = (r"(?<![\w./%-])", r"(?![\w/-]|\.\w)")
+_BEFORE_WORD: Final = re.compile(r"(?<![\w./%-])")
+_AFTER_WORD: Final = re.compile(r"(?![\w/-]|\.\w)")
 """Around a word by itself: what stands in a path or a host's name is a place, and must stay one to be gone to."""
 _live: "weakref.WeakSet[Redactor]" = weakref.WeakSet()
 
 
+@dataclass(frozen=True)
+class _Form:
+    """One way in which a value is written: a string to be found as it is."""
+
+    written: str
+    least: int
+    """Characters of it that are enough at the end of a text that was cut off."""
+
+
+@dataclass(frozen=True)
 class _Secret:
     """One value, ready to be found."""
 
-    def __init__(self, alias: str, value: str, *, alone: bool = False) -> None:
-        """`alone`: it counts only as a word by itself."""
-        self.alias = f"[{alias}]"
-        self.alone = alone
-        before, after = _ALONE if alone else ("", "")
-        self._pattern = re.compile(before + "".join(map(_spell, value)) + after, re.IGNORECASE)
-        # nearly every text holds no secret: looking for its longest word first makes that quick to see
-        self._clue = max(_WORD.findall(value.lower()), key=len, default="")
-        self._encoded = sorted(_encode(value), key=len, reverse=True)
-        self._written = {value.lower(), quote(value, safe="").lower(), quote_plus(value).lower()}
-        self._written = set() if alone else self._written
-        self._wide = [value.encode(coding, "replace") for coding in ("utf-16-le", "utf-16-be")]
-        self._fits_binary = len(value) >= _MIN_BINARY and not alone
+    alias: str
+    alone: bool
+    """It counts only as a word by itself."""
+    size: int
+    folded: tuple[_Form, ...]
+    """To be found in folded texts."""
+    exact: tuple[_Form, ...]
+    wide: tuple[bytes, ...] = field(repr=False)
+    """In UTF-16."""
 
-    def mask(self, text: str, lowered: str) -> str:
-        if self._clue in lowered:
-            text = self._pattern.sub(lambda _: self.alias, text)
-        for form in self._encoded:
-            if form in text:
-                text = text.replace(form, self.alias)
-        return self._mask_cut_off(text) if CUT in text else text
+    @property
+    def fits_binary(self) -> bool:
+        """Whether it is long enough not to stand in a file by chance."""
+        return self.size >= _MIN_BINARY and not self.alone
 
-    def mask_bytes(self, data: bytes, lowered: bytes) -> bytes:
-        """Bytes of any kind without it, as UTF-8, UTF-16 or base64; what is not it stays as it is."""
-        if not self._fits_binary:
-            return data
-        for form in self._wide:
-            data = data.replace(form, self.alias.encode())
-        if self._clue.encode() not in lowered and not any(form.encode() in data for form in self._encoded):
-            return data
-        text = data.decode("utf-8", "surrogateescape")
-        return self.mask(text, text.lower()).encode("utf-8", "surrogateescape")
 
-    def _mask_cut_off(self, text: str) -> str:
-        """Whoever shortens a text may do it in the middle of a value."""
-        for written in self._written:
-            for length in range(len(written) - 1, MIN_LENGTH - 1, -1):
-                while (at := text.lower().find(written[:length] + CUT)) >= 0:
-                    text = f"{text[:at]}{self.alias}{text[at + length :]}"
-        return text
+def _prepare(alias: str, value: str, *, alone: bool) -> _Secret:
+    return _Secret(
+        f"[{alias}]",
+        alone,
+        len(value),
+        tuple(_Form(written, MIN_LENGTH) for written in _fold_all(value)),
+        tuple(_Form(written, _MIN_BASE64) for written in sorted(_encode(value))),
+        tuple(value.encode(coding, "replace") for coding in ("utf-16-le", "utf-16-be")),
+    )
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where a value stands in a text."""
+
+    start: int
+    end: int
+    secret: _Secret
+
+
+class _Finder:
+    """Finds the values of some secrets; it never changes."""
+
+    def __init__(self, secrets: Iterable[_Secret]) -> None:
+        self.secrets = tuple(secrets)
+        self._reach = _MAX_SPELLED * max((secret.size for secret in self.secrets), default=0)
+        self._window = max(_WINDOW, self._reach)
+
+    def mask(self, text: str) -> str:
+        """The text with an alias in place of each value; the same object where there is none."""
+        spans = self._find(text)
+        if not spans:
+            return text
+        parts: list[str] = []
+        done = 0
+        for span in _merge(spans):
+            parts += [text[done : span.start], span.secret.alias]
+            done = span.end
+        return "".join([*parts, text[done:]])
+
+    def _find(self, text: str) -> list[_Span]:
+        if len(text) <= self._window + self._reach:
+            return list(self._look(text))
+        found: list[_Span] = []
+        for base in range(0, len(text), self._window):
+            first = max(0, base - _MARGIN)
+            last = base + self._window
+            spans = self._look(text[first : last + self._reach + _MARGIN])
+            moved = (_Span(first + span.start, first + span.end, span.secret) for span in spans)
+            found += [span for span in moved if base <= span.start < last]
+        return found
+
+    def _look(self, text: str) -> Iterator[_Span]:
+        view: View | None = View(text)
+        for _ in range(_LEVELS + 1):
+            if view is None:
+                return
+            folded = fold(view.text)
+            for secret in self.secrets:
+                for start, end in _find_forms(folded, secret.folded):
+                    span = _Span(*view.locate(start, end), secret)
+                    if not secret.alone or _is_alone(text, span):
+                        yield span
+                for start, end in _find_forms(view.text, secret.exact):
+                    yield _Span(*view.locate(start, end), secret)
+            if CUT in view.text:
+                yield from self._find_cut_off(view, folded)
+            view = view.unfold(self._reach)
+
+    def _find_cut_off(self, view: View, folded: str) -> Iterator[_Span]:
+        """Whoever shortens a text may do it in the middle of a value, and of an escape."""
+        before, end = 0, view.text.find(CUT)
+        while end >= 0:
+            secrets = self.secrets if end - before >= MIN_LENGTH else ()
+            ends = {end, find_unfinished(view.text, end)} if secrets else set()
+            for secret in secrets:
+                if secret.alone:
+                    continue
+                starts = [
+                    start
+                    for last in ends
+                    for text, forms in ((folded, secret.folded), (view.text, secret.exact))
+                    for form in forms
+                    if (start := _find_beginning(text, form, before, last)) is not None
+                ]
+                if starts:
+                    yield _Span(*view.locate(min(starts), end), secret)
+            before, end = end + 1, view.text.find(CUT, end + 1)
+
+
+def _find_forms(text: str, forms: Iterable[_Form]) -> Iterator[tuple[int, int]]:
+    for form in forms:
+        size = len(form.written)
+        at = text.find(form.written)
+        while at >= 0:
+            yield at, at + size
+            at = text.find(form.written, at + size)
+
+
+def _find_beginning(text: str, form: _Form, start: int, end: int) -> int | None:
+    """Where the longest beginning of a form stands that ends at `end`; all of it would be no beginning."""
+    written = form.written
+    first, last = max(start, end - len(written) + 1), end - form.least
+    head, sure = written[: form.least], written[:_MIN_SURE]
+    tries = 0
+    at = text.find(head, first, end) if first <= last else -1
+    while 0 <= at <= last:
+        if end - at < _MIN_SURE or text.startswith(sure, at):
+            tries += 1
+            # a value that repeats itself might be compared at every place: rather too much is masked than that
+            if tries > _MAX_TRIES or written.startswith(text[at:end]):
+                return at
+        at = text.find(head, at + 1, end)
+    return None
+
+
+def _is_alone(text: str, span: _Span) -> bool:
+    return bool(_BEFORE_WORD.match(text, span.start) and _AFTER_WORD.match(text, span.end))
+
+
+def _merge(spans: Iterable[_Span]) -> list[_Span]:
+    """Those that share a character as one, called as the longest value among them."""
+    merged: list[_Span] = []
+    for span in sorted(spans, key=attrgetter("start", "end")):
+        if merged and span.start < merged[-1].end:
+            last = merged[-1]
+            secret = max(last.secret, span.secret, key=attrgetter("size"))
+            merged[-1] = _Span(last.start, max(last.end, span.end), secret)
+        else:
+            merged.append(span)
+    return merged
 
 
 class Redactor:
@@ -89,6 +220,8 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: dict[str, _Secret] = {}
+        self._everywhere = _Finder(())
+        self._in_binary = _Finder(())
         _live.add(self)
 
     @property
@@ -99,7 +232,8 @@ class Redactor:
     @property
     def values(self) -> list[str]:
         """What must not be seen wherever it stands, the longest first."""
-        return [value for value, secret in self._secrets.items() if not secret.alone]
+        found = [value for value, secret in self._secrets.items() if not secret.alone]
+        return sorted(found, key=len, reverse=True)
 
     def add(self, alias: str, value: str, *, names: bool = False) -> None:
         """Mask `value` from now on, and each of its lines, by `[alias]`.
@@ -107,13 +241,16 @@ class Redactor:
         Args:
             names: it names somebody or something rather than opening it; a short one is masked as a word by itself.
         """
+        secrets = dict(self._secrets)
         for part in {value, value.strip(), *value.splitlines()}:
             alone = names and len(part) < MIN_OPEN_LENGTH
-            known = self._secrets.get(part)
+            known = secrets.get(part)
             if len(part) >= (MIN_WORD_LENGTH if alone else MIN_LENGTH) and (known is None or known.alone > alone):
-                self._secrets[part] = _Secret(alias, part, alone=alone)
-        # a value that holds another one goes first, or what is left of it would stay
-        self._secrets = dict(sorted(self._secrets.items(), key=lambda item: len(item[0]), reverse=True))
+                secrets[part] = _prepare(alias, part, alone=alone)
+        if secrets != self._secrets:  # what is under way in another thread keeps what it began with
+            self._secrets = secrets
+            self._everywhere = _Finder(secrets.values())
+            self._in_binary = _Finder(secret for secret in secrets.values() if secret.fits_binary)
 
     def clean(self, value: Any) -> Any:
         """A JSON value with all of them masked, in keys and numbers too."""
@@ -134,10 +271,7 @@ class Redactor:
 
     def clean_text(self, text: str) -> str:
         """A text with all of them masked."""
-        lowered = text.lower() if self._secrets else ""
-        for secret in list(self._secrets.values()):
-            text = secret.mask(text, lowered)
-        return text
+        return self._everywhere.mask(text) if self._secrets else text
 
     def clean_bytes(self, data: bytes, media_type: str) -> bytes:
         """A file with all of them masked: in one that is no text, those of eight characters and more.
@@ -146,8 +280,9 @@ class Redactor:
         """
         if not self._secrets:
             return data
+        everywhere, in_binary = self._everywhere, self._in_binary
         named = _CHARSET.search(media_type)
-        charsets = [find_charset(named[1] if named else "utf-8", data) or UTF_8]
+        read, charsets = "", [find_charset(named[1] if named else "utf-8", data) or UTF_8]
         if _TEXT_TYPES.match(media_type.strip()):
             charsets.append(LATIN_1)
         for charset in charsets:
@@ -155,13 +290,23 @@ class Redactor:
                 text = charset.decode(data, "strict")
             except UnicodeDecodeError:
                 continue
-            masked = self.clean_text(text)
-            data = data if masked == text else charset.encode(masked)
+            masked = everywhere.mask(text)
+            data = data if masked is text else charset.encode(masked)
+            read = charset.name
             break
-        lowered = data.lower()
-        for secret in list(self._secrets.values()):
-            data = secret.mask_bytes(data, lowered)
+        return _clean_binary(data, in_binary, wide_only=read == UTF_8.name)
+
+
+def _clean_binary(data: bytes, finder: _Finder, *, wide_only: bool) -> bytes:
+    """Bytes of any kind, as UTF-8, UTF-16 or base64; what is no value stays as it is."""
+    for secret in finder.secrets:
+        for written in secret.wide:
+            data = data.replace(written, secret.alias.encode())
+    if wide_only or not finder.secrets:
         return data
+    text = UTF_8.decode(data, "surrogateescape")
+    masked = finder.mask(text)
+    return data if masked is text else masked.encode("utf-8", "surrogateescape")
 
 
 def scrub(line: str) -> str:
@@ -171,35 +316,21 @@ def scrub(line: str) -> str:
     return line
 
 
-def _spell(char: str) -> str:
-    """A pattern for one character in each of the ways it may be written; letters and digits are rarely escaped."""
-    if char.isascii() and char.isalnum():
-        return char
-    code = ord(char)
-    forms = {re.escape(char), re.escape(quote(char, safe="")), f"&#0*{code};", f"&#x0*{code:x};"}
-    if char in _ENTITIES:
-        forms.add(re.escape(_ENTITIES[char]))
-    if char == " ":
-        forms |= {r"\+", "&nbsp;", "\xa0"}
-    forms |= set(_spell_json(char))
-    return f"(?:{'|'.join(sorted(forms, key=len, reverse=True))})"
+def _fold_all(value: str) -> list[str]:
+    """A value folded, and again for each level of what looks like escapes in it: those are undone in texts too."""
+    found = [value]
+    view = View(value).unfold()
+    for _ in range(_LEVELS):
+        if view is None:
+            break
+        if len(view.text) >= MIN_OPEN_LENGTH:
+            found.append(view.text)
+        view = view.unfold()
+    # forms write a space as a plus
+    return list(dict.fromkeys(fold(form) for one in found for form in (one, one.replace(" ", "+"))))
 
 
-def _spell_json(char: str) -> Iterator[str]:
-    # once, and once more where JSON stands in JSON
-    units = char.encode("utf-16-be")
-    escaped = "".join(
-        rf"\\+u{unit:04x}" for unit in (int.from_bytes(units[i : i + 2]) for i in range(0, len(units), 2))
-    )
-    yield escaped
-    if char in '"\\/':
-        yield rf"\\+{re.escape(char)}"
-    named = {"\n": "n", "\r": "r", "\t": "t"}.get(char)
-    if named:
-        yield rf"\\+{named}"
-
-
-def _encode(value: str) -> Iterable[str]:
+def _encode(value: str) -> set[str]:
     """Its base64, also inside something longer, such as `user:password`: wherever it begins, its middle is there."""
     data = value.encode("utf-8", "replace")
     found = set()

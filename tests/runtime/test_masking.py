@@ -3,6 +3,9 @@
 import base64
 import html
 import json
+import random
+import time
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -170,3 +173,72 @@ def test_lines_of_the_processs_log_are_masked_while_a_run_lives() -> None:
 def test_no_value_survives(value: str, before: str, after: str) -> None:
     masked = make(value).clean(f"{before}{value}{after}")
     assert value.strip() not in masked or value.strip() in ALIAS
+
+
+# --- how long it takes
+
+
+class Taken:
+    """Processor time of masking a text, by its length."""
+
+    def __init__(self, value: str, write: Callable[[int], str]) -> None:
+        self._redactor = make(value)
+        self._write = write
+        self._redactor.clean_text("warm")
+
+    def measure(self, size: int) -> float:
+        text = self._write(size)[:size]
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            self._redactor.clean_text(text)
+            times.append(time.process_time() - began)
+        return min(times)
+
+
+TOKEN = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789-_", k=800))
+SLOW = {
+    "cut off nowhere": (TOKEN, lambda size: "hello … world " * size),
+    "nothing but cuts": (TOKEN, lambda size: "…" * size),
+    "cut off at each length": (TOKEN, lambda size: "".join(f"{TOKEN[: at % 800]}…" for at in range(3, size // 300))),
+    "a value that repeats itself": ("a" * 8_000, lambda size: ("a" * 4_000 + "b" + "a" * 3_000 + "…") * size),
+    "backslashes": ("-abcdefgh12345", lambda size: "abcdefgh12345 " + "\\" * size),
+    "backslashes before a beginning": ('{"k": "abcdefgh"}', lambda size: ("\\" * 2_000 + "{") * size),
+    "escapes": ("-abcdefgh12345", lambda size: "\\n\\t%41%FF%C3%BC&amp;&#65;\\u0041\\xff" * size),
+    "escapes of escapes": ("-abcdefgh12345", lambda size: "%252525&amp;amp;\\\\\\\\u0041" * size),
+    "escapes that never end": ("-abcdefgh12345", lambda size: "&#x000000&aaaaaaaa%2\\u00" * size),
+    "almost the value": ("-abcdefgh12345", lambda size: "-abcdefgh1234" * size),
+    "the value": ("-abcdefgh12345", lambda size: "-abcdefgh12345 %2Dabcdefgh12345 " * size),
+}
+
+
+@pytest.mark.parametrize(("value", "write"), SLOW.values(), ids=SLOW)
+def test_a_text_takes_time_in_proportion_to_its_length(value: str, write: Callable[[int], str]) -> None:
+    """Four times as long takes four times as much; what took the square of it took sixteen times."""
+    taken = Taken(value, write)
+    taken.measure(20_000)
+    small, large = taken.measure(30_000), taken.measure(120_000)
+    assert large < max(small, 0.01) * 8
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("before", [524_288 - 10, 524_288, 524_288 * 2 - 1])
+def test_a_value_is_found_across_the_pieces_of_a_long_text(form: str, before: int) -> None:
+    text = "." * before + form + "." * 600_000
+    masked = make(SECRET).clean_text(text)
+    assert masked.replace(ALIAS, "").strip(".=") == ""
+    assert masked.count(ALIAS) == 1
+
+
+@pytest.mark.parametrize("size", range(4, 12))
+@pytest.mark.parametrize("write", [str, quote, quote_plus, str.upper, lambda text: json.dumps(text)[1:-1], html.escape])
+def test_what_is_left_of_a_value_is_masked_wherever_it_was_cut_off(size: int, write: Callable[[str], str]) -> None:
+    left = write('cor"ect hörs&'[:size])
+    assert make('cor"ect hörs&').clean(f"saw {left}… and on") == f"saw {ALIAS}… and on"
+
+
+@pytest.mark.parametrize("left", ["cor%2", "cor%22%", "corr%C3", "corr%", "corr&#2", "corr&qu", "corr\\", "corr\\u00"])
+def test_an_escape_may_be_cut_off_too(left: str) -> None:
+    value = 'cor"ect' if left.startswith("cor%2") else "corrüct"
+    masked = make(value).clean(f"saw {left}… and on")
+    assert masked == (f"saw {left}… and on" if left == "cor%2" else f"saw {ALIAS}… and on")
