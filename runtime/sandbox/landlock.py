@@ -69,7 +69,12 @@ class Landlock:
                 *((path, confine.DEVICE) for path in _DEVICES if Path(path).exists()),
                 (str(scratch), confine.SCRATCH),
             ],
-            "filter": build_filter(machine, same_view=True, signals=uid is None and abi < confine.SCOPE_ABI),
+            "filter": build_filter(
+                machine,
+                same_view=True,
+                same_account=uid is None,
+                signals=uid is None and abi < confine.SCOPE_ABI,
+            ),
         }
         launcher = getattr(sys, "_base_executable", sys.executable)
         return Launch(

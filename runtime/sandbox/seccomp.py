@@ -42,6 +42,8 @@ DENIED: Final = (
     *("memfd_create", "memfd_secret", "shmget", "shmat", "shmctl", "shmdt", "msgget", "msgsnd", "msgrcv", "msgctl"),
     *("semget", "semop", "semctl", "semtimedop", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive"),
     *("mq_notify", "mq_getsetattr"),
+    # attributes of files: what a file system keeps for them in memory is counted nowhere
+    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
     # the network, and every socket that has an address
     *("socket", "connect", "bind", "listen", "accept", "accept4"),
 )
@@ -50,13 +52,16 @@ ABSENT: Final = ("clone3", "openat2")
 SAME_VIEW: Final = (
     # all of a run stays in one process group, which is ended at one stroke
     *("setsid", "setpgid"),
-    # Landlock does not judge who changes a file's mode, owner, times and attributes, or hears of changes
-    *("chmod", "fchmodat", "chown", "lchown", "fchownat", "utime", "utimes", "futimesat", "setxattr", "lsetxattr"),
-    *("removexattr", "lremovexattr", "inotify_init", "inotify_init1", "inotify_add_watch"),
+    # Landlock does not judge who changes a file's mode, owner and times, or hears of changes
+    *("chmod", "fchmodat", "chown", "lchown", "fchownat", "utime", "utimes", "futimesat"),
+    *("inotify_init", "inotify_init1", "inotify_add_watch"),
     # before ABI 3 it does not judge who empties a file; see _OPENS, too
     "truncate",
 )
 """Denied besides where the code sees the machine's own processes and files (no namespaces)."""
+SAME_ACCOUNT: Final = ("fchmod", "fchown", "utimensat")
+"""Denied besides where the code sees the machine's files and its account may own some that it reads, its interpreter's
+above all: an open descriptor is enough for these."""
 SIGNALS: Final = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 """Denied besides where it shares an account with others and the kernel's Landlock does not scope signals."""
 
@@ -65,8 +70,12 @@ _CLONE_NEW: Final = 0x7E02_0000
 _AF_UNIX, _SOCK_STREAM, _TYPE_MASK = 1, 1, 0xF
 _IOCTLS: Final = (0x5412, 0x541C, 0x8901, 0x8902)
 """TIOCSTI and TIOCLINUX type into a terminal; FIOSETOWN and SIOCSPGRP aim signals."""
-_FCNTLS: Final = (8, 10, 15)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX aim signals."""
+_HARMLESS_IOCTLS: Final = (0x5401, 0x540F, 0x5411, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""All that is left where the code sees the machine's files, since file systems change flags, keys and snapshots by
+others: TCGETS, TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
+_FCNTLS: Final = (8, 10, 15, 1_024, 1_026)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX aim signals; F_SETLEASE makes others wait for a file of the same account, and
+F_NOTIFY hears of changes."""
 
 _ACCESS, _TRUNCATE, _NO_ACCESS = 0o3, 0o1000, 0o3
 _OPENS: Final = (_TRUNCATE, _NO_ACCESS, _NO_ACCESS | _TRUNCATE)
@@ -79,6 +88,7 @@ _NUMBER, _ARCHITECTURE = 0, 4
 _X32 = 0x4000_0000
 
 Instruction = tuple[int, int, int, int]
+_PASS: Final[Instruction] = (_RETURN, 0, 0, _ALLOW)
 
 
 @dataclass(frozen=True)
@@ -102,21 +112,25 @@ def find_machine() -> Machine | None:
     return MACHINES.get(platform.machine())
 
 
-def build_filter(machine: Machine, *, same_view: bool = False, signals: bool = False) -> bytes:
+def build_filter(
+    machine: Machine, *, same_view: bool = False, same_account: bool = False, signals: bool = False
+) -> bytes:
     """The program as an array of `struct sock_filter`, in this machine's byte order.
 
     Args:
         same_view: no namespaces stand around the code; see SAME_VIEW.
+        same_account: nor has it an account of its own; see SAME_ACCOUNT.
         signals: it may not send any; see SIGNALS.
     """
-    denied = (*DENIED, *(SAME_VIEW if same_view else ()), *(SIGNALS if signals else ()))
+    further = ((SAME_VIEW, same_view), (SAME_ACCOUNT, same_account), (SIGNALS, signals))
+    denied = [*DENIED, *(name for names, is_denied in further if is_denied for name in names)]
     program = [*_check_door(machine)]
     for names, error in ((denied, errno.EPERM), (ABSENT, errno.ENOSYS)):
         for name in names:
             if name in machine.numbers:
                 program += [_jump(_JUMP_EQUAL, machine.numbers[name], 0, 1), _fail(error)]
     program += _check_arguments(machine.numbers, same_view=same_view)
-    program.append((_RETURN, 0, 0, _ALLOW))
+    program.append(_PASS)
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
@@ -144,7 +158,7 @@ def _check_arguments(numbers: Mapping[str, int], *, same_view: bool) -> list[Ins
                 *(_load(1), (_AND, 0, 0, _TYPE_MASK), _jump(_JUMP_EQUAL, _SOCK_STREAM, 1, 0), _refuse()),
             ],
         ),
-        (numbers["ioctl"], [_load(1), *_refuse_any(_IOCTLS)]),
+        (numbers["ioctl"], [_load(1), *(_allow_only(_HARMLESS_IOCTLS) if same_view else _refuse_any(_IOCTLS))]),
         (numbers["fcntl"], [_load(1), *_refuse_any(_FCNTLS)]),
         # of another process: its limits are not the code's to lower
         (numbers["prlimit64"], [_load(0), _jump(_JUMP_EQUAL, 0, 1, 0), _refuse()]),
@@ -156,11 +170,10 @@ def _check_arguments(numbers: Mapping[str, int], *, same_view: bool) -> list[Ins
             if name in numbers:
                 check = [_load(flags), (_AND, 0, 0, _ACCESS | _TRUNCATE), *_refuse_any(_OPENS)]
                 blocks.append((numbers[name], check))
-    allow = (_RETURN, 0, 0, _ALLOW)
     return [
         instruction
         for number, block in blocks
-        for instruction in (_jump(_JUMP_EQUAL, number, 0, len(block) + 1), *block, allow)
+        for instruction in (_jump(_JUMP_EQUAL, number, 0, len(block) + 1), *block, _PASS)
     ]
 
 
@@ -168,6 +181,13 @@ def _refuse_any(values: tuple[int, ...]) -> Iterator[Instruction]:
     for value in values:
         yield _jump(_JUMP_EQUAL, value, 0, 1)
         yield _refuse()
+
+
+def _allow_only(values: tuple[int, ...]) -> Iterator[Instruction]:
+    for value in values:
+        yield _jump(_JUMP_EQUAL, value, 0, 1)
+        yield _PASS
+    yield _refuse()
 
 
 def _load(argument: int, offset: int = 0) -> Instruction:

@@ -7,6 +7,7 @@
 import os
 import pathlib
 import socket
+import sys
 import time
 
 inputs: dict[str, str]
@@ -74,6 +75,21 @@ def _empties(path: str) -> bool:
     return True
 
 
+def _changes_mode(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode & 0o7777
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    for place in (path, descriptor):
+        try:
+            os.chmod(place, mode)
+        except OSError:
+            continue
+        return True
+    return False
+
+
 def _forks(most: int) -> int:
     children = 0
     try:
@@ -96,6 +112,7 @@ if inputs["ask"] == "ways":
         "memory": _allocates(int(inputs["memory"])),
         "root folder": _writes("/"),
         "file to be emptied": _empties(inputs["file"]),
+        "mode of a file": any(map(_changes_mode, (inputs["file"], sys.executable, os.__file__))),
         "no private folder": not _writes(os.environ.get("TMPDIR", "/nowhere")),
     }
     result: object = [name for name, is_open in ways.items() if is_open]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.sandbox.limits import Bound, Ended
-from runtime.sandbox.programs import Language, find_program
+from runtime.sandbox.programs import Language, Program, find_program
 
 ROOT = Path(__file__).parents[3]
 SECRET = "c0ffee-d3adbeef-canary"
@@ -36,11 +36,12 @@ class Told(Ended):
 class Driver:
     """A driver.py that runs as somebody."""
 
-    def __init__(self, *, ordinary: bool) -> None:
+    def __init__(self, *, ordinary: bool, python: Program | None = None) -> None:
+        """`python`: another than the usual one."""
         as_whom: dict[str, Any] = {}
         if ordinary and os.geteuid() == 0:
             as_whom = {"user": ORDINARY, "group": ORDINARY, "extra_groups": []}
-        python = find_program(Language.PYTHON, for_others=True)
+        python = python or find_program(Language.PYTHON, for_others=True)
         packages = next(path for path in sys.path if path.endswith("site-packages"))
         environment = {
             "PATH": os.environ["PATH"],

@@ -35,7 +35,7 @@ def test_it_lives_in_every_backend(backend: str, python: Program, stop: Stop) ->
 def test_it_dies_without_walls_and_says_which_are_missing(python: Program, stop: Stop) -> None:
     with pytest.raises(CanaryDead) as dead:
         send_canary(BACKENDS["bare"], python, stop)
-    for way in ("file", "network", "unix socket", "memory", "file to be emptied"):
+    for way in ("file", "network", "unix socket", "memory", "file to be emptied", "mode of a file"):
         assert way in str(dead.value)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.sandbox.seccomp import ABSENT, DENIED, MACHINES, SAME_VIEW, SIGNALS, build_filter
+from runtime.sandbox.seccomp import ABSENT, DENIED, MACHINES, SAME_ACCOUNT, SAME_VIEW, SIGNALS, build_filter
 from runtime.sandbox.syscalls import AARCH64, X86_64
 
 HEADERS = {
@@ -28,7 +28,7 @@ def test_numbers_are_those_of_the_kernels_headers(machine: str, numbers: dict[st
 
 
 def test_every_name_in_the_filter_has_a_number_and_every_number_a_use() -> None:
-    used = {*DENIED, *ABSENT, *SAME_VIEW, *SIGNALS, *CONDITIONAL}
+    used = {*DENIED, *ABSENT, *SAME_VIEW, *SAME_ACCOUNT, *SIGNALS, *CONDITIONAL}
     assert used == X86_64.keys() | AARCH64.keys()
     assert len(DENIED) == len(set(DENIED))
 
@@ -36,7 +36,7 @@ def test_every_name_in_the_filter_has_a_number_and_every_number_a_use() -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("strict", [True, False])
 def test_jumps_stay_inside_and_every_way_ends_in_a_verdict(machine: str, *, strict: bool) -> None:
-    program = build_filter(MACHINES[machine], same_view=strict, signals=strict)
+    program = build_filter(MACHINES[machine], same_view=strict, same_account=strict, signals=strict)
     lines = list(struct.iter_unpack("=HBBI", program))
     assert len(lines) < 4_096  # BPF_MAXINSNS
     for number, (code, if_so, if_not, _) in enumerate(lines):
@@ -87,9 +87,11 @@ def test_what_the_filter_says(machine: str) -> None:
         assert verdict(machine, n["clone"], flag | 17) == EPERM
     assert verdict(machine, n["socketpair"], 1, 1 | 0o2000000) == ALLOW
     assert [verdict(machine, n["socketpair"], *pair) for pair in ((1, 2), (1, 5), (30, 1))] == [EPERM] * 3
-    assert [verdict(machine, n["ioctl"], 0, what) for what in (0x5412, 0x5401)] == [EPERM, ALLOW]
+    assert [verdict(machine, n["ioctl"], 0, what) for what in (0x5412, 0x5401, 0x40086602)] == [EPERM, ALLOW, ALLOW]
+    assert [verdict(machine, n["ioctl"], 0, what, same_view=True) for what in (0x5412, 0x5401)] == [EPERM, ALLOW]
+    assert verdict(machine, n["ioctl"], 0, 0x40086602, same_view=True) == EPERM  # FS_IOC_SETFLAGS
     assert [verdict(machine, n["prlimit64"], pid) for pid in (0, 1)] == [ALLOW, EPERM]
-    assert [verdict(machine, n["fcntl"], 0, what) for what in (1, 8, 15)] == [ALLOW, EPERM, EPERM]
+    assert [verdict(machine, n["fcntl"], 0, what) for what in (1, 8, 15, 1024)] == [ALLOW, *[EPERM] * 3]
     assert verdict(machine, 39 if machine == "x86_64" else 172) == ALLOW  # getpid
     assert verdict(machine, 39, audit=0x40000003) == KILL
 
@@ -101,6 +103,9 @@ def test_without_namespaces_more_is_denied(machine: str) -> None:
         if name in n:
             assert verdict(machine, n[name]) == ALLOW
             assert verdict(machine, n[name], same_view=True) == EPERM
+    for name in SAME_ACCOUNT:
+        assert verdict(machine, n[name], 3, same_view=True) == ALLOW
+        assert verdict(machine, n[name], 3, same_view=True, same_account=True) == EPERM
     for name in SIGNALS:
         assert verdict(machine, n[name], same_view=True) == ALLOW
         assert verdict(machine, n[name], same_view=True, signals=True) == EPERM
