@@ -62,6 +62,7 @@ class DeadLetters:
                 "execution_id": str(request.execution_id),
                 "start_at": RetryStart.FAILED.value,
                 "answers": {node_id: answer.value for node_id, answer in request.answers.items()},
+                "dead_letter": True,  # of two admins who ask together Runtime takes one
             },
             key=request.idempotency_key,
             door="dead-letter",

@@ -162,6 +162,11 @@ _EXECUTION = Realm(
                         "additionalProperties": {"enum": ["happened", "run_again"]},
                         "description": "For nodes that were interrupted and must not run twice by themselves.",
                     },
+                    "dead_letter": {
+                        "type": "boolean",
+                        "default": False,
+                        "description": "Only while its dead letter waits for a decision, and as that decision.",
+                    },
                 },
                 "required": ["execution_id"],
                 "if": {"properties": {"start_at": {"const": "node"}}, "required": ["start_at"]},

@@ -24,6 +24,7 @@ from runtime.engine.reuse import (
     find_unknown_outputs,
     keep_word,
 )
+from runtime.store.answers import refuse_answered
 from runtime.store.executions import NewExecution
 from runtime.store.records import Records, Source
 from runtime.store.tables import StepRow
@@ -64,6 +65,7 @@ class Retries:
         if retry.version == "latest" and row.workflow_id is not None:
             version, now = await self._read_latest(tenant_id, WorkflowId(row.workflow_id))
         _check(source, before, now, retry)
+        answered, named = frozenset(retry.answers), _find_named(source, before, now, retry)
         earlier = Retry.model_validate(row.retry or {}).answers
         retry = keep_word(before, now, [_read(step) for step in source.steps], retry, earlier)
         return NewExecution(
@@ -87,6 +89,9 @@ class Retries:
             trace_parent=current_parent(),
             retry_of=ExecutionId(row.execution_id),
             retry=retry.model_dump(mode="json"),
+            answered=answered,
+            named=named,
+            of_dead_letter=asked.parameters.get("dead_letter") is True,
         )
 
     async def _read_latest(self, tenant_id: TenantId, workflow_id: WorkflowId) -> tuple[int, Plan]:
@@ -119,10 +124,8 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
             "Every node of this execution ended well.",
             "Retry it from a node (start_at: node), or whole (start_at: beginning).",
         )
-    open_ones = find_unanswered(before, now, recorded, retry)
-    asked = (find_asked(recorded) | find_asked(_read_end(source))) & known - set(retry.answers) - find_named(now, retry)
-    missing = [node.id for node in now.nodes if node.id in asked or node.id in open_ones]
-    if missing:
+    if missing := _find_missing(source, before, now, retry):
+        refuse_answered(source.execution, missing)
         raise ApiError(
             Code.CONFLICT,
             f"Only a person knows whether {', '.join(missing)} happened.",
@@ -143,12 +146,27 @@ def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:
             ],
         )
     if repeated := find_repeated(before, now, recorded, retry):
+        refuse_answered(source.execution, repeated)
         raise ApiError(
             Code.CONFLICT,
             f"{', '.join(repeated)} ended well and must not run twice unasked, but would run again behind what does.",
             _HOW_TO_ANSWER,
             faults=[_ask(node_id) for node_id in repeated],
         )
+
+
+def _find_missing(source: Source, before: Plan, now: Plan, retry: Retry) -> list[str]:
+    """Nodes of which only a person knows whether they happened, and has not said it, in canonical order."""
+    recorded = [_read(step) for step in source.steps]
+    asked = find_asked(recorded) | find_asked(_read_end(source))
+    missing = asked - retry.answers.keys() - find_named(now, retry)
+    missing.update(find_unanswered(before, now, recorded, retry))
+    return [node.id for node in now.nodes if node.id in missing]
+
+
+def _find_named(source: Source, before: Plan, now: Plan, retry: Retry) -> frozenset[str]:
+    """Nodes that would be asked about, and are not because they were named to begin at."""
+    return frozenset(_find_missing(source, before, now, Retry())) & find_named(now, retry)
 
 
 def _ask(node_id: str) -> Fault:

@@ -51,10 +51,13 @@ _ADD = Statement(f"""
 
 async def resolve_as_retried(
     session: TenantSession, execution_id: ExecutionId, retried_as: ExecutionId, by: UserId | None
-) -> None:
+) -> bool:
     """Note in the transaction that records a retry what it is a retry of; without a dead letter nothing happens.
 
     One that was decided before stays as it was decided: an execution may be retried more than once.
+
+    Returns:
+        Whether there was one to decide.
     """
     resolved = (
         update(DeadLetterRow)
@@ -64,8 +67,9 @@ async def resolve_as_retried(
             col(DeadLetterRow.resolution).is_(None),
         )
         .values(resolution="retried", resolved_at=datetime.now(UTC), resolved_by=by, retried_as=retried_as)
+        .returning(col(DeadLetterRow.execution_id))
     )
-    await session.exec(resolved)
+    return (await session.exec(resolved)).one_or_none() is not None
 
 
 class DeadLetters:

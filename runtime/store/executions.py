@@ -1,6 +1,6 @@
 """Executions as the API sees them: recorded once per id, listed, read, cancelled. A worker's writes are in runs.py."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,9 @@ from contracts.execution import ExecutionStatus, Failure, ListExecutions, Priori
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId, WorkflowId
 from contracts.workflow import JsonObject
 from runtime.store.admission import RANKS, admit_waiting, lock_tenant
+from runtime.store.answers import note_retry
 from runtime.store.cursors import cut_page, select_page
 from runtime.store.db import Database, TenantSession
-from runtime.store.dead_letters import resolve_as_retried
 from runtime.store.events import append, wake_readers
 from runtime.store.moves import cancel_unclaimed, end_events, pause_unclaimed
 from runtime.store.queue import Queue
@@ -55,6 +55,12 @@ class NewExecution:
     retry_of: ExecutionId | None = None
     retry: JsonObject | None = None
     """With `retry_of`: how it goes on from there; see contracts.recovery.Retry."""
+    answered: Collection[str] = ()
+    """With `retry_of`: nodes that a person answers for now; each is answered once."""
+    named: Collection[str] = ()
+    """With `retry_of`: nodes that would be asked about, had the person not named them to begin at."""
+    of_dead_letter: bool = False
+    """With `retry_of`: only while its dead letter waits for a decision."""
 
 
 class Executions:
@@ -81,7 +87,8 @@ class Executions:
             deferred: it was accepted long ago; while the tenant is suspended it is recorded and waits.
 
         Raises:
-            ApiError: FORBIDDEN while the tenant is suspended; CONFLICT when the id belongs to somebody else.
+            ApiError: FORBIDDEN while the tenant is suspended; CONFLICT when the id belongs to somebody else, or for a
+                retry that answers what was answered before.
         """
         async with self._db.write(tenant_id) as session:
             tenant = await lock_tenant(session, tenant_id)
@@ -92,7 +99,15 @@ class Executions:
                 raise ApiError(Code.FORBIDDEN, "This tenant is suspended.", "Ask the operator of this installation.")
             await self._insert(session, new)
             if new.retry_of is not None:
-                await _note_retry(session, new.retry_of, new)
+                await note_retry(
+                    session,
+                    new.retry_of,
+                    new.execution_id,
+                    new.user_id,
+                    answered=new.answered,
+                    named=new.named,
+                    of_dead_letter=new.of_dead_letter,
+                )
             await admit_waiting(session, self._queue, tenant)
             return await get_execution(session, new.execution_id)
 
@@ -193,27 +208,6 @@ _UNLISTED = [
     )
 ]
 """What a page of a list does without: each may be large."""
-
-
-async def _note_retry(session: TenantSession, retried: ExecutionId, new: NewExecution) -> None:
-    """What it was made from asks nothing any more and is off the list of dead letters.
-
-    Raises:
-        ApiError: CONFLICT when it answers a question that was answered before: two people, or one who clicked twice.
-    """
-    row = await find_execution(session, retried, lock=True)
-    if row is None:
-        return
-    asked = (row.error or {}).get("asks_about")
-    if asked is not None and row.question is None and asked in (new.retry or {}).get("answers", {}):
-        raise ApiError(
-            Code.CONFLICT,
-            "The question was answered already.",
-            "See what came of it; to do it once more, retry from a node (start_at: node).",
-        )
-    row.question = None
-    await session.flush()
-    await resolve_as_retried(session, retried, new.execution_id, new.user_id)
 
 
 def _is_unclaimed(row: ExecutionRow) -> bool:

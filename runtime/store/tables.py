@@ -219,6 +219,8 @@ class ExecutionRow(Row, table=True):
     """How it goes on from there; see contracts.recovery.Retry."""
     question: dict[str, Any] | None = _optional(_JSON)
     """What only a person can answer; null once answered."""
+    answered: dict[str, str] = _required(_JSON, "'{}'")
+    """Nodes of which a person has said whether they happened, each with the retry that came of it."""
     created_at: datetime = _required(_INSTANT)
     started_at: datetime | None = _optional(_INSTANT)
     finished_at: datetime | None = _optional(_INSTANT)

@@ -1,5 +1,6 @@
 """What an admin sees of executions that took their workers down, and decides."""
 
+import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -90,6 +91,7 @@ async def test_retrying_one_is_an_intent_like_any_other(house: House, ada: Visit
         "execution_id": str(execution_id),
         "start_at": "failed",
         "answers": {"click": "happened"},
+        "dead_letter": True,
     }
     (entry,) = await read_audit(ada, "dead_letter_retried")
     assert (entry["subject"], entry["detail"]) == (f"execution:{execution_id}", {"retried_as": retried_as})
@@ -105,6 +107,14 @@ async def test_one_that_was_decided_is_not_retried(house: House, ada: Visitor) -
     assert len(await read_audit(ada, "dead_letter_retried")) == 1
     assert (await ada.http.post(f"{DOOR}/{retried}/discard", json={})).status_code == 409
     assert len(await read_audit(ada, "dead_letter_discarded")) == 1
+
+
+async def test_of_two_who_retry_one_together_one_does(house: House, ada: Visitor) -> None:
+    execution_id = bury(house, ada)
+    house.runtime.delay_s = 0.3  # both see that it waits
+    answers = await asyncio.gather(*(ada.http.post(f"{DOOR}/{execution_id}/retry", json={}) for _ in range(2)))
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    assert len(house.runtime.executions[ada.tenant_id]) == 1
 
 
 async def test_the_same_key_is_answered_the_same(house: House, ada: Visitor) -> None:

@@ -127,6 +127,7 @@ RETRY = IntentType(
             "node_id": {"type": ["string", "null"]},
             "version": {"enum": ["same", "latest"]},
             "answers": {"type": "object", "additionalProperties": {"enum": ["happened", "run_again"]}},
+            "dead_letter": {"type": "boolean"},
         },
         "required": ["execution_id"],
         "additionalProperties": False,
@@ -262,6 +263,10 @@ class FakeRuntime(FakeVault, FakeProfiles, FakeEgress, FakeTools):
         mine = self.executions[call.caller.tenant_id]
         if self.refusal is not None and (self.refuses_deferred or not request.deferred):
             raise self.refusal
+        if request.execution_id not in mine and request.parameters.get("dead_letter"):
+            letter = self.dead_letters[call.caller.tenant_id][UUID(request.parameters["execution_id"])]
+            if letter.resolution is not None:
+                raise ApiError(Code.CONFLICT, "This dead letter was decided already.")
         self.deliveries[request.execution_id] += 1
         kept = mine.setdefault(request.execution_id, Kept(request))
         if (request.realm, request.intent) == ("execution", "retry"):

@@ -177,6 +177,88 @@ async def test_a_question_is_answered_once(staging: Staging) -> None:
 
 
 @pytest.mark.parametrize("elsewhere", ["after", "b"])
+async def count_accepted(staging: Staging, execution_id: ExecutionId, **how: Any) -> int:
+    """Of two people who ask for the same at once, each with an answer."""
+    asked = [retry(staging, execution_id, answers={"act": "run_again"}, **how) for _ in range(2)]
+    came = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [one for one in came if isinstance(one, BaseException)]
+    assert all(isinstance(one, ApiError) and one.code is Code.CONFLICT and one.hint for one in refused), refused
+    return len(came) - len(refused)
+
+
+async def test_an_answer_after_a_cancel_is_given_once(staging: Staging) -> None:
+    stopped = await staging.submit([node("act", "hang_unsafe"), node("b", "echo")])
+    async with staging.perform():
+        await staging.wait_until(stopped, lambda row: row.current_node == "act")
+        await staging.executions.request_cancel(staging.tenant_id, stopped, "")
+        await staging.wait_for_end(stopped)
+    assert await count_accepted(staging, stopped) == 1
+    for how in ({"answers": {"act": "happened"}}, {}, {"start_at": "node", "node_id": "b"}):
+        with pytest.raises(ApiError, match="act happened was answered already") as refused:
+            await retry(staging, stopped, **how)
+        assert "start_at: node" in refused.value.hint
+        assert refused.value.faults == [], "nobody is asked what can't be answered any more"
+    await retry(staging, stopped, start_at="node", node_id="act")  # whoever says so wants it once more
+
+
+@pytest.mark.parametrize("how", [{"start_at": "node", "node_id": "act"}, {"start_at": "beginning"}])
+async def test_beginning_at_it_is_an_answer_too(staging: Staging, how: dict[str, str]) -> None:
+    interrupted = await interrupt(staging)
+    await retry(staging, interrupted, **how)
+    assert (await staging.executions.get(staging.tenant_id, interrupted)).question is None
+    with pytest.raises(ApiError, match="answered already"):
+        await retry(staging, interrupted, answers={"act": "run_again"})
+
+
+async def test_what_ended_well_and_would_run_again_is_answered_for_once(staging: Staging) -> None:
+    falls = node("falls", "stumble", {"Text": "1"}, attempts=1, on_error="use_default", default={"Text": "2"})
+    failed = await staging.submit([falls, node("act", "echo_unsafe")], [edge("falls", "act", "Text", "Text")])
+    async with staging.perform():
+        await staging.wait_for_end(failed)
+    assert Echo.asked == ["act"]
+    assert await count_accepted(staging, failed) == 1
+
+
+async def test_what_was_said_before_is_no_answer_of_now(staging: Staging) -> None:
+    nodes = [node("act", "hang_unsafe"), node("slips", "slip", {"Text": "nothing"}, attempts=1)]
+    stopped = await staging.submit(nodes, max_parallel=1)
+    async with staging.perform():
+        await staging.wait_until(stopped, lambda row: row.current_node == "act")
+        await staging.executions.request_cancel(staging.tenant_id, stopped, "")
+        await staging.wait_for_end(stopped)
+        again = await retry(staging, stopped, answers={"act": "happened"})
+        await staging.wait_for_end(again)
+    for _ in range(2):  # it takes over what happened, as often as it is retried
+        await retry(staging, again)
+
+
+async def die(staging: Staging) -> ExecutionId:
+    """An execution with an unsafe node at work each time its worker is lost."""
+    execution_id = await staging.submit([node("act", "hang_unsafe")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "act")
+    runs = Runs(staging.db, staging.make_queue())
+    for _ in range(4):
+        assert await runs.claim(staging.tenant_id, execution_id, "doomed", alone=True) is not None
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    return execution_id
+
+
+async def test_a_dead_letter_is_answered_once_and_decided_once(staging: Staging) -> None:
+    assert await count_accepted(staging, await die(staging)) == 1
+    letter = await die(staging)
+    assert await count_accepted(staging, letter, dead_letter=True) == 1
+    with pytest.raises(ApiError, match="decided already") as refused:
+        await retry(staging, letter, start_at="beginning", dead_letter=True)
+    assert "Retry its execution" in refused.value.hint
+    await retry(staging, letter, start_at="beginning")  # by another door, whoever wants it once more
+    discarded = await die(staging)
+    await DeadLetters(staging.db).discard(staging.tenant_id, discarded, None, "")
+    with pytest.raises(ApiError, match="decided already"):
+        await retry(staging, discarded, answers={"act": "run_again"}, dead_letter=True)
+
+
 async def test_beginning_elsewhere_is_no_word_for_what_was_cut_short(staging: Staging, elsewhere: str) -> None:
     interrupted = await interrupt(staging)
     with pytest.raises(ApiError, match="act happened") as refused:
