@@ -13,6 +13,8 @@ class Sighting:
     seqs: list[int] = field(default_factory=list)
     """In the order of arrival."""
     bodies: list[Mapping[str, Any]] = field(default_factory=list)
+    arrived: list[float] = field(default_factory=list)
+    """When each event came, in seconds since 1970, as events themselves tell when they happened."""
     closes: list[int] = field(default_factory=list)
     """Close codes; 1006 for a line that was cut."""
     opened: list[float] = field(default_factory=list)
@@ -21,6 +23,12 @@ class Sighting:
     """Times the server could not show continuity; without a restored backup there is no reason to."""
     done: bool = False
     """The server said that nothing will follow (1000)."""
+
+    @property
+    def latest_s(self) -> float:
+        """How long after it had happened an event came, at most."""
+        told = zip(self.bodies, self.arrived, strict=True)
+        return max((arrived - float(body["timestamp"]) for body, arrived in told), default=0.0)
 
     @property
     def head(self) -> int:

@@ -17,6 +17,7 @@ from tests.chaos.postgres import Backends, Server
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.shop import Shop
 from tests.chaos.visitors import Visitor, visiting
+from tests.support.nats import NatsServer, run_nats
 from tests.support.postgres import Database
 from traefik.configuration import Profile
 from traefik.files import write_dynamic, write_local
@@ -43,6 +44,8 @@ class Cast:
     """Whether pages come back from checkpoints, as with `make run`; else only from the steps that led to them."""
     artifacts: Path | None = None
     """Where artifacts are kept, if not in the rig's folder."""
+    nats: bool = False
+    """Whether a NATS server of the rig's own carries wake-ups, in place of NOTIFY."""
 
 
 @dataclass
@@ -65,6 +68,8 @@ class Rig:
     workers: list[Part] = field(default_factory=list)
     worker_lines: list[FaultProxy] = field(default_factory=list)
     """With `own_line`: of each worker, to PostgreSQL."""
+    nats: NatsServer | None = None
+    """With `nats`: what every Runtime and worker has its wake-ups from."""
     traefik: Part = field(init=False)
 
     @property
@@ -147,6 +152,7 @@ async def run_rig(cast: Cast, folder: Path, server: Server, database: Database, 
     rig.artifacts.mkdir(exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(line.run())
+        rig.nats = stack.enter_context(run_nats()) if cast.nats else None
         rig.runtimes = [make_runtime(rig, f"runtime-{number}", port) for number, port in enumerate(runtime_ports)]
         rig.experiences = [make_experience(rig, f"experience-{number}") for number in range(cast.experiences)]
         for number in range(cast.workers):
@@ -230,6 +236,8 @@ def _runtime_settings(rig: Rig, port: int, database: Database) -> dict[str, obje
     }
     if rig.cast.heartbeat_s is not None:
         settings["HEARTBEAT_S"] = rig.cast.heartbeat_s
+    if rig.nats is not None:
+        settings["NATS_URL"] = rig.nats.url
     if rig.cast.checkpoints:
         settings["SEAL_KEY_FILE"] = rig.keys.seal
     return settings

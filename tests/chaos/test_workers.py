@@ -4,6 +4,8 @@ import asyncio
 import time
 from uuid import uuid4
 
+import pytest
+
 from runtime.store.claims import MAX_LOSSES
 from tests.chaos.checker import check_now, open_runs
 from tests.chaos.documents import wait_in_turn, wait_then_buy
@@ -18,8 +20,9 @@ PICKED_UP_S = 20.0
 """Promised (spec E10), with the settings that the product ships."""
 
 
-async def test_a_lost_workers_executions_go_on_within_20_s(set_stage: SetStage) -> None:
-    async with set_stage(workers=2, heartbeat_s=None) as rig, rig.visit() as ada:
+@pytest.mark.parametrize("nats", [False, True], ids=["notify", "nats"])
+async def test_a_lost_workers_executions_go_on_within_20_s(set_stage: SetStage, *, nats: bool) -> None:
+    async with set_stage(workers=2, heartbeat_s=None, nats=nats) as rig, rig.visit() as ada:
         going = [await ada.start(wait_in_turn(6, steps=3)) for _ in range(3)]
         for execution_id in going:
             ada.watch(execution_id)

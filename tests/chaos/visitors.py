@@ -203,6 +203,7 @@ class Visitor:
                     case kind if kind not in _NO_EVENTS:
                         sighting.seqs.append(frame["seq"])
                         sighting.bodies.append(frame)
+                        sighting.arrived.append(time.time())
                         await asyncio.sleep(pause_s)
                     case _:
                         pass
