@@ -8,6 +8,7 @@ for several tenants starts no browser without its sandbox, unless its owner allo
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ JAIL_HINT: Final = (
     "Browsers could be shut off from this machine's network and files: install bubblewrap, and let ordinary users have "
     "user namespaces."
 )
+NO_JAIL_HINT: Final = (
+    "bubblewrap is here, but browsers don't start inside it, so they see this machine's files: the log of Runtime says "
+    "why. Containers usually forbid the mounts that it needs."
+)
 ALLOW: Final = "STAGEDOOR_RUNTIME_ALLOW_UNSANDBOXED_BROWSERS=true starts browsers all the same."
 
 
@@ -62,7 +67,9 @@ class Confinement:
         """What would make it stronger; empty where nothing would."""
         if not self.sandboxed:
             return HINT
-        return "" if self.jail is Jail.NAMESPACE else JAIL_HINT
+        if self.jail is Jail.NAMESPACE:
+            return ""
+        return JAIL_HINT if shutil.which("bwrap") is None else NO_JAIL_HINT
 
 
 class Sandboxing:
@@ -92,6 +99,7 @@ class Sandboxing:
                     if not _is_ours_to_mend(caught, one):
                         raise
                     failure = caught
+                    _log.warning("browsers don't start so", jail=one.jail, sandboxed=one.sandboxed, why=caught.message)
                     continue
                 self._choose(one)
                 return browser

@@ -58,3 +58,30 @@ def test_without_any_the_one_command_is_named() -> None:
         find_chromium(None, None, nothing)
     assert caught.value.code is FailureCode.BROWSER_MISSING
     assert INSTALL in caught.value.hint
+
+
+LAUNCHERS = {
+    "debian": ("usr/bin/chromium", "usr/lib/chromium/chromium"),
+    "debian's shell": ("usr/bin/chromium-headless-shell", "usr/lib/chromium/chromium-headless-shell"),
+    "fedora": ("usr/lib64/chromium-browser/chromium-browser.sh", "usr/lib64/chromium-browser/chromium-browser"),
+    "google": ("opt/google/chrome/google-chrome", "opt/google/chrome/chrome"),
+}
+
+
+@pytest.mark.parametrize("how", ["found", "set"])
+@pytest.mark.parametrize("whose", LAUNCHERS)
+def test_the_browser_is_taken_and_not_the_script_before_it(tmp_path: Path, whose: str, how: str) -> None:
+    script, program = (tmp_path / name for name in LAUNCHERS[whose])
+    make(script)
+    make(program).write_bytes(b"\x7fELF")
+    link = tmp_path / "bin" / "chromium"
+    link.parent.mkdir()
+    link.symlink_to(script)
+    setting, which = (link, nothing) if how == "set" else (None, {"chromium": str(link)}.get)
+    assert find_chromium(setting, None, which) == program
+
+
+def test_a_script_of_ones_own_stays(tmp_path: Path) -> None:
+    mine = make(tmp_path / "bin" / "chromium")
+    make(tmp_path / "lib" / "chromium" / "chromium")  # a script too
+    assert find_chromium(mine, None, nothing) == mine

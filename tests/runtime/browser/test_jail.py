@@ -272,6 +272,20 @@ async def test_without_a_sandbox_browsers_run_and_it_is_said(tmp_path: Path, sit
         assert pool.sandboxing.settled.is_set()
 
 
+async def test_one_that_does_not_start_in_a_jail_is_shut_in_less_and_it_is_said(open_folder: Path) -> None:
+    real = await find_browser(None)
+    particular = fake(open_folder, f'test -e /etc/passwd || exit 1; exec {real} "$@"')
+    async with open_pool(PoolOptions(open_folder, browser_path=particular, spare=False)) as pool:
+        if not await pool.sandboxing._gate.probe(Jail.NAMESPACE):
+            pytest.skip("this machine has no jail that hides its files")
+        async with pool.lease(a_run_of(tenant())) as lease:
+            await lease.open_page("a")
+        found = pool.figures.confinement
+        assert found is not None
+        assert found == Confinement(Jail.NETWORK, sandboxed=True)
+        assert "bubblewrap is here" in found.hint
+
+
 async def test_where_it_is_required_nothing_starts_without(tmp_path: Path) -> None:
     program = fake(
         tmp_path, f'case "$*" in *--no-sandbox*) touch {tmp_path}/bare;; esac; echo "{NO_SANDBOX}" >&2; exit 1'
