@@ -2,7 +2,7 @@
 
 Distributions put a launcher script before theirs, which reads the machine's configuration: Debian's `/usr/bin/chromium`
 takes flags and extensions from /etc/chromium.d. In a jail there is no such folder, and outside of one the flags of a
-person's browser, `--no-sandbox` among them for some, are none for strangers' pages. So the browser behind it is started.
+person's browser, `--no-sandbox` among them for some, are none for strangers' pages. So what is behind it is started.
 """
 
 import os

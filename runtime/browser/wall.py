@@ -20,6 +20,9 @@ from runtime.egress.upstream import Upstream
 
 LOOPBACK_TOO: Final = "<-loopback>"
 """Chromium sends loopback and link-local addresses past a proxy unless it is told not to (net/docs/proxy.md)."""
+_UDP_SWITCHES: Final = ("webrtc-ip-handling-policy", "force-webrtc-ip-handling-policy")
+"""A whole Chromium knows the first and a headless shell the second; neither minds the other's."""
+_NO_UDP: Final = "disable_non_proxied_udp"
 _GREETING: Final = f"http://{GREETING_HOST}/"
 
 
@@ -29,7 +32,7 @@ def make_arguments(proxy: EgressProxy) -> list[str]:
         f"--proxy-server={proxy.url}",
         f"--proxy-bypass-list={LOOPBACK_TOO}",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # names are the proxy's to resolve
-        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+        *(f"--{switch}={_NO_UDP}" for switch in _UDP_SWITCHES),
     ]
 
 
