@@ -8,7 +8,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.chaos.checker import check_now, conclude
-from tests.chaos.documents import buy_once, read_the_ticket, wait_in_turn
+from tests.chaos.documents import BUYING_NODES, SAFE_NODES, UNSAFE_NODE, buy_once, read_the_ticket, wait_in_turn
 from tests.chaos.parts import Part
 from tests.chaos.postgres import Server
 from tests.chaos.proxy import Fault
 from tests.chaos.rig import Cast, Rig, run_rig
 from tests.chaos.shop import run_shop
-from tests.chaos.visitors import Questioned, Visitor
+from tests.chaos.visitors import Answered, Questioned, Start, Visitor
 from tests.support.postgres import Database
 
 STEPS = 12
@@ -32,6 +32,7 @@ HISTORY_S = 600.0
 """A whole history: what waits for the end of another may have to wait until everything is mended."""
 WORKERS = RUNTIMES = EXPERIENCES = 2
 ROLES = ("runtime_app", "runtime_system", "experience_app", "experience_system")
+NODES = {"waits": ("d0", "d1", "d2", "d3"), "ticket": SAFE_NODES, "order": BUYING_NODES}
 ENDS = {("completed", None), ("cancelled", None), ("failed", "interrupted_unsafe"), ("failed", "worker_lost")}
 """All that may become of an execution here; the last only after four blows at its worker."""
 
@@ -47,6 +48,8 @@ class Asked:
     """Its execution."""
     customer: str
     """Who orders in it, if anybody does."""
+    nodes: tuple[str, ...]
+    """Its nodes, one after the other."""
     repeated: bool = False
     """Somebody has asked for it once more: whoever asks again wants it twice."""
 
@@ -111,6 +114,11 @@ class History(RuleBasedStateMachine):
     def do_once_more(self, one: Asked) -> Asked:
         """Once it has ended; an answer to its question, if it has one."""
         return self.run(self._do_once_more(one), "do once more")
+
+    @rule(target=asked, one=asked, turn=st.integers(0, 7))
+    def do_once_more_from_a_node(self, one: Asked, turn: int) -> Asked:
+        """Once it has ended; what only a person knows of other nodes is answered, if it is asked."""
+        return self.run(self._do_once_more_from(one, turn), f"do once more from node {turn}")
 
     @rule(seconds=st.sampled_from([0.2, 0.7, 1.5]))
     def wait(self, seconds: float) -> None:
@@ -207,7 +215,8 @@ class History(RuleBasedStateMachine):
             work = visitor.start(buy_once(self.rig.shop, f"customer-{self.customers}"))
         else:
             work = visitor.run(self.saved[visitor.tenant_id, kind])
-        one = self._keep(Asked(visitor, asyncio.create_task(work), f"customer-{self.customers}"))
+        asked = Asked(visitor, asyncio.create_task(work), f"customer-{self.customers}", NODES[kind])
+        one = self._keep(asked)
         if watched:
             await self._later(self._watch(one))
         await asyncio.sleep(0.1)
@@ -232,25 +241,53 @@ class History(RuleBasedStateMachine):
 
     async def _do_once_more(self, one: Asked) -> Asked:
         async def begin() -> str:
-            execution_id = await asyncio.shield(one.task)
-            ended = await one.visitor.ended(execution_id, patience_s=HISTORY_S)
-            said_again = self.rig.ledger.person_said_again
-            repeated, one.repeated = one.repeated, True
-            if repeated:
-                said_again.add(one.customer)
+            execution_id, ended = await self._wait_for_end(one)
             if ended["status"] == "completed":
-                said_again.add(one.customer)
-                return await one.visitor.retry(execution_id, "beginning")
-            if ended["error"] and ended["error"]["code"] == "interrupted_unsafe" and not repeated:
-                said_again.add(one.customer)
+                return await self._do_whole(one, execution_id)
+            if ended["error"] and ended["error"]["code"] == "interrupted_unsafe" and not one.repeated:
+                self.rig.ledger.person_said_again.add(one.customer)
+                one.repeated = True
                 return await one.visitor.answer(execution_id, "run_again")
-            try:
-                return await one.visitor.retry(execution_id, "failed")
-            except Questioned as asked:
-                said_again.add(one.customer)
-                return await one.visitor.retry_all_the_same(execution_id, asked.node_ids)
+            return await self._do_and_answer(one, execution_id, "failed")
 
-        return self._keep(Asked(one.visitor, asyncio.create_task(begin()), one.customer))
+        return self._keep(replace(one, task=asyncio.create_task(begin()), repeated=False))
+
+    async def _do_once_more_from(self, one: Asked, turn: int) -> Asked:
+        node_id = one.nodes[turn % len(one.nodes)]
+
+        async def begin() -> str:
+            execution_id, _ = await self._wait_for_end(one)
+            if node_id <= UNSAFE_NODE:  # whoever begins before it wants it again
+                self.rig.ledger.person_said_again.add(one.customer)
+            return await self._do_and_answer(one, execution_id, "node", node_id)
+
+        return self._keep(replace(one, task=asyncio.create_task(begin()), repeated=False))
+
+    async def _wait_for_end(self, one: Asked) -> tuple[str, dict[str, Any]]:
+        execution_id = await asyncio.shield(one.task)
+        return execution_id, await one.visitor.ended(execution_id, patience_s=HISTORY_S)
+
+    async def _do_and_answer(self, one: Asked, execution_id: str, start_at: Start, node_id: str | None = None) -> str:
+        """What is asked is answered; what was answered before is done whole."""
+        said_again = self.rig.ledger.person_said_again
+        if one.repeated:
+            said_again.add(one.customer)
+        one.repeated = True
+        try:
+            return await one.visitor.retry(execution_id, start_at, node_id=node_id)
+        except Questioned as asked:
+            said_again.add(one.customer)
+            try:
+                return await one.visitor.retry_all_the_same(execution_id, asked.node_ids, start_at, node_id=node_id)
+            except Answered:
+                return await self._do_whole(one, execution_id)
+        except Answered:
+            return await self._do_whole(one, execution_id)
+
+    async def _do_whole(self, one: Asked, execution_id: str) -> str:
+        self.rig.ledger.person_said_again.add(one.customer)
+        one.repeated = True
+        return await one.visitor.retry(execution_id, "beginning")
 
     async def _kill(self, part: Part) -> None:
         part.kill()

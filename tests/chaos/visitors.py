@@ -33,6 +33,7 @@ _NO_ROUTES_YET = "404 page not found"
 """Traefik's own words: it listens a moment before it has read its routes. None of ours answers in plain text."""
 
 Json = dict[str, Any]
+Start = Literal["failed", "node", "beginning"]
 
 
 class Questioned(Exception):  # noqa: N818 — an answer like any other
@@ -41,6 +42,10 @@ class Questioned(Exception):  # noqa: N818 — an answer like any other
     def __init__(self, node_ids: list[str]) -> None:
         super().__init__(", ".join(node_ids))
         self.node_ids = node_ids
+
+
+class Answered(Exception):  # noqa: N818 — an answer like any other
+    """Somebody has said it before: a question is answered once."""
 
 
 @dataclass
@@ -102,17 +107,24 @@ class Visitor:
         answer = await self.ask("POST", f"/api/execution/{execution_id}/{verb}", {})
         assert answer.status_code in {202, 404, 409}, answer.text
 
-    async def retry(self, execution_id: str, start_at: Literal["failed", "beginning"]) -> str:
-        """Do it once more; returns the new execution's id. Raises Questioned when a person has to say more."""
-        return await self._again(f"/api/execution/{execution_id}/retry", {"start_at": start_at})
+    async def retry(self, execution_id: str, start_at: Start, *, node_id: str | None = None) -> str:
+        """Do it once more; returns the new execution's id.
 
-    async def retry_all_the_same(self, execution_id: str, questioned: list[str]) -> str:
-        """As `retry` from what failed; a person says of those nodes, and of others it is asked about, to run them."""
+        Raises:
+            Questioned: a person has to say more.
+            Answered: of a node of which a person has said it all before.
+        """
+        return await self._again(f"/api/execution/{execution_id}/retry", _begin(start_at, node_id))
+
+    async def retry_all_the_same(
+        self, execution_id: str, questioned: list[str], start_at: Start = "failed", *, node_id: str | None = None
+    ) -> str:
+        """As `retry`; a person says of those nodes, and of others it is asked about, to run them."""
         known = set(questioned)
         while True:
             try:
-                answers = dict.fromkeys(known, "run_again")
-                return await self._again(f"/api/execution/{execution_id}/retry", {"answers": answers})
+                body = {**_begin(start_at, node_id), "answers": dict.fromkeys(known, "run_again")}
+                return await self._again(f"/api/execution/{execution_id}/retry", body)
             except Questioned as more:
                 if known.issuperset(more.node_ids):
                     raise
@@ -126,6 +138,8 @@ class Visitor:
         answer = await self.ask("POST", path, body, key=uuid4().hex)
         if answer.status_code == 409 and (faults := answer.json().get("faults")):
             raise Questioned([fault["node_id"] for fault in faults if fault["rule"] == "answer_needed"])
+        if answer.status_code == 409 and "answered already" in answer.json()["detail"]:
+            raise Answered
         assert answer.status_code == 202, answer.text
         execution_id = str(answer.json()["execution_id"])
         self.ledger.accepted[execution_id] = self.tenant_id
@@ -214,6 +228,11 @@ class Visitor:
         sighting.done = code == _DONE
         assert code < 4_400 or code in {4_401, 4_408, 4_429}, f"refused with {code}: {line.close_reason}"
         return log_id
+
+
+def _begin(start_at: Start, node_id: str | None) -> Json:
+    """Nodes that have changed meanwhile, of which there are none here, would run again, too."""
+    return {"start_at": start_at, "node_id": node_id, "version": "latest" if node_id else "same"}
 
 
 def make_small_socket(address: str) -> socket.socket:
