@@ -139,7 +139,8 @@ class Intents:
 
         Raises:
             ApiError: IDEMPOTENCY_MISMATCH for a key that had another wish; INVALID for parameters that the catalogue
-                does not allow; NOT_FOUND for a session that is not the caller's; what Runtime refuses it with.
+                does not allow; NOT_FOUND for a session that is not the caller's; what Runtime refuses it with;
+                UNAVAILABLE where that could not be written down.
         """
         require(caller, Scope.EXECUTION_WRITE)
         answered = await self.recall(caller, wish)
@@ -259,9 +260,20 @@ class Intents:
         except ApiError as error:
             # the intent is stored, and that is what counts: the outbox will find out what Runtime has made of it
             log.warning("outcome not recorded", intent_id=str(row.intent_id), detail=error.detail)
+            if isinstance(outcome, Refused):  # and it may take then what it refuses now: no is not the last word
+                raise _undecided(row) from error
         if isinstance(answer, ApiError):
             raise answer
         return answer
+
+
+def _undecided(row: IntentRow) -> ApiError:
+    """What a caller is told of a refusal that could not be written down, so that it is asked about once more."""
+    return ApiError(
+        Code.UNAVAILABLE,
+        "What became of this can't be written down now, so it is asked again by itself.",
+        f"Send the same request with the same Idempotency-Key again, or see GET /api/intent/{row.intent_id}.",
+    )
 
 
 async def _find(session: TenantSession, intent_id: IntentId) -> IntentRow:

@@ -3,7 +3,10 @@
 import asyncio
 from uuid import UUID, uuid4
 
+import pytest
+
 from contracts.errors import ApiError, Code, Fault
+from experience.outbox import Outbox
 from tests.support.house import House, Json, Visitor, until
 
 
@@ -140,6 +143,49 @@ async def test_what_runtime_refuses_is_answered_and_stays_refused(house: House, 
     assert (await ada.http.get("/api/intent/pending")).json()["items"] == []
     trail = (await ada.http.get("/api/admin/audit", params={"act": "host_refused"})).json()["items"]
     assert [one["detail"] for one in trail] == [{"detail": "A browser may not go there."}]
+
+
+async def test_a_refusal_that_can_not_be_written_down_is_not_told(
+    house: House, ada: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outbox asks again, and Runtime may take it then: the caller's word is that of the record."""
+
+    async def break_off(*_: object, **__: object) -> None:
+        raise ApiError(Code.UNAVAILABLE, "The database can't be reached now.")
+
+    house.runtime.refusal = ApiError(Code.HOST_REFUSED, "A browser may not go there.")
+    with monkeypatch.context() as broken:
+        broken.setattr(Outbox, "record", break_off)
+        answers = [await ada.submit(key="undecided"), await ada.submit()]
+    house.runtime.refusal = None
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable"), answer.text
+        intent_id = UUID(answer.json()["hint"].rpartition("/")[2].rstrip("."))
+
+        async def is_delivered(intent_id: UUID = intent_id) -> bool:
+            return bool((await ada.intent({"intent_id": str(intent_id)}))["status"] == "delivered")
+
+        await until(is_delivered)
+    assert len(house.runtime.executions[ada.tenant_id]) == len(answers)
+    accepted = await ada.accepted(key="undecided")
+    assert UUID(accepted["execution_id"]) in house.runtime.executions[ada.tenant_id]
+
+
+async def test_a_delivery_that_can_not_be_written_down_is_accepted(
+    house: House, ada: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(*_: object, **__: object) -> None:
+        raise ApiError(Code.UNAVAILABLE, "The database can't be reached now.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Outbox, "record", break_off)
+        accepted = await ada.accepted(key="taken")
+
+    async def is_delivered() -> bool:
+        return bool((await ada.intent(accepted))["status"] == "delivered")
+
+    await until(is_delivered)
+    assert list(house.runtime.executions[ada.tenant_id]) == [UUID(accepted["execution_id"])]
 
 
 async def test_pending_intents_come_in_pages(house: House, ada: Visitor) -> None:
