@@ -206,13 +206,18 @@ async def connect(
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection outside the pools, for LISTEN, the queue and migrations.
 
+    Args:
+        dsn: where to.
+        name: for people to read.
+        command_timeout_s: of each command; opening may not take longer either. None: commands take what they take.
+
     Raises:
         DatabaseAway: it can't be had now.
     """
     try:
         return await asyncpg.connect(
             dsn,
-            timeout=CONNECT_TIMEOUT_S,
+            timeout=min(CONNECT_TIMEOUT_S, command_timeout_s or CONNECT_TIMEOUT_S),
             command_timeout=command_timeout_s,
             server_settings={
                 "application_name": name,

@@ -48,6 +48,8 @@ ENTRYPOINT = "execution"
 DEQUEUE_TIMEOUT_S = 2.0
 BATCH = 1
 MAX_RETRY_DELAY_S = 60.0
+LEAST_DEADLINE_S = 0.5
+"""Of a command to the queue, however short leases are: a busy server is no dead line."""
 # PgQueuer logs every hand-over as an error of its own; ours says what happened.
 logging.getLogger("pgqueuer").setLevel(logging.WARNING)
 
@@ -191,7 +193,9 @@ class PgQueue:
         # PgQueuer wants room for two batches; a worker of one holds its second entry at the door
         room = max(2 * BATCH, self._concurrency)
         door = asyncio.Semaphore(self._concurrency)
-        async with ReconnectingDriver(self._dsn, "stagedoor-queue", self._stopped) as driver:
+        # PgQueuer renews at half of the heartbeat time: a dead line costs a quarter, and there is one left to renew
+        deadline_s = max(LEAST_DEADLINE_S, self._heartbeat.total_seconds() / 4)
+        async with ReconnectingDriver(self._dsn, "stagedoor-queue", self._stopped, deadline_s=deadline_s) as driver:
             queries = _make_queries(driver)
             self._manager = QueueManager(queries, channel=queries.qbe.settings.channel)
             queries.holder = self._manager.queue_manager_id
@@ -322,8 +326,12 @@ class _WideBuilder(QueryQueueBuilder):
 _NAMES = _Names(db_schema=SCHEMA, channel="stagedoor_runtime_queue")
 _BUILDER = _WideBuilder(_NAMES)
 _ENVIRONMENT = QueryBuilderEnvironment(_NAMES)
-_HELD = f"SELECT id FROM {SCHEMA}.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"  # noqa: S608
 _END = f"DELETE FROM {SCHEMA}.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"  # noqa: S608
+_PUT_BACK = f"""
+    UPDATE {SCHEMA}.pgqueuer SET status = 'queued', queue_manager_id = NULL, execute_after = now() + $2::interval,
+        attempts = attempts + 1, updated = now()
+    WHERE id = $1::bigint AND queue_manager_id = $3
+"""  # noqa: S608
 _BEAT = (
     f"UPDATE {SCHEMA}.pgqueuer SET heartbeat = now() "  # noqa: S608
     "WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2"
@@ -383,17 +391,12 @@ class _FencedQueries(Queries):
         await self.driver.execute(_END, [job.id for job, _, _ in job_status], self.holder)
 
     async def retry_job(self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None) -> None:
-        """Put an entry back, unless somebody else holds it now."""
-        if job.id in await self._held([job.id]):
-            await super().retry_job(job, delay, traceback_record)
+        """Put an entry back, unless somebody else holds it now: in one statement, for the driver may repeat it."""
+        await self.driver.execute(_PUT_BACK, job.id, delay, self.holder)
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         """Renew leases; a lost one stays lost."""
         await self.driver.execute(_BEAT, list(set(job_ids)), self.holder)
-
-    async def _held(self, job_ids: list[JobId]) -> set[object]:
-        rows = await self.driver.fetch(_HELD, job_ids, self.holder)
-        return {row["id"] for row in rows}
 
 
 def _widen(table: Table) -> Table:

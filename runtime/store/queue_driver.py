@@ -1,4 +1,8 @@
-"""PgQueuer's way to PostgreSQL, made to survive a restart of it: one connection that comes back with its listeners."""
+"""PgQueuer's way to PostgreSQL, made to survive a restart of it: one connection that comes back with its listeners.
+
+Leases are renewed over it, so a line that has gone dead without a word must be given up well before they expire: what
+is not answered within the driver's deadline is said again on a new connection.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,16 +23,23 @@ _CLOSE_S = 2.0
 
 
 class ReconnectingDriver(Driver):
-    """Repeats whatever a lost connection interrupted, until it works or `stopped` is set.
+    """Repeats whatever a lost connection interrupted, until it works; once, when `stopped` is set.
 
-    Everything PgQueuer sends through here may happen twice: ending and renewing go by id, and a lease whose answer got
-    lost simply expires.
+    Everything PgQueuer sends through here may happen twice: ending, renewing and putting back are for the holder only,
+    and a lease whose answer got lost simply expires.
+
+    Args:
+        dsn: where to.
+        name: of the connection, for people to read.
+        stopped: nothing is waited for any more once it is set.
+        deadline_s: of each command and of opening; the connection that misses it is thrown away.
     """
 
-    def __init__(self, dsn: str, name: str, stopped: asyncio.Event) -> None:
+    def __init__(self, dsn: str, name: str, stopped: asyncio.Event, *, deadline_s: float) -> None:
         self._dsn = dsn
         self._name = name
         self._stopped = stopped
+        self._deadline_s = deadline_s
         self._lock = asyncio.Lock()
         self._entered = 0
         self._listeners: list[tuple[str, NotifyCallback]] = []
@@ -108,22 +119,28 @@ class ReconnectingDriver(Driver):
         connection = await self._connected()
         try:
             return await run(connection)
-        except asyncpg.InternalClientError:
-            # a backend that was terminated in the middle of an answer leaves asyncpg's protocol stuck, but not closed
-            connection.terminate()
-            self._connection = None
+        except Exception as error:
+            # Not only what is closed: a backend that was terminated in the middle of an answer leaves asyncpg's
+            # protocol stuck, and on a line that has missed a deadline the next command would wait for it, too.
+            if _is_lost(error):
+                connection.terminate()
+                self._connection = None
             raise
 
     async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
         if self._connection is None or self._connection.is_closed():
-            connection = await connect(self._dsn, self._name)
-            for channel, callback in self._listeners:
-                await connection.add_listener(channel, Relay(callback))
+            connection = await connect(self._dsn, self._name, command_timeout_s=self._deadline_s)
+            try:
+                for channel, callback in self._listeners:
+                    await connection.add_listener(channel, Relay(callback))
+            except BaseException:
+                connection.terminate()
+                raise
             self._connection = connection
         return self._connection
 
-    def _is_stopped(self, _: RetryCallState) -> bool:
-        return self._stopped.is_set()
+    def _is_stopped(self, state: RetryCallState) -> bool:
+        return self._stopped.is_set() and state.attempt_number > 1  # a dead line is no reason not to say goodbye
 
 
 def _is_lost(error: BaseException) -> bool:

@@ -2,6 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -11,6 +15,7 @@ from contracts.model import TenantId
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.schema import migrate
+from tests.chaos.proxy import FaultProxy
 from tests.support.postgres import Database, Postgres
 from tests.support.wakeups import Way, open_way
 
@@ -71,6 +76,15 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     """How wake-ups travel: by NOTIFY, unless a test asks for several ways (tests/support/wakeups.py)."""
     with open_way(getattr(request, "param", "notify")) as opened:
         yield opened
+
+
+@asynccontextmanager
+async def open_line(database: Database) -> AsyncIterator[tuple[FaultProxy, Database]]:
+    """A way to the server that may be spoiled, and the database as it is found over it."""
+    name = ".s.PGSQL.5432"  # asyncpg takes a folder for a host, and looks for this in it
+    with TemporaryDirectory(prefix="line-") as folder:
+        async with FaultProxy(Path(folder) / name, database.cluster.sockets / name).run() as line:
+            yield line, replace(database, cluster=replace(database.cluster, sockets=Path(folder)))
 
 
 class Killer:

@@ -15,7 +15,7 @@ from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase
 from runtime.store.queue import Entry, HandBack, Perform, PgQueue
 from runtime.store.schema import migrate
-from tests.runtime.conftest import Killer
+from tests.runtime.conftest import Killer, open_line
 from tests.support.postgres import Database
 
 
@@ -143,6 +143,73 @@ async def test_it_survives_its_connection(fresh: Database, app: TenantDatabase) 
             entry = make_entry()
             await put(app, entry)
             assert await performed.get() == entry
+
+
+async def test_a_line_that_goes_dead_without_a_word_costs_no_lease(fresh: Database, app: TenantDatabase) -> None:
+    """Nothing that was open is answered any more, and new connections are: as after a firewall forgot a connection."""
+    lease_s = 4.0
+    began: list[str] = []
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Entry) -> None:
+        began.append("holder")
+        begun.set()
+        await release.wait()
+
+    async def take(_: Entry) -> None:
+        began.append("another")
+
+    await put(app, make_entry())
+    async with open_line(fresh) as (line, behind):
+        async with working(make_queue(behind, heartbeat_s=lease_s), hold):
+            await begun.wait()
+            async with working(make_queue(fresh, heartbeat_s=lease_s), take):
+                assert line.mute_open() == 1
+                await asyncio.sleep(2 * lease_s)
+                assert began == ["holder"]
+            release.set()
+        assert line.passed >= 2
+
+
+async def test_what_was_put_back_stays_with_whoever_has_taken_it_since(
+    fresh: Database, app: TenantDatabase, back: SystemDatabase
+) -> None:
+    """The answer to putting it back never comes, so it is sent again, when another one holds the entry already."""
+    taken, release = asyncio.Event(), asyncio.Event()
+    began: list[str] = []
+
+    async with open_line(fresh) as (line, behind):
+
+        async def hand_back(_: Entry) -> None:
+            began.append("first")
+            first.rest()
+            await asyncio.sleep(1)  # so that nothing else is on its way
+            line.mute_open()
+            raise HandBack
+
+        async def take(_: Entry) -> None:
+            began.append("second")
+            taken.set()
+            await release.wait()
+
+        await put(app, make_entry())
+        first, second = make_queue(behind, heartbeat_s=8), make_queue(fresh, heartbeat_s=8)
+        first_at_work = asyncio.create_task(first.work(hand_back))
+        try:
+            while not began:
+                await asyncio.sleep(0.01)
+            async with working(second, take):
+                await taken.wait()
+                while line.passed < 3:  # one to ask for an end of what is under way, one to say it again
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.5)
+                assert await depth(back) == (0, 1)
+                release.set()
+        finally:
+            first.stop()
+            await first_at_work
+    assert began == ["first", "second"]
+    assert await depth(back) == (0, 0)
 
 
 async def test_stopping_leases_nothing_more_and_waits_for_what_runs(fresh: Database, app: TenantDatabase) -> None:
