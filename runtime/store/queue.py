@@ -31,6 +31,7 @@ from pgqueuer.domain.models import Job, TracebackRecord
 from pgqueuer.domain.schema.declaration import target
 from pgqueuer.domain.schema.model import Plan, Table
 from pgqueuer.domain.types import JOB_STATUS, JobId, OnConflict, QueueEntrypoint, QueueManagerId, SqlType
+from pgqueuer.ports.driver import Driver
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -145,7 +146,7 @@ class PgQueue:
     @staticmethod
     async def install(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """As the port says."""
-        queries = _make_queries(AsyncpgDriver(connection))
+        queries = _FencedQueries(AsyncpgDriver(connection))
         plan = await queries.plan_upgrade()
         for statement in plan.statements:
             await connection.execute(statement)
@@ -157,7 +158,7 @@ class PgQueue:
         """As the port says."""
         if not entries:
             return
-        queries = _make_queries(AsyncpgDriver(session.raw))
+        queries = _FencedQueries(AsyncpgDriver(session.raw))
         count = len(entries)
         await queries.enqueue(
             [ENTRYPOINT] * count,
@@ -190,25 +191,20 @@ class PgQueue:
         Raises:
             DatabaseAway: the database went away while stopping.
         """
-        # PgQueuer wants room for two batches; a worker of one holds its second entry at the door
-        room = max(2 * BATCH, self._concurrency)
-        door = asyncio.Semaphore(self._concurrency)
         # PgQueuer renews at half of the heartbeat time: a dead line costs a quarter, and there is one left to renew
         deadline_s = max(LEAST_DEADLINE_S, self._heartbeat.total_seconds() / 4)
         async with ReconnectingDriver(self._dsn, "stagedoor-queue", self._stopped, deadline_s=deadline_s) as driver:
-            queries = _make_queries(driver)
+            queries = _FencedQueries(driver)
             self._manager = QueueManager(queries, channel=queries.qbe.settings.channel)
             queries.holder = self._manager.queue_manager_id
-            queries.room = room
+            queries.places = self._concurrency
             queries.resting = self._resting
 
             async def dispatch(job: Job) -> None:
-                queries.room -= 1
                 try:
-                    async with door:
-                        await _perform(job, perform, self._stopped)
+                    await _perform(job, perform, self._stopped)
                 finally:
-                    queries.room += 1
+                    queries.taken.discard(job.id)
 
             self._manager.entrypoint(ENTRYPOINT, accepts_context=False)(dispatch)
             if self._stopped.is_set():
@@ -216,7 +212,8 @@ class PgQueue:
             await self._manager.run(
                 dequeue_timeout=timedelta(seconds=DEQUEUE_TIMEOUT_S),
                 batch_size=BATCH,
-                max_concurrent_tasks=room,
+                # what PgQueuer insists on: it is `places` that keeps a worker of one from a second entry
+                max_concurrent_tasks=max(2 * BATCH, self._concurrency),
                 heartbeat_timeout=self._heartbeat,
                 log_aggregation_interval=timedelta(0),  # its statistics table is not read by anybody
             )
@@ -341,16 +338,20 @@ _BEAT = (
 class _FencedQueries(Queries):
     """Writes only to entries that this process still holds, and asks for none while it has no place for one."""
 
-    holder: QueueManagerId | None = None
-    room: int = 1
-    """Entries that it could still begin. An ended one has made room before it is taken from the table, whose NOTIFY
-    has the next one asked for."""
-    resting: asyncio.Event | None = None
-    """Set while nothing may be leased although there is room."""
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver, qbe=_ENVIRONMENT, qbq=_BUILDER)
+        self.holder: QueueManagerId | None = None
+        self.places = 1
+        """Entries that may be performed here at once; BATCH divides it."""
+        self.taken: set[JobId] = set()
+        """Those that are, from being leased on: who waits here for a place could begin elsewhere. An ended one has left
+        before it is taken from the table, whose NOTIFY has the next one asked for."""
+        self.resting: asyncio.Event | None = None
+        """Set while nothing may be leased although there is a place."""
 
     @property
     def _takes_none(self) -> bool:
-        return self.room <= 0 or (self.resting is not None and self.resting.is_set())
+        return len(self.taken) >= self.places or (self.resting is not None and self.resting.is_set())
 
     async def dequeue(
         self,
@@ -363,9 +364,11 @@ class _FencedQueries(Queries):
         """Lease entries. PgQueuer counts in SQL how many this process has, at a multiple of what knowing it costs."""
         if self._takes_none:
             return []
-        return await super().dequeue(
+        jobs = await super().dequeue(
             batch_size, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
         )
+        self.taken.update(job.id for job in jobs)  # one of our own, whose heartbeat was late, is there already
+        return jobs
 
     async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
         """How many entries could begin now: a reason to ask again soon, and none for whoever is full."""
@@ -408,10 +411,6 @@ def _widen(table: Table) -> Table:
             for column in table.columns
         ),
     )
-
-
-def _make_queries(driver: Any) -> _FencedQueries:
-    return _FencedQueries(driver, qbe=_ENVIRONMENT, qbq=_BUILDER)
 
 
 def entry_of(tenant_id: UUID, execution_id: UUID, turn: int) -> Entry:

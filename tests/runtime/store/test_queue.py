@@ -59,8 +59,8 @@ async def working(queue: PgQueue, perform: Perform) -> AsyncIterator[None]:
             queue.stop()
 
 
-def make_queue(fresh: Database, heartbeat_s: float = 15) -> PgQueue:
-    return PgQueue(fresh.dsn("runtime_system"), concurrency=2, heartbeat_s=heartbeat_s)
+def make_queue(fresh: Database, heartbeat_s: float = 15, concurrency: int = 2) -> PgQueue:
+    return PgQueue(fresh.dsn("runtime_system"), concurrency=concurrency, heartbeat_s=heartbeat_s)
 
 
 async def test_what_is_rolled_back_was_never_queued(app: TenantDatabase, back: SystemDatabase) -> None:
@@ -133,6 +133,30 @@ async def test_whoever_lost_the_lease_can_not_end_it(
     assert await depth(back) == (0, 0)
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_no_more_is_leased_than_can_begin(
+    concurrency: int, fresh: Database, app: TenantDatabase, back: SystemDatabase
+) -> None:
+    """What a busy worker can't begin is begun by an idle one."""
+    began: asyncio.Queue[Entry] = asyncio.Queue()
+    release = asyncio.Event()
+
+    async def hold(entry: Entry) -> None:
+        began.put_nowait(entry)
+        await release.wait()
+
+    entries = [make_entry() for _ in range(concurrency + 1)]
+    await put(app, *entries)
+    async with working(make_queue(fresh, concurrency=concurrency), hold):
+        assert [await began.get() for _ in range(concurrency)] == entries[:-1]
+        await asyncio.sleep(0.5)  # it asks for more at once, if it ever does
+        assert await depth(back) == (1, concurrency)
+        async with working(make_queue(fresh), began.put):
+            assert await began.get() == entries[-1]
+        release.set()
+    assert await depth(back) == (0, 0)
+
+
 async def test_it_survives_its_connection(fresh: Database, app: TenantDatabase) -> None:
     performed: asyncio.Queue[Entry] = asyncio.Queue()
     killer = Killer(fresh)
@@ -175,13 +199,14 @@ async def test_what_was_put_back_stays_with_whoever_has_taken_it_since(
     fresh: Database, app: TenantDatabase, back: SystemDatabase
 ) -> None:
     """The answer to putting it back never comes, so it is sent again, when another one holds the entry already."""
-    taken, release = asyncio.Event(), asyncio.Event()
+    begun, taken, release = asyncio.Event(), asyncio.Event(), asyncio.Event()
     began: list[str] = []
 
     async with open_line(fresh) as (line, behind):
 
         async def hand_back(_: Entry) -> None:
             began.append("first")
+            begun.set()
             first.rest()
             await asyncio.sleep(1)  # so that nothing else is on its way
             line.mute_open()
@@ -196,11 +221,10 @@ async def test_what_was_put_back_stays_with_whoever_has_taken_it_since(
         first, second = make_queue(behind, heartbeat_s=8), make_queue(fresh, heartbeat_s=8)
         first_at_work = asyncio.create_task(first.work(hand_back))
         try:
-            while not began:
-                await asyncio.sleep(0.01)
+            await begun.wait()
             async with working(second, take):
                 await taken.wait()
-                while line.passed < 3:  # one to ask for an end of what is under way, one to say it again
+                while line.passed < 3:  # one more asks for an end of what is under way  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.5)
                 assert await depth(back) == (0, 1)
