@@ -16,7 +16,6 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 import structlog
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -35,7 +34,8 @@ POOL_SIZE = 10
 POOL_TIMEOUT_S = 5
 
 _ENTER = text("SELECT set_config('app.tenant_id', :tenant_id, true)")
-# asyncpg's own names for a server that is starting, stopping, full, gone, or another than the one we were set up for
+# asyncpg's own names for a server that is starting, stopping, full, gone, the primary no more, or another than the one
+# we were set up for
 _AWAY = (
     OSError,
     TimeoutError,
@@ -43,7 +43,8 @@ _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -83,8 +84,13 @@ class _Door(Generic[SessionT]):
     async def _transaction(self, tenant_id: TenantId | None) -> AsyncIterator[SessionT]:
         try:
             async with await self._begin(tenant_id) as session:
-                yield session
-                await session.commit()
+                try:
+                    yield session
+                    await session.commit()
+                except Exception as error:
+                    if _is_away(error):  # the next one shall not meet a dead line, nor a server that can't write
+                        await session.invalidate()
+                    raise
         except Exception as error:
             if _is_away(error):
                 log.warning("database away", reason=str(error).partition("\n")[0], kind=type(error).__name__)
@@ -106,7 +112,9 @@ class _Door(Generic[SessionT]):
         try:
             connection = await session.connection()
             await connection.execute(_ENTER, {"tenant_id": "" if tenant_id is None else str(tenant_id)})
-        except BaseException:
+        except BaseException as error:
+            if _is_away(error):
+                await session.invalidate()
             await session.close()
             raise
         return session
@@ -140,19 +148,25 @@ class SystemDatabase(_Door[SystemSession]):
 
 
 def open_engine(dsn: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
-    """An engine for `postgresql://role@host/database` or `postgresql://role@/database?host=/socket/dir`."""
-    url = make_url(dsn).set(drivername="postgresql+asyncpg")
-    connect: dict[str, Any] = {
-        "timeout": CONNECT_TIMEOUT_S,
-        "command_timeout": COMMAND_TIMEOUT_S,
-        "server_settings": {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S * 1_000:.0f}"},
-    }
+    """An engine for `postgresql://role@host/database` or `postgresql://role@/database?host=/socket/dir`.
+
+    asyncpg reads the address, as it does in Runtime: SQLAlchemy writes several hosts in another way.
+    """
+
+    async def connect(*_: Any, **__: Any) -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S * 1_000:.0f}"},
+        )
+
     return create_async_engine(
-        url,
+        "postgresql+asyncpg://",
+        async_creator=connect,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
-        connect_args=connect,
         hide_parameters=True,  # an error's message goes into the log, and parameters are what people typed
     )
 

@@ -47,7 +47,7 @@ _ENTER_READING_PLAINLY = "BEGIN READ ONLY; SELECT set_config('app.tenant_id', '{
 
 
 class DatabaseAway(ApiError):  # noqa: N818 — what it is called in the sentence that catches it
-    """PostgreSQL can't be reached, or hung up in the middle. Whether a commit under way happened is unknown."""
+    """PostgreSQL can't be reached, hung up in the middle, or can't write now. Whether a commit happened is unknown."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(Code.UNAVAILABLE, f"The database can't be reached ({reason}).", retry_after=2)
@@ -108,7 +108,7 @@ class Database:
             DatabaseAway: the connection failed.
         """
         entry = _ENTER_TENANT_READING, {"tenant": str(tenant_id)}
-        async with _transaction(self._engine, TenantSession, *entry) as session:
+        async with _transaction(self._engine, TenantSession, *entry, reads=True) as session:
             session.tenant_id = tenant_id
             yield session
 
@@ -134,7 +134,7 @@ class Database:
     @asynccontextmanager
     async def read_plainly(self, tenant_id: TenantId) -> AsyncIterator[PlainSession]:
         """As `read`, without SQLAlchemy. Raises DatabaseAway."""
-        async with _plain_transaction(self._engine, _ENTER_READING_PLAINLY, tenant_id) as raw:
+        async with _plain_transaction(self._engine, _ENTER_READING_PLAINLY, tenant_id, reads=True) as raw:
             yield PlainSession(raw, tenant_id, None)
 
     @asynccontextmanager
@@ -230,12 +230,19 @@ async def connect(
         raise
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether the error is about the connection rather than about what was asked."""
+def is_away(error: BaseException, *, reads: bool = False) -> bool:
+    """Whether the error is about the server and the way to it rather than about what was asked.
+
+    Args:
+        error: any.
+        reads: the transaction was told not to write; being refused it then is our own fault.
+    """
     if isinstance(error, DBAPIError):
         wrapped = error.orig
         inner = getattr(wrapped, "driver_exception", None) or getattr(wrapped, "__cause__", None) or wrapped
-        return error.connection_invalidated or (inner is not None and is_away(inner))
+        return error.connection_invalidated or (inner is not None and is_away(inner, reads=reads))
+    if reads and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return False
     return isinstance(error, _AWAY) and not isinstance(error, asyncpg.DataError)
 
 
@@ -246,10 +253,10 @@ _AWAY = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a backend that was terminated in the middle of an answer
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.OperatorInterventionError,
+    asyncpg.OperatorInterventionError,  # class 57: stopping, starting, told to go
+    asyncpg.InsufficientResourcesError,  # class 53: no connection, memory or disk left
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a server that was the primary until just now
 )
 
 
@@ -271,17 +278,27 @@ def _make_engine(dsn: str, name: str, size: int) -> AsyncEngine:
 
 @asynccontextmanager
 async def _transaction(
-    engine: AsyncEngine, kind: type[_SessionT], entry: TextClause, values: dict[str, str] | None = None
+    engine: AsyncEngine,
+    kind: type[_SessionT],
+    entry: TextClause,
+    values: dict[str, str] | None = None,
+    *,
+    reads: bool = False,
 ) -> AsyncIterator[_SessionT]:
     """A transaction, entered by a first statement."""
     try:
         async with await _begin(engine, kind, entry, values) as session:
-            yield session
-            await session.commit()
+            try:
+                yield session
+                await session.commit()
+            except Exception as error:
+                if is_away(error, reads=reads):
+                    await session.invalidate()  # the next one shall not meet a dead line, nor a server that can't write
+                raise
     except DatabaseAway:
         raise
     except Exception as error:
-        if is_away(error):
+        if is_away(error, reads=reads):
             raise DatabaseAway(type(error).__name__) from error
         raise
 
@@ -309,7 +326,9 @@ async def _enter(
         await connection.execute(entry, values)
         pooled: Any = await connection.get_raw_connection()
         session.raw = pooled.driver_connection
-    except BaseException:
+    except BaseException as error:
+        if is_away(error):
+            await session.invalidate()
         await session.close()
         raise
     return session
@@ -317,7 +336,7 @@ async def _enter(
 
 @asynccontextmanager
 async def _plain_transaction(
-    engine: AsyncEngine, entry: str, tenant_id: TenantId
+    engine: AsyncEngine, entry: str, tenant_id: TenantId, *, reads: bool = False
 ) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """A transaction on a connection of the pool, of which SQLAlchemy does not hear."""
     try:
@@ -327,23 +346,23 @@ async def _plain_transaction(
             yield raw
             await raw.execute("COMMIT")
         except BaseException as error:
-            await _undo(pooled, error)
+            await _undo(pooled, whole=isinstance(error, Exception) and not is_away(error, reads=reads))
             raise
         pooled.close()
     except DatabaseAway:
         raise
     except Exception as error:
-        if is_away(error):
+        if is_away(error, reads=reads):
             raise DatabaseAway(type(error).__name__) from error
         raise
 
 
-async def _undo(pooled: PoolProxiedConnection, error: BaseException) -> None:
+async def _undo(pooled: PoolProxiedConnection, *, whole: bool) -> None:
     """Give the connection back as it was, or throw it away: nobody may find an open transaction on it.
 
     One who is cancelled does not wait for an answer, and the server's must not be taken for the next one's.
     """
-    if isinstance(error, Exception) and not is_away(error):
+    if whole:
         raw: Any = pooled.driver_connection
         try:
             await raw.execute("ROLLBACK")

@@ -35,6 +35,18 @@ class Database:
         """For looking behind row-level security in a test."""
         return self.dsn(SUPERUSER)
 
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """While the block runs, connections are opened that can't write, as to a server that is the primary no more."""
+        self._alter("SET default_transaction_read_only = on")
+        try:
+            yield
+        finally:
+            self._alter("RESET default_transaction_read_only")
+
+    def _alter(self, change: str) -> None:
+        self.cluster.run_sql(f'ALTER DATABASE "{self.name}" {change}', "postgres")
+
     def drop(self) -> None:
         """Remove it, also while connections are open."""
         self.cluster.run_sql(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)', "postgres", in_transaction=False)

@@ -217,3 +217,44 @@ async def test_a_database_that_is_not_there_is_told(experience_database: Databas
             raise AssertionError("unreachable")
     await door.close()
     assert caught.value.code is Code.UNAVAILABLE
+
+
+async def test_a_server_that_can_not_write_is_away_and_not_met_again(experience_database: Database) -> None:
+    door = SystemDatabase(experience_database.dsn("experience_system"), pool_size=1)
+    with experience_database.read_only():
+        for _ in range(2):
+            with pytest.raises(ApiError) as away:
+                await found(door)
+            assert away.value.code is Code.UNAVAILABLE
+        async with door.transaction() as session:
+            await (await session.connection()).execute(text("SELECT 1"))
+    with pytest.raises(ApiError):  # the one connection that was opened meanwhile
+        await found(door)
+    await found(door)
+    await door.close()
+
+
+async def ask_with(door: SystemDatabase, state: str) -> None:
+    async with door.transaction() as session:
+        raising = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
+        await (await session.connection()).execute(text(raising))
+
+
+async def test_what_a_server_lacks_is_no_fault_of_ours(system_database: SystemDatabase) -> None:
+    for state in ("25006", "53100", "53200", "53300", "57P01", "57P03"):
+        with pytest.raises(ApiError) as away:
+            await ask_with(system_database, state)
+        assert away.value.code is Code.UNAVAILABLE, state
+
+
+async def test_a_server_that_can_not_write_is_not_connected_to_if_the_address_says_so(
+    experience_database: Database,
+) -> None:
+    """As docs/OPERATING.md has it: of several hosts, the first that takes one and can write."""
+    dsn = experience_database.dsn("experience_system").replace("host=", "host=/nowhere,")
+    door = SystemDatabase(dsn + "&target_session_attrs=read-write", pool_size=1)
+    with experience_database.read_only(), pytest.raises(ApiError) as away:
+        await found(door)
+    assert away.value.code is Code.UNAVAILABLE
+    await found(door)
+    await door.close()
