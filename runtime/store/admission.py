@@ -127,27 +127,57 @@ TURNS = f"{SCHEMA}.turns"
 """A sequence, not a table of tenants' rows: its last value is the turn that the queue has come to."""
 UNFINISHED = "status IN ('pending', 'running', 'paused', 'waiting')"
 """As the index executions_unfinished says it."""
-# A place is held from admission to the end or to a pause. One that wants a worker and holds no place waits for one.
+WAITING = f"admitted_at IS NULL AND ready AND {UNFINISHED}"
+"""Wants a worker and holds no place. As the indexes executions_waiting_… say it, so that what is not let in is not read
+either: it would be read at each submit and each end, while others wait for the tenant's row."""
+ADMITTED = f"admitted_at IS NOT NULL AND {UNFINISHED}"
+"""A place is held from admission to the end or to a pause. As the index executions_admitted says it."""
+_FREE = "(workflow_concurrency IS NULL OR workflow_id IS NULL)"
+"""Only the tenant's own limit holds it back."""
+_LIMITED = "workflow_concurrency IS NOT NULL AND workflow_id IS NOT NULL"
+_ORDER = "priority DESC, created_at, execution_id"
+# Without room the last LIMIT is 0 and nothing before it is read. Of what its workflow limits, every execution that
+# waits for the same workflow and comes first counts; no further than the highest limit that any of them names (their
+# versions may differ), else a full workflow would be read to its end. Those chosen go through an array because the
+# planner takes arrays to be short: it would expect a tenth of all that wait, and read the table to join them.
 # The next turn is bounded: what was cancelled before its turn must not push back what comes after it. One that comes
 # back after a pause never has a turn again that it had: an entry of before the pause may still be in a worker's hands.
 _ADMIT = Statement(f"""
-    WITH busy AS (
+    WITH RECURSIVE busy AS MATERIALIZED (
         SELECT workflow_id, count(*) AS number FROM {SCHEMA}.executions
-        WHERE tenant_id = :tenant_id AND admitted_at IS NOT NULL AND {UNFINISHED}
+        WHERE tenant_id = :tenant_id AND {ADMITTED}
         GROUP BY workflow_id
-    ), waiting AS (
-        SELECT execution_id, workflow_id, workflow_concurrency, priority, created_at,
-               row_number() OVER (PARTITION BY workflow_id ORDER BY priority DESC, created_at, execution_id) AS place
-        FROM {SCHEMA}.executions
-        WHERE tenant_id = :tenant_id AND admitted_at IS NULL AND ready AND {UNFINISHED}
-    ), chosen AS (
-        SELECT waiting.execution_id,
-               row_number() OVER (ORDER BY waiting.priority DESC, waiting.created_at, waiting.execution_id) AS place
-        FROM waiting LEFT JOIN busy ON busy.workflow_id = waiting.workflow_id
-        WHERE waiting.workflow_concurrency IS NULL
-           OR coalesce(busy.number, 0) + waiting.place <= waiting.workflow_concurrency
-        ORDER BY place
-        LIMIT greatest(0, cast(:limit AS bigint) - (SELECT coalesce(sum(number), 0) FROM busy))
+    ), room AS MATERIALIZED (
+        SELECT greatest(0, cast(:limit AS bigint) - coalesce(sum(number), 0)) AS number FROM busy
+    ), limited AS (
+        (SELECT workflow_id, workflow_concurrency AS most FROM {SCHEMA}.executions
+         WHERE tenant_id = :tenant_id AND {WAITING} AND {_LIMITED}
+         ORDER BY workflow_id, workflow_concurrency DESC LIMIT 1)
+        UNION ALL
+        SELECT next.workflow_id, next.most FROM limited CROSS JOIN LATERAL (
+            SELECT e.workflow_id, e.workflow_concurrency AS most FROM {SCHEMA}.executions AS e
+            WHERE e.tenant_id = :tenant_id AND {WAITING} AND {_LIMITED} AND e.workflow_id > limited.workflow_id
+            ORDER BY e.workflow_id, e.workflow_concurrency DESC LIMIT 1
+        ) AS next
+    ), candidates AS (
+        (SELECT execution_id, priority, created_at FROM {SCHEMA}.executions
+         WHERE tenant_id = :tenant_id AND {WAITING} AND {_FREE}
+         ORDER BY {_ORDER} LIMIT (SELECT number FROM room))
+        UNION ALL
+        SELECT mine.execution_id, mine.priority, mine.created_at
+        FROM limited LEFT JOIN busy USING (workflow_id)
+        CROSS JOIN LATERAL (SELECT coalesce(busy.number, 0) AS number) AS running
+        CROSS JOIN LATERAL (
+            SELECT execution_id, priority, created_at FROM (
+                SELECT execution_id, priority, created_at, workflow_concurrency,
+                       row_number() OVER (ORDER BY {_ORDER}) AS place
+                FROM {SCHEMA}.executions AS e
+                WHERE tenant_id = :tenant_id AND {WAITING} AND e.workflow_id = limited.workflow_id
+                ORDER BY {_ORDER} LIMIT greatest(0, limited.most - running.number)
+            ) AS first
+            WHERE running.number + place <= workflow_concurrency
+            ORDER BY {_ORDER} LIMIT (SELECT number FROM room)
+        ) AS mine
     ), reached AS MATERIALIZED (
         SELECT last_value AS turn FROM {TURNS}
     ), base AS (
@@ -155,7 +185,10 @@ _ADMIT = Statement(f"""
         FROM reached, {SCHEMA}.tenants AS t WHERE t.tenant_id = :tenant_id
     )
     UPDATE {SCHEMA}.executions AS e SET admitted_at = now(), turn = greatest(base.turn + chosen.place - 1, e.turn + 1)
-    FROM chosen, base WHERE e.tenant_id = :tenant_id AND e.execution_id = chosen.execution_id
+    FROM base, unnest(ARRAY(
+        SELECT execution_id FROM candidates ORDER BY {_ORDER} LIMIT (SELECT number FROM room)
+    )) WITH ORDINALITY AS chosen (execution_id, place)
+    WHERE e.tenant_id = :tenant_id AND e.execution_id = chosen.execution_id
     RETURNING e.execution_id, e.priority, e.turn
 """)  # noqa: S608
 _MOVE_ON = Statement(f"""
@@ -166,7 +199,7 @@ _PASS = Statement(f"""
 """)  # noqa: S608
 _BEFORE = Statement(f"""
     SELECT execution_id, priority, turn FROM {SCHEMA}.executions
-    WHERE tenant_id = :tenant_id AND admitted_at IS NOT NULL AND {UNFINISHED}
+    WHERE tenant_id = :tenant_id AND {ADMITTED}
       AND priority < cast(:rank AS integer) AND execution_id <> ALL(cast(:ids AS uuid[]))
 """)  # noqa: S608
 _DEAL = Statement(f"""

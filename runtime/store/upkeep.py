@@ -8,7 +8,13 @@ from sqlalchemy import text
 
 from contracts.execution import ExecutionStatus
 from contracts.model import TenantId
-from runtime.store.admission import UNFINISHED, admit_waiting, lock_tenant
+from runtime.store.admission import (
+    ADMITTED,
+    DEFAULT_CONCURRENCY,
+    WAITING,
+    admit_waiting,
+    lock_tenant,
+)
 from runtime.store.db import SystemDatabase
 from runtime.store.queue import Queue, QueueFigures, entry_of
 from runtime.store.tables import SCHEMA
@@ -64,11 +70,15 @@ class Upkeep:
             rows = (await (await session.connection()).execute(_ADMITTED)).all()
             entries = [entry_of(row.tenant_id, row.execution_id, row.turn) for row in rows]
             await self._queue.enqueue(session, entries)
-            waiting = (await (await session.connection()).execute(_WAITING)).all()
-        for row in waiting:
+        for tenant_id in await self.find_behind():
             async with self._system.write() as session:
-                tenant = await lock_tenant(session, TenantId(row.tenant_id))
-                await admit_waiting(session, self._queue, tenant)
+                await admit_waiting(session, self._queue, await lock_tenant(session, tenant_id))
+
+    async def find_behind(self) -> list[TenantId]:
+        """Tenants for which executions wait although their limit leaves room, as far as one sees without a lock."""
+        async with self._system.write() as session:
+            rows = await (await session.connection()).execute(_BEHIND, {"limit": DEFAULT_CONCURRENCY})
+            return [TenantId(row.tenant_id) for row in rows]
 
     async def prune(self) -> Pruned:
         """Remove one batch of executions past their retention, old dead letters, and the queue's old history.
@@ -109,7 +119,7 @@ class Upkeep:
 
 _ADMITTED = text(f"""
     SELECT tenant_id, execution_id, turn FROM {SCHEMA}.executions
-    WHERE {UNFINISHED} AND admitted_at < now() - interval '30 seconds' ORDER BY turn
+    WHERE {ADMITTED} AND admitted_at < now() - interval '30 seconds' ORDER BY turn
 """)  # noqa: S608 — constants
 _OPEN = text(f"""
     SELECT status, count(*) AS number,
@@ -117,9 +127,14 @@ _OPEN = text(f"""
     FROM {SCHEMA}.executions WHERE status IN ('pending', 'running', 'paused', 'waiting') GROUP BY status
 """)  # noqa: S608
 _DEAD = text(f"SELECT count(*) FROM {SCHEMA}.dead_letters WHERE resolved_at IS NULL")  # noqa: S608
-_WAITING = text(f"""
-    SELECT DISTINCT tenant_id FROM {SCHEMA}.executions
-    WHERE {UNFINISHED} AND ready AND admitted_at IS NULL
+# LATERAL: a probe for each tenant, however many executions wait
+_BEHIND = text(f"""
+    SELECT t.tenant_id FROM {SCHEMA}.tenants AS t
+    CROSS JOIN LATERAL (SELECT FROM {SCHEMA}.executions AS e WHERE e.tenant_id = t.tenant_id AND {WAITING} LIMIT 1) AS w
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS number FROM {SCHEMA}.executions AS e WHERE e.tenant_id = t.tenant_id AND {ADMITTED}
+    ) AS busy
+    WHERE NOT t.suspended AND busy.number < coalesce(t.max_concurrent_executions, :limit)
 """)  # noqa: S608
 # No retention is shorter than a day, so younger executions need not be looked at; and documents are large, so each
 # version is read once for all of its executions. Folders are told by name too: a worker that died between a file and

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from contracts.execution import ExecutionStatus, ListExecutions
 from contracts.model import ExecutionId, TenantId, WorkflowId
 from runtime.api.execution_view import describe_execution, summarize_execution
+from runtime.store.changes import Change, End
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.executions import Executions
 from runtime.store.queue import PgQueue
@@ -24,6 +25,7 @@ from tests.runtime.made import make_execution
 from tests.support.postgres import Database
 
 FEW, MANY = 1_000, 1_000_000
+FEW_WAITING, MANY_WAITING = 1_000, 100_000
 CALLS = 200
 ROUNDS = 3
 SEED = 13
@@ -43,6 +45,19 @@ FROM (SELECT n, now() - interval '90 days' + n * interval '90 days' / $1 AS at
       FROM generate_series(1, $1::bigint) n) made
 """
 """Ended ones, over ninety days: half of one tenant, half of fifty others; ten workflows; one in twenty failed."""
+_WAITING = """
+INSERT INTO runtime.executions (execution_id, tenant_id, intent_id, realm, intent, name, parameters, workflow_id,
+    workflow_version, workflow_concurrency, trigger, timeout_s, status, priority, head_seq, log_id, created_at)
+SELECT gen_random_uuid(), $2::uuid, gen_random_uuid(), 'workflow', 'run', 'Order ' || n, '{"order": 1}',
+    ($3::uuid[])[1 + n % 10], 1, CASE WHEN n % 10 < 5 THEN 2 END, '{}', 900, 'pending', n % 2, 1, gen_random_uuid(),
+    now() - interval '1 hour' + n * interval '1 ms'
+FROM generate_series(1, $1::bigint) n
+"""
+"""Of one tenant and ten workflows, of which five limit themselves to two at once; of two priorities."""
+_BEGINNABLE = """
+SELECT execution_id FROM runtime.executions
+WHERE tenant_id = $1 AND admitted_at IS NOT NULL AND status = 'pending' ORDER BY turn LIMIT 1
+"""
 _STEPS = """
 INSERT INTO runtime.steps (step_id, execution_id, tenant_id, node_id, attempt, epoch, node_type, phase, status, outputs,
     started_at, finished_at, duration_ms, credits, ordinal)
@@ -66,7 +81,14 @@ async def measure(ground: Ground, effort: Effort) -> list[Figure]:
     calls of the store in both, in turn: the status of some execution, pages of the list (as the page opens, by
     status, by workflow, and from a cursor deep down), and what a worker does to take one up (submit with admission,
     then claim). The floor is the small table itself.
+
+    And two more, in which a thousand and a hundred thousand executions of one tenant wait for its four places: what a
+    submit costs there, and an end, which lets the next one in.
     """
+    return [*await _measure_growth(ground, effort), *await _measure_backlog(ground, effort)]
+
+
+async def _measure_growth(ground: Ground, effort: Effort) -> list[Figure]:
     async with (
         _Hall.open(ground, effort.count(FEW, 100)) as small,
         _Hall.open(ground, effort.count(MANY, 200)) as large,
@@ -91,7 +113,32 @@ async def measure(ground: Ground, effort: Effort) -> list[Figure]:
     return figures
 
 
-def _timed(hall: "_Hall", what: str, calls: int) -> Callable[[], Awaitable[float]]:
+async def _measure_backlog(ground: Ground, effort: Effort) -> list[Figure]:
+    async with (
+        _Backlog.open(ground, effort.count(FEW_WAITING, 100)) as short,
+        _Backlog.open(ground, effort.count(MANY_WAITING, 200)) as long,
+    ):
+        figures = []
+        for what in ("submit", "finish"):
+            calls = effort.count(CALLS // 2, 5)
+            ours, theirs = await take_turns(
+                effort.rounds(ROUNDS), _timed(long, what, calls), _timed(short, what, calls)
+            )
+            figures.append(
+                Figure(
+                    bench="B13",
+                    what=f"{what}, p95 with {long.size:,} waiting",
+                    unit="ms",
+                    ours=ours,
+                    against=f"with {short.size:,}",
+                    peer=theirs,
+                    bar=Bar(limit=BAR),
+                )
+            )
+    return figures
+
+
+def _timed(hall: "_Hall | _Backlog", what: str, calls: int) -> Callable[[], Awaitable[float]]:
     return lambda: hall.time(what, calls)
 
 
@@ -181,6 +228,57 @@ class _Hall:
 
     async def _claim(self) -> None:
         assert await self._runs.claim(self._tenant_id, self._submitted.pop(), "bench") is not None
+
+
+class _Backlog:
+    """A database in which a tenant has more waiting than it may have at once."""
+
+    def __init__(
+        self, db: TenantDatabase, probe: "asyncpg.Connection[asyncpg.Record]", tenant_id: TenantId, size: int
+    ) -> None:
+        queue = PgQueue("", concurrency=1, heartbeat_s=15)
+        self.size = size
+        self._tenant_id = tenant_id
+        self._executions = Executions(db, queue)
+        self._runs = Runs(db, queue)
+        self._probe = probe
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, ground: Ground, size: int) -> AsyncIterator["_Backlog"]:
+        database = await ground.make_database()
+        tenant_id, workflows = TenantId(uuid7()), [uuid7() for _ in range(10)]
+        probe = await asyncpg.connect(database.superuser_dsn)
+        db = TenantDatabase(database.dsn("runtime_app"))
+        try:
+            await probe.execute("INSERT INTO runtime.tenants (tenant_id) VALUES ($1)", tenant_id)
+            await probe.execute(_WAITING, size, tenant_id, workflows)
+            await probe.execute("VACUUM ANALYZE")
+            yield cls(db, probe, tenant_id, size)
+        finally:
+            await db.close()
+            await probe.close()
+            database.drop()
+
+    async def time(self, what: str, calls: int) -> float:
+        """p95 in ms."""
+        act = {"submit": self._submit, "finish": self._finish}[what]
+        took = [await act() for _ in range(calls + 5)]
+        return percentile(took[5:], 0.95)  # the first ones warm caches of connection and server
+
+    async def _submit(self) -> float:
+        new = make_execution()
+        began = time.perf_counter()
+        await self._executions.submit(self._tenant_id, new)
+        return (time.perf_counter() - began) * 1e3
+
+    async def _finish(self) -> float:
+        execution_id = ExecutionId(await self._probe.fetchval(_BEGINNABLE, self._tenant_id))
+        claimed = await self._runs.claim(self._tenant_id, execution_id, "bench")
+        assert claimed is not None
+        began = time.perf_counter()
+        await self._runs.finish(claimed.lease, Change(), End(status=ExecutionStatus.COMPLETED))
+        return (time.perf_counter() - began) * 1e3
 
 
 async def _fill(
