@@ -92,6 +92,11 @@ def tell_house(telemetry: Telemetry, house: Housekeeping) -> None:
         "status",
     )
     telemetry.gauge(
+        "pruned_timestamp_seconds",
+        "When this process last came to the end of a round of pruning; when it began, before the first one.",
+        lambda: house.pruned_at,
+    )
+    telemetry.gauge(
         "artifact_disk_bytes", "Size of the artifacts' disk.", lambda: house.disk.size if house.disk else None
     )
     telemetry.gauge("artifact_disk_free_bytes", "What is left of it.", lambda: house.disk.free if house.disk else None)

@@ -1,15 +1,19 @@
 """What has to be looked after while nobody asks: the queue kept whole, old things removed, figures taken."""
 
 import asyncio
+import dataclasses
 import random
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Final
 
 import structlog
 
 from runtime.artifacts import ArtifactFolder, Disk
 from runtime.store.db import DatabaseAway
-from runtime.store.upkeep import BATCH, Figures, Upkeep
+from runtime.store.upkeep import Figures, Upkeep
 
 log = structlog.get_logger()
 
@@ -27,6 +31,8 @@ class Housekeeping:
         self.figures: Figures | None = None
         """What was counted last; None while nobody knows."""
         self.disk: Disk | None = None
+        self.pruned_at = time.time()
+        """When a round of pruning last came to its end here (Unix time); at first, when this process began."""
 
     async def keep(self) -> None:
         """Go on until cancelled; a round that fails is logged, and the next one comes."""
@@ -37,18 +43,17 @@ class Housekeeping:
 
     async def prune(self) -> None:
         """Remove what is past its retention, rows first: a file without a row is nobody's, a row without is a lie."""
-        while True:
-            pruned = await self._upkeep.prune()
-            await self._folder.remove(pruned.folders)
-            if pruned.executions or pruned.queue_lines or pruned.dead_letters:
-                log.info(
-                    "pruned",
-                    executions=pruned.executions,
-                    queue_lines=pruned.queue_lines,
-                    dead_letters=pruned.dead_letters,
-                )
-            if pruned.executions < BATCH:
-                return
+        gone: Counter[str] = Counter()
+        try:
+            async with aclosing(self._upkeep.prune()) as batches:
+                async for pruned in batches:
+                    await self._folder.remove(pruned.folders)
+                    counts = dataclasses.asdict(pruned)
+                    gone.update({kind: number for kind, number in counts.items() if kind != "folders" and number})
+        finally:
+            if gone:
+                log.info("pruned", **gone)
+        self.pruned_at = time.time()
 
     async def _measure(self) -> None:
         self.disk = await self._folder.measure()

@@ -122,8 +122,8 @@ class Queue(Protocol):
     async def measure(self, session: AsyncSession) -> QueueFigures:
         """How full it is."""
 
-    async def prune(self, session: AsyncSession, before: datetime) -> int:
-        """Forget its own history before an instant; returns how many lines that were."""
+    async def prune(self, session: AsyncSession, before: datetime, most: int) -> int:
+        """Forget at most so many lines of its own history before an instant; returns how many that were."""
 
 
 class PgQueue:
@@ -237,9 +237,9 @@ class PgQueue:
         row = (await (await session.connection()).execute(_MEASURE)).one()
         return QueueFigures(queued=row.queued, picked=row.picked, lag_s=float(row.lag_s))
 
-    async def prune(self, session: AsyncSession, before: datetime) -> int:
+    async def prune(self, session: AsyncSession, before: datetime, most: int) -> int:
         """As the port says."""
-        done = await (await session.connection()).execute(_PRUNE, {"before": before})
+        done = await (await session.connection()).execute(_PRUNE, {"before": before, "most": most})
         return int(done.rowcount)
 
 
@@ -264,7 +264,11 @@ _NO_TURN = -1
 _LET_GO = Statement(f"""
     UPDATE {SCHEMA}.pgqueuer SET dedupe_key = NULL, priority = {-_NO_TURN} WHERE dedupe_key = :key
 """)  # noqa: S608
-_PRUNE = text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < :before")  # noqa: S608
+_PRUNE = text(f"""
+    DELETE FROM {SCHEMA}.pgqueuer_log WHERE id = ANY(ARRAY(
+        SELECT id FROM {SCHEMA}.pgqueuer_log WHERE created < :before
+        ORDER BY created LIMIT :most FOR UPDATE SKIP LOCKED))
+""")  # noqa: S608
 
 
 # Whoever serves requests may put an entry in, see whether it is there and say when its turn is, not read or change

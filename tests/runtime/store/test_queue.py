@@ -257,8 +257,8 @@ async def test_its_history_is_pruned(app: TenantDatabase, back: SystemDatabase) 
     await put(app, make_entry())
     queue = PgQueue("", concurrency=1, heartbeat_s=15)
     async with back.write() as session:
-        assert await queue.prune(session, datetime.now(UTC) - timedelta(days=1)) == 0
-        assert await queue.prune(session, datetime.now(UTC) + timedelta(days=1)) == 1
+        assert await queue.prune(session, datetime.now(UTC) - timedelta(days=1), 10) == 0
+        assert await queue.prune(session, datetime.now(UTC) + timedelta(days=1), 10) == 1
 
 
 async def test_who_serves_requests_can_not_read_what_others_put_in(app: TenantDatabase) -> None:

@@ -2,11 +2,15 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from uuid_utils.compat import uuid7
 
 from contracts.execution import ArtifactKind, ExecutionStatus, ListExecutions, TenantState
@@ -16,13 +20,13 @@ from runtime.artifacts import ArtifactFolder, ArtifactWriter
 from runtime.housekeeping import Housekeeping
 from runtime.store.changes import Change, End
 from runtime.store.db import Database as TenantDatabase
-from runtime.store.db import SystemDatabase
+from runtime.store.db import SystemDatabase, connect
 from runtime.store.executions import Executions, NewExecution
 from runtime.store.queue import PgQueue
 from runtime.store.runs import Runs
 from runtime.store.states import IllegalMove, check_execution_move
 from runtime.store.tenants import Tenants
-from runtime.store.upkeep import Upkeep
+from runtime.store.upkeep import BATCH, Pruned, Upkeep
 from runtime.store.workflows import Draft, Workflows
 from tests.runtime.made import make_execution
 from tests.support.postgres import Database
@@ -43,6 +47,14 @@ class Place:
     async def run(self, statement: str, **values: object) -> None:
         async with self.system.write() as session:
             await (await session.connection()).execute(text(statement), values)
+
+    async def prune(self) -> list[Pruned]:
+        return [one async for one in self.upkeep.prune()]
+
+    async def count(self, table: str) -> int:
+        async with self.system.write() as session:
+            counted = await (await session.connection()).execute(text(f"SELECT count(*) FROM runtime.{table}"))
+            return int(counted.scalar_one())
 
     async def queued(self) -> set[UUID]:
         async with self.system.write() as session:
@@ -144,7 +156,7 @@ async def test_calls_of_tools_and_uses_of_credentials_go_after_a_year(place: Pla
             "INSERT INTO runtime.credential_uses VALUES (:id, :tenant, :id, 'shop', 1, '[]', 'h', :id, 'n', :at)",
             **values,
         )
-    await place.upkeep.prune()
+    await place.prune()
     async with place.system.write() as session:
         for table in ("tool_events", "credential_uses"):
             counted = await (await session.connection()).execute(
@@ -152,6 +164,98 @@ async def test_calls_of_tools_and_uses_of_credentials_go_after_a_year(place: Pla
                 {"id": place.tenant_id},
             )
             assert counted.scalar_one() == 1, table
+
+
+KINDS = {
+    "pgqueuer_log": """
+        INSERT INTO runtime.pgqueuer_log (created, job_id, status, priority, entrypoint)
+        SELECT now() - interval '20 days', n, 'queued', 0, 'execution' FROM generate_series(1, $1::int) n
+    """,
+    "executions": """
+        INSERT INTO runtime.executions (execution_id, tenant_id, intent_id, realm, intent, name, parameters, trigger,
+            timeout_s, status, log_id, created_at, finished_at)
+        SELECT gen_random_uuid(), $2, gen_random_uuid(), 'browser', 'visit', '', '{}', '{}', 9, 'completed',
+            gen_random_uuid(), now(), now() - interval '40 days' FROM generate_series(1, $1::int) n
+    """,
+    "workflows": """
+        INSERT INTO runtime.workflows (workflow_id, tenant_id, name, description, status, version, deleted_at)
+        SELECT gen_random_uuid(), $2, '', '', 'active', 1, now() - interval '2 days' FROM generate_series(1, $1::int) n
+    """,
+    "tool_events": """
+        INSERT INTO runtime.tool_events
+        SELECT gen_random_uuid(), $2, $2, 'n', NULL, 'run_code', '', 'ok', 0, 0, 0, now() - interval '370 days'
+        FROM generate_series(1, $1::int) n
+    """,
+    "credential_uses": """
+        INSERT INTO runtime.credential_uses
+        SELECT gen_random_uuid(), $2, $2, 'shop', 1, '[]', 'h', $2, 'n', now() - interval '370 days'
+        FROM generate_series(1, $1::int) n
+    """,
+    "dead_letters": """
+        WITH made AS (
+            INSERT INTO runtime.executions (execution_id, tenant_id, intent_id, realm, intent, name, parameters,
+                trigger, timeout_s, status, log_id, created_at, finished_at)
+            SELECT gen_random_uuid(), $2, gen_random_uuid(), 'browser', 'visit', '', '{}', '{}', 9, 'failed',
+                gen_random_uuid(), now(), now() - interval '20 days' FROM generate_series(1, $1::int) n
+            RETURNING execution_id)
+        INSERT INTO runtime.dead_letters (execution_id, tenant_id, failure, losses, in_flight, died_at)
+        SELECT execution_id, $2, '{}', 4, '[]', now() - interval '20 days' FROM made
+    """,
+}
+"""Rows that are past their time: how many, and whose."""
+
+
+@pytest.fixture
+async def superuser(own_database: Database) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(own_database.superuser_dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize("table", KINDS)
+async def test_what_piled_up_goes_in_batches_each_for_good(
+    place: Place, superuser: "asyncpg.Connection[asyncpg.Record]", table: str
+) -> None:
+    await Tenants(place.db, place.system, place.queue).put(TenantState(tenant_id=place.tenant_id, suspended=False))
+    number = 2 * BATCH + 1
+    statement = KINDS[table]
+    await superuser.execute(statement, number, *[place.tenant_id] * ("$2" in statement))
+    # what others see by then
+    left = [await superuser.fetchval(f"SELECT count(*) FROM runtime.{table}") async for _ in place.upkeep.prune()]
+    assert left == [number - BATCH, number - 2 * BATCH, 0]
+
+
+async def test_a_batch_that_takes_too_long_is_tried_again_with_fewer(
+    place: Place, superuser: "asyncpg.Connection[asyncpg.Record]", own_database: Database, monkeypatch: Any
+) -> None:
+    await Tenants(place.db, place.system, place.queue).put(TenantState(tenant_id=place.tenant_id, suspended=False))
+    await superuser.execute(KINDS["executions"], 12, place.tenant_id)
+    await superuser.execute("""
+        CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN PERFORM pg_sleep(0.4); RETURN old; END';
+        CREATE TRIGGER dawdle BEFORE DELETE ON runtime.executions FOR EACH ROW EXECUTE FUNCTION public.dawdle()
+    """)
+    monkeypatch.setattr("runtime.store.db.connect", partial(connect, command_timeout_s=3))
+    impatient = SystemDatabase(own_database.dsn("runtime_system"))
+    gone = [one.executions async for one in Upkeep(impatient, place.queue).prune()]
+    await impatient.close()
+    assert sum(gone) == 12
+    assert max(gone) < 12
+    assert await place.count("executions") == 0
+
+
+async def test_a_round_that_came_to_its_end_is_told(
+    place: Place, superuser: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    house = Housekeeping(place.upkeep, ArtifactFolder(place.folder))
+    began = house.pruned_at
+    await superuser.execute("ALTER TABLE runtime.dead_letters RENAME TO put_away")
+    with pytest.raises(ProgrammingError):
+        await house.prune()
+    assert house.pruned_at == began
+    await superuser.execute("ALTER TABLE runtime.put_away RENAME TO dead_letters")
+    await house.prune()
+    assert house.pruned_at > began
 
 
 async def test_files_that_no_row_tells_of_go_with_their_execution(place: Place) -> None:
@@ -185,7 +289,7 @@ async def test_a_workflow_may_shorten_how_long_its_executions_are_kept(place: Pl
         document = {"settings": {"retention_days": 2}}
         await end_days_ago(place, age, make_execution(name=f"{name} one-off", document=document))
         await end_days_ago(place, age, make_execution(name=f"{name} bare"))
-    assert (await place.upkeep.prune()).executions == 7
+    assert sum(one.executions for one in await place.prune()) == 7
     rows, _ = await place.executions.list_page(place.tenant_id, ListExecutions())
     young = {"young 2", "young 20", "young None", "young one-off", "young bare"}
     assert {row.name for row in rows} == young | {"middling 20", "middling None", "middling bare"}
