@@ -7,9 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from contracts.model import BrowserProfileId, Contract, Cursor, ExecutionId, Instant, Limit, NodeId
+from contracts.model import BrowserProfileId, Contract, Cursor, ExecutionId, Instant, Limit, NodeId, Words
 
-ProfileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+ProfileName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"),
+    Words("A name is a letter, then letters, digits, _ and -; at most 64 characters"),
+]
 """What workflows call it, unique in its tenant."""
 
 

@@ -15,15 +15,24 @@ from contracts.model import (
     Limit,
     NodeId,
     UserId,
+    Words,
 )
 
 MIN_SECRET = 4
 """Characters that a secret value has at least: a shorter one is part of ordinary words, and could not be masked."""
 MAX_FIELDS = 20
 
-CredentialName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+CredentialName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"),
+    Words("A name is a letter, then letters, digits, _ and -; at most 64 characters"),
+]
 """What workflows call it, unique in its tenant."""
-FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+FieldName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$"),
+    Words("A field's name is a letter, then letters, digits and _; at most 64 characters"),
+]
 SecretValue = Annotated[str, StringConstraints(min_length=1, max_length=16_384)]
 Domain = Annotated[
     str,
@@ -33,6 +42,7 @@ Domain = Annotated[
         max_length=260,
         pattern=r"^(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$",
     ),
+    Words("Write a host: example.org, example.org:8443 or *.example.org"),
 ]
 """`example.org` (any port), `example.org:8443`, or `*.example.org` for the hosts below it; beyond ASCII in punycode."""
 Domains = Annotated[list[Domain], Field(max_length=100)]
@@ -69,7 +79,7 @@ def find_value_fault(kind: CredentialKind, values: dict[str, str]) -> str | None
     """What is wrong with a credential's values, without quoting any of them; None when they fit."""
     wanted = KIND_FIELDS.get(kind)
     if wanted is not None and set(values) != set(wanted):
-        return f"a credential of kind {kind} has the fields {' and '.join(wanted)}, no more and no less"
+        return f"A credential of kind {kind} has the fields {' and '.join(wanted)}, no more and no less"
     for name, value in values.items():
         if name != OPEN_FIELDS.get(kind) and len(value) < MIN_SECRET:
             return f"“{name}” is shorter than {MIN_SECRET} characters, too short to be kept out of logs"

@@ -5,6 +5,8 @@ ApiError(code, detail, hint)          what a handler raises
   └─ rebuilt by wiring/client from    Problem, so that a failure crosses the tiers unchanged
 """
 
+import json
+import re
 from enum import StrEnum
 from typing import Any
 
@@ -125,16 +127,29 @@ def explain_validation(error: ValidationError, sent: Any) -> list[tuple[Path, st
     return [(path, rule, _join(clauses)) for (path, rule), clauses in found.items()]
 
 
-_OBJECT = ("object", "Expected an object")
-_WORDS = {
+_ID_WORDS = "An id looks like 01890a5d-ac96-774b-bcce-b302099a8057"
+_INSTANT_WORDS = "Write an instant as 2026-01-31T12:00:00Z"
+_KINDS = {
     "extra_forbidden": ("unknown", "Unknown field"),
     "missing": ("missing", "Field required"),
-    "model_type": _OBJECT,
-    "model_attributes_type": _OBJECT,
-    "dict_type": _OBJECT,
+    "model_type": ("object", "Expected an object"),
+    "model_attributes_type": ("object", "Expected an object"),
+    "dict_type": ("object", "Expected an object"),
     "is_instance_of": ("wrong_type", "Input has the wrong type"),
 }
 """Rule and clause for those of pydantic's errors that speak of Python."""
+_CLAUSES = {
+    "bool": "Expected true or false",
+    "date": _INSTANT_WORDS,
+    "float": "Expected a number",
+    "int": "Expected a whole number",
+    "list": "Expected a list",
+    "string": "Expected a text",
+    "timezone": _INSTANT_WORDS,
+    "uuid": _ID_WORDS,
+}
+"""Clause by what a value should be, for errors that only say that it is not that."""
+_NOT_THAT = re.compile(r"([a-z]+?)(time)?_(type|parsing|parsing_size|from_float|from_date_parsing|aware|version)")
 
 
 def _put_in_words(kind: str, said: str, context: dict[str, Any]) -> tuple[str, str]:
@@ -144,10 +159,12 @@ def _put_in_words(kind: str, said: str, context: dict[str, Any]) -> tuple[str, s
         case "union_tag_invalid":
             return "wrong_value", f"Its {context['discriminator']} must be one of {context['expected_tags']}"
         case "value_error" | "assertion_error":
-            clause = said.partition(", ")[2] or said
-            return "wrong_value", clause[:1].upper() + clause[1:]
+            return "wrong_value", said.partition(", ")[2] or said
+        case _ if kind in _KINDS:
+            return _KINDS[kind]
         case _:
-            return _WORDS.get(kind, (kind, said))
+            shape = _NOT_THAT.fullmatch(kind)
+            return kind, _CLAUSES.get(shape[1], said) if shape else said
 
 
 def _follow(loc: Path, sent: Any, *, is_missing: bool) -> Path:
@@ -171,8 +188,64 @@ def _leads_on(here: Any, step: int | str) -> bool:
 
 def _join(clauses: list[str]) -> str:
     first, *others = dict.fromkeys(clauses)
-    same = "Input should be "
+    same = next((start for start in ("Input should be ", "Expected ") if first.startswith(start)), "")
     return " or ".join([first, *(other.removeprefix(same) for other in others)])
+
+
+def explain_schema_rule(rule: str, wanted: Any, schema: Any, said: str) -> str:
+    """A clause about a rule of JSON Schema that a value breaks.
+
+    Validators quote the value, which may be long or secret, and show lists and patterns as programs write them.
+
+    Args:
+        rule: the keyword, e.g. `enum`.
+        wanted: what the schema says for it.
+        schema: what it stands in.
+        said: the validator's own message, for rules that nothing is known of here.
+    """
+    match rule:
+        case "enum":
+            clause = f"Must be one of {', '.join(map(_show, wanted))}"
+        case "const":
+            clause = f"Must be {_show(wanted)}"
+        case "type":
+            kinds = wanted if isinstance(wanted, list) else [wanted]
+            clause = f"Expected {' or '.join(_JSON_KINDS.get(kind, str(kind)) for kind in kinds)}"
+        case "format":
+            clause = _FORMATS.get(wanted, f"This is no {wanted}")
+        case "pattern" if isinstance(schema, dict) and "description" in schema:
+            clause = f"This does not look like one. {str(schema['description']).rstrip('.')}"
+        case _:
+            clause = _BOUNDS[rule].format(wanted) if rule in _BOUNDS else said
+    return clause
+
+
+def _show(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+_FORMATS = {"uuid": _ID_WORDS, "date-time": _INSTANT_WORDS}
+_JSON_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "an object",
+    "string": "a text",
+}
+_BOUNDS = {
+    "minimum": "Must be at least {}",
+    "maximum": "Must be at most {}",
+    "exclusiveMinimum": "Must be more than {}",
+    "exclusiveMaximum": "Must be less than {}",
+    "minLength": "Must have at least {} characters",
+    "maxLength": "Must have at most {} characters",
+    "minItems": "Must have at least {} entries",
+    "maxItems": "Must have at most {} entries",
+    "minProperties": "Must have at least {} fields",
+    "maxProperties": "Must have at most {} fields",
+}
 
 
 class Problem(Contract):
@@ -204,8 +277,12 @@ class ApiError(Exception):
         faults: list[Fault] | None = None,
         retry_after: float | None = None,
         renewable: bool = False,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        """`renewable`: the credential was good and has come to its end, so that a renewed one will do."""
+        """`renewable`: the credential was good and has come to its end, so that a renewed one will do.
+
+        `headers`: what an answer over HTTP has to say besides the problem.
+        """
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
@@ -213,6 +290,7 @@ class ApiError(Exception):
         self.faults = faults or []
         self.retry_after = retry_after
         self.renewable = renewable
+        self.headers = headers or {}
 
 
 _HINT = {

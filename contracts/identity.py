@@ -6,13 +6,14 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from contracts.model import Contract, Cursor, Instant, KeyId, Limit, Name, SessionId, TenantId, UserId
+from contracts.model import Contract, Cursor, Instant, KeyId, Limit, Name, SessionId, TenantId, UserId, Words
 
 Email = Annotated[
     str,
     StringConstraints(
         strip_whitespace=True, to_lower=True, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$"
     ),
+    Words("An address looks like name@example.org"),
 ]
 Password = Annotated[str, StringConstraints(min_length=10, max_length=200)]
 """At least ten characters; length is what counts, so nothing else is asked."""
@@ -189,7 +190,11 @@ class SignInLink(Contract):
 
 
 class CreateSignInLink(Contract):
-    next: Annotated[str, StringConstraints(max_length=500, pattern=r"^/([^/\\\x00-\x1f][^\\\x00-\x1f]*)?$")] = "/"
+    next: Annotated[
+        str,
+        StringConstraints(max_length=500, pattern=r"^/([^/\\\x00-\x1f][^\\\x00-\x1f]*)?$"),
+        Words("Name a path of this installation: / and what follows it"),
+    ] = "/"
     """Path on this origin to go to after signing in."""
 
 

@@ -12,9 +12,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
     StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
 )
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 TenantId = NewType("TenantId", UUID)
 UserId = NewType("UserId", UUID)
@@ -38,13 +42,42 @@ def _place_in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise ValueError("a time that does not exist in UTC") from None
+        raise ValueError("There is no such time in UTC") from None
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_place_in_utc)]
+"""A moment, in UTC; RFC 3339 on the wire. Requests may not write a number: wiring/parsing.py sees to that."""
+
+
+class Words:
+    """Marks a text with a pattern by the words that say it to a person, in place of the pattern."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Pydantic's hook: the same checks, and these words when the pattern is what failed."""
+
+        def read(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+            try:
+                return inner(value)
+            except ValidationError as error:
+                if any(one["type"] == _PATTERN for one in error.errors()):
+                    raise PydanticCustomError(_PATTERN, "{words}", {"words": self.words}) from None
+                raise
+
+        return core_schema.no_info_wrap_validator_function(read, handler(source))
+
+
+_PATTERN = "string_pattern_mismatch"
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 ShortText = Annotated[str, StringConstraints(max_length=8_000)]
-Cursor = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[A-Za-z0-9_\-=.]+$")]
+Cursor = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=400, pattern=r"^[A-Za-z0-9_\-=.]+$"),
+    Words("This is no cursor: take the one of the page before as it is"),
+]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Seq = Annotated[int, Field(ge=0, le=2**53)]
 """Place of an event in its execution's log: 1, 2, 3 … without gaps; 0 means before the first."""
@@ -82,7 +115,10 @@ class InQuery:
 
 
 IdempotencyKey = Annotated[
-    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$"), InHeader("Idempotency-Key")
+    str,
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$"),
+    Words("Use letters, digits and signs of ASCII, without spaces"),
+    InHeader("Idempotency-Key"),
 ]
 """Chosen by the caller: the same key with the same request answers the same again, within 24 hours at least."""
 

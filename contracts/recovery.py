@@ -49,7 +49,7 @@ class Retry(Contract):
     @model_validator(mode="after")
     def _name_the_node(self) -> Self:
         if (self.start_at is RetryStart.NODE) is not (self.node_id is not None):
-            raise ValueError("node_id goes with start_at: node, and only with it")
+            raise ValueError("`node_id` goes with `start_at`: `node`, and only with it")
         return self
 
 

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from contracts.declare import NOTHING
-from contracts.errors import ApiError, Code, Fault
+from contracts.errors import ApiError, Code, Fault, explain_schema_rule
 from contracts.execution import Realms
 from contracts.workflow import JsonObject
 from experience.audit import Clock
@@ -132,5 +132,6 @@ def _faults(error: ValidationError, root: str) -> Iterator[Fault]:
                 detail = f"Unknown parameter; known here: {', '.join(known) or 'none'}."
                 yield Fault(where=f"{where}.{name[:100]}", rule="unknown", detail=detail)
         case rule:
-            # jsonschema quotes the value, which may be long
-            yield Fault(where=where, rule=str(rule), detail=f"{found.message[:_LONGEST_DETAIL]}.")
+            message = found.message[:_LONGEST_DETAIL]
+            clause = explain_schema_rule(str(rule), found.validator_value, found.schema, message)
+            yield Fault(where=where, rule=str(rule), detail=f"{clause}.")

@@ -9,6 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from contracts.errors import explain_schema_rule
 from contracts.workflow import DataType, JsonObject, NodeType, OnError, Port
 from runtime.engine.casts import OPAQUE
 from runtime.engine.references import find_reference_fault
@@ -84,8 +85,10 @@ def _find_type_fault(value: Any, port: Port) -> Complaint | None:
     if validator.is_valid(value):
         return None
     error = best_match(validator.iter_errors(value))
-    said = error.message if error is not None else "does not fit"
-    return "wrong_type", f"“{port.name}” ({port.type}): {said[:_MAX_TEXT]}."
+    if error is None:
+        return "wrong_type", f"“{port.name}” ({port.type}) does not fit."
+    said = explain_schema_rule(str(error.validator), error.validator_value, error.schema, error.message[:_MAX_TEXT])
+    return "wrong_type", f"“{port.name}” ({port.type}): {said}."
 
 
 @lru_cache(maxsize=1_024)
