@@ -114,6 +114,7 @@ _WORKFLOW = Realm(
                     "version": {
                         "type": "integer",
                         "minimum": 1,
+                        "maximum": 2**31 - 1,
                         "description": "Which version; by default the latest.",
                     },
                     "inputs": {
@@ -148,6 +149,7 @@ _EXECUTION = Realm(
                     },
                     "node_id": {
                         "type": ["string", "null"],
+                        "minLength": 1,
                         "maxLength": 200,
                         "description": "With start_at: node.",
                     },
@@ -171,6 +173,7 @@ _EXECUTION = Realm(
                 "required": ["execution_id"],
                 "if": {"properties": {"start_at": {"const": "node"}}, "required": ["start_at"]},
                 "then": {"properties": {"node_id": {"type": "string"}}, "required": ["node_id"]},
+                "else": {"properties": {"node_id": {"const": None}}},
                 "additionalProperties": False,
             },
             {"execution_id": "01890a5d-ac96-774b-bcce-b302099a8057", "start_at": "failed"},

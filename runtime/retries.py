@@ -3,15 +3,17 @@
 What it takes over is read by the worker at its first claim; here nothing is copied.
 """
 
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
-from contracts.errors import ApiError, Code, Fault
+from pydantic import ValidationError
+
+from contracts.errors import ApiError, Code, Fault, Path, explain_validation
 from contracts.execution import Failure, SubmitExecution
-from contracts.model import ExecutionId, TenantId, WorkflowId
+from contracts.model import Contract, ExecutionId, TenantId, WorkflowId
 from contracts.recovery import Retry, RetryStart
 from contracts.wiring.tracing import current_parent
-from contracts.workflow import WorkflowDocument
+from contracts.workflow import JsonObject, WorkflowDocument
 from runtime.engine.commands import Recorded
 from runtime.engine.plan import Plan
 from runtime.engine.reuse import (
@@ -30,8 +32,28 @@ from runtime.store.records import Records, Source
 from runtime.store.tables import StepRow
 from runtime.store.workflows import Workflows
 
+ModelT = TypeVar("ModelT", bound=Contract)
+
 _FIELDS: Final = frozenset(Retry.model_fields)
 _HOW_TO_ANSWER: Final = 'Answer for each: answers: {"<node>": "happened" or "run_again"}.'
+
+
+def read_parameters(model: type[ModelT], sent: JsonObject) -> ModelT:
+    """What an intent's parameters say. Their JSON Schema has been asked before, and can't ask for everything.
+
+    Raises:
+        ApiError: INVALID, with a fault for each that is wrong.
+    """
+    try:
+        return model.model_validate(sent)
+    except ValidationError as error:
+        faults = [_point_out(*one) for one in explain_validation(error, sent)]
+        raise ApiError(Code.INVALID, f"{faults[0].where}: {faults[0].detail}", faults=faults) from None
+
+
+def _point_out(path: Path, rule: str, clause: str) -> Fault:
+    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return Fault(where=f"body.parameters{steps}", rule=rule, detail=f"{clause}.")
 
 
 class Retries:
@@ -49,7 +71,8 @@ class Retries:
                 INVALID for a node that there is not; WORKFLOW_INVALID when the latest version can't run.
         """
         retried = UUID(str(asked.parameters["execution_id"]))
-        retry = Retry.model_validate({name: value for name, value in asked.parameters.items() if name in _FIELDS})
+        wanted = {name: value for name, value in asked.parameters.items() if name in _FIELDS}
+        retry = read_parameters(Retry, wanted)
         source = await self._records.read_source(tenant_id, ExecutionId(retried))
         row = source.execution
         if not row.status.final:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
-from contracts.errors import ApiError, Code, Fault
+from contracts.errors import ApiError, Code, Fault, explain_schema_rule
 from contracts.execution import Failure, FailureCode, Realms, SubmitExecution
 from contracts.model import TenantId, WorkflowId
 from contracts.wiring.tracing import current_parent
@@ -18,7 +18,7 @@ from runtime.egress.lists import Policies
 from runtime.egress.policy import find_entry_faults, read_lists
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import check_document
-from runtime.retries import Retries
+from runtime.retries import Retries, read_parameters
 from runtime.store.executions import NewExecution
 from runtime.store.workflows import Workflows
 from runtime.vault import CredentialCheck
@@ -103,7 +103,7 @@ class Submissions:
             raise ApiError(Code.INVALID, f"{faults[0].where}: {faults[0].detail}", faults=faults)
 
     async def _run_workflow(self, tenant_id: TenantId, asked: SubmitExecution) -> NewExecution:
-        wanted = RunWorkflow.model_validate(asked.parameters)
+        wanted = read_parameters(RunWorkflow, asked.parameters)
         _check_domains(wanted.allowed_domains or [])
         stored = await self._workflows.get(tenant_id, wanted.workflow_id, wanted.version)
         document = WorkflowDocument.model_validate(stored.version.document)
@@ -215,4 +215,6 @@ def _check_domains(entries: Sequence[str]) -> None:
 
 def _explain(error: ValidationError) -> Fault:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-    return Fault(where=f"body.parameters{path}", rule=str(error.validator), detail=error.message[:500])
+    rule = str(error.validator)
+    clause = explain_schema_rule(rule, error.validator_value, error.schema, error.message[:500])
+    return Fault(where=f"body.parameters{path}", rule=rule, detail=f"{clause}.")

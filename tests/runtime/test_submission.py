@@ -23,6 +23,7 @@ from runtime.submission import Submissions
 from runtime.vault import CredentialCheck
 
 TENANT = TenantId(uuid7())
+ID = str(uuid7())
 
 
 class Denying(EgressRecords):
@@ -94,6 +95,27 @@ async def test_a_run_may_say_what_it_reaches(submissions: Submissions) -> None:
     with pytest.raises(ApiError) as caught:
         await submissions.prepare(TENANT, visit("https://a.example/", allowed_domains=["a.example", "http://x"]))
     assert [fault.where for fault in caught.value.faults] == ["body.parameters.allowed_domains[1]"]
+
+
+@pytest.mark.parametrize(
+    ("intent", "more", "where"),
+    [
+        ("workflow/run", {"workflow_id": ID, "version": 10**30}, "body.parameters.version"),
+        ("workflow/run", {"workflow_id": ID, "allowed_domains": [" "]}, "body.parameters.allowed_domains[0]"),
+        ("execution/retry", {"execution_id": ID, "answers": {"": "happened"}}, "body.parameters.answers"),
+        ("execution/retry", {"execution_id": ID, "node_id": "a"}, "body.parameters.node_id"),
+        ("execution/retry", {"execution_id": ID, "start_at": "node", "node_id": ""}, "body.parameters.node_id"),
+    ],
+)
+async def test_what_a_schema_does_not_ask_is_refused_too(
+    submissions: Submissions, intent: str, more: dict[str, Any], where: str
+) -> None:
+    realm, _, name = intent.partition("/")
+    asked = visit("").model_copy(update={"realm": realm, "intent": name, "parameters": more})
+    with pytest.raises(ApiError) as caught:
+        await submissions.prepare(TENANT, asked)
+    assert caught.value.code is Code.INVALID
+    assert caught.value.faults[0].where.startswith(where)
 
 
 async def test_a_refusal_that_comes_too_late_is_a_failed_execution(submissions: Submissions) -> None:
