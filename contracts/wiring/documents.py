@@ -5,6 +5,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from contracts.model import Nothing
 
 GENERATED = Path(__file__).parent.parent / "generated"
 _ANY_MEDIA = "*/*"
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
 _REF = "#/components/schemas/{model}"
 _ALWAYS = (Code.INTERNAL, Code.TIMEOUT, Code.UNAVAILABLE)
 _SECURITY = {
@@ -56,6 +58,7 @@ def openapi(api: type[Any], title: str, description: str, *, bearer_only: bool =
             name, endpoint, refs, bearer_only=bearer_only
         )
     security = {"bearer": _SECURITY["bearer"]} if bearer_only else _SECURITY
+    _require_tags(schemas)
     document = {
         "openapi": "3.1.0",
         "info": {
@@ -64,6 +67,8 @@ def openapi(api: type[Any], title: str, description: str, *, bearer_only: bool =
             "description": description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for _, endpoint in declared)],
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": security},
     }
@@ -141,12 +146,12 @@ def _request_body(endpoint: Endpoint[Any, Any], schema: dict[str, Any], names: l
 def _responses(endpoint: Endpoint[Any, Any], refs: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": endpoint.summary}
     if endpoint.is_download:
-        answer["content"] = {_ANY_MEDIA: {}}  # as the stored blob has it
+        answer["content"] = {endpoint.media_type: _BYTES, _ANY_MEDIA: _BYTES}  # or as the stored blob has it
     elif endpoint.result is not Nothing:
         answer["content"] = {"application/json": {"schema": refs[(endpoint.result, "serialization")]}}
     responses = {str(endpoint.status): answer}
-    if endpoint.is_download:
-        responses["206"] = {"description": "The asked-for range.", "content": {_ANY_MEDIA: {}}}
+    if "Range" in endpoint.header_names.values():
+        responses["206"] = answer | {"description": "The asked-for range."}
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys((*_refusals(endpoint), *endpoint.errors, *_ALWAYS)):
         by_status.setdefault(code.status, []).append(code.value)
@@ -168,6 +173,29 @@ def _refusals(endpoint: Endpoint[Any, Any]) -> list[Code]:
     if "path" in places:
         codes.append(Code.NOT_FOUND)
     return codes
+
+
+def _require_tags(schemas: dict[str, Any]) -> None:
+    """Make the field that tells the members of a union apart a required one of each, as both formats demand.
+
+    Every model has a default for it, so that nobody writes it in Python; on the wire it is always there.
+    """
+    for union in _unions_of(schemas):
+        for ref in union["discriminator"]["mapping"].values():
+            member = schemas[ref.rsplit("/", 1)[1]]
+            name = union["discriminator"]["propertyName"]
+            member["required"] = [key for key in member["properties"] if key in {*member.get("required", ()), name}]
+
+
+def _unions_of(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "mapping" in node.get("discriminator", ()):
+            yield node
+        for value in node.values():
+            yield from _unions_of(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _unions_of(item)
 
 
 def _prune(document: dict[str, Any]) -> dict[str, Any]:
@@ -233,7 +261,11 @@ def _add_channel(document: dict[str, Any], name: str, channel: Channel[Any, Any,
 
 def _add_messages(document: dict[str, Any], union: Any) -> list[str]:
     schema = TypeAdapter(union).json_schema(mode="serialization", ref_template=_REF)
-    document["components"]["schemas"] |= schema.pop("$defs", {})
+    schemas = schema.get("$defs", {})
+    for found in [*_unions_of(schema)]:
+        _require_tags(schemas | {"": found})
+        found["discriminator"] = found["discriminator"]["propertyName"]  # AsyncAPI knows no mapping
+    document["components"]["schemas"] |= schemas
     names = sorted({ref.rsplit("/", 1)[1] for ref in _refs_of(schema)})
     for key in names:
         document["components"]["messages"][key] = {

@@ -73,6 +73,29 @@ def test_every_event_is_a_message_of_the_stream_and_a_schema_for_the_page() -> N
     assert names <= set(public_openapi()["components"]["schemas"])
 
 
+@pytest.mark.parametrize("name", ["openapi.json", "runtime-openapi.json", "asyncapi.json", "runtime-asyncapi.json"])
+def test_what_tells_the_members_of_a_union_apart_is_required(name: str) -> None:
+    schemas = load(name)["components"]["schemas"]
+    for member in ("ExecutionAccepted", "Cancelled"):
+        if member in schemas:
+            assert "type" in schemas[member]["required"]
+
+
+def test_asyncapi_names_discriminators_by_their_property_alone() -> None:
+    events = load("runtime-asyncapi.json")["components"]["schemas"]["Batch"]["properties"]["events"]["items"]
+    assert events["discriminator"] == "type"
+
+
+def test_ranges_are_promised_only_where_they_are_served() -> None:
+    promising = {
+        operation["operationId"]
+        for methods in load("openapi.json")["paths"].values()
+        for operation in methods.values()
+        if "206" in operation["responses"]
+    }
+    assert promising == {"get_artifact"}
+
+
 def test_path_parameters_are_no_part_of_a_body() -> None:
     operation = public_openapi()["paths"]["/api/workflow/{workflow_id}"]["put"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
