@@ -6,9 +6,10 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from contracts.errors import ApiError
+from contracts.wiring.server import API_HEADERS, make_route
 
 CHECK_TIMEOUT_S = 2.0
 
@@ -20,7 +21,7 @@ def health_routes(checks: Mapping[str, Check]) -> list[BaseRoute]:
     """The two routes; `checks` decide about readiness and run at the same time."""
 
     async def health(_request: Request) -> Response:
-        return JSONResponse({"status": "ok", "checks": {}})
+        return JSONResponse({"status": "ok", "checks": {}}, headers=API_HEADERS)
 
     async def ready(_request: Request) -> Response:
         async with asyncio.TaskGroup() as group:
@@ -28,9 +29,9 @@ def health_routes(checks: Mapping[str, Check]) -> list[BaseRoute]:
         found = {name: task.result() for name, task in running.items()}
         is_ready = all(result == "ok" for result in found.values())
         status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"status": "ok" if is_ready else "not ready", "checks": found}, status)
+        return JSONResponse({"status": "ok" if is_ready else "not ready", "checks": found}, status, API_HEADERS)
 
-    return [Route("/health", health), Route("/ready", ready)]
+    return [make_route("/health", {"GET": health}), make_route("/ready", {"GET": ready})]
 
 
 async def _run(check: Check) -> str:

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from contracts.errors import ApiError, Code
 from contracts.wiring.documents import public_asyncapi, public_openapi
 from contracts.wiring.reading import STYLESHEET, render
-from contracts.wiring.server import problem_response
+from contracts.wiring.server import knows, name_path, problem_response
 
 BUILD_COMMAND = "uv sync --reinstall-package stagedoor"
 INDEX = "index.html"
@@ -136,7 +136,7 @@ def _route(path: str, answer: Page) -> Route:
     async def dispatch(request: Request) -> Response:
         if _is_ours(request) and path.startswith("/{"):
             hint = "/api/docs lists what there is."
-            return _problem(request, ApiError(Code.NOT_FOUND, f"Nothing is at {request.url.path}.", hint))
+            return _problem(request, ApiError(Code.NOT_FOUND, f"Nothing is at {name_path(request)}.", hint))
         if request.method in ("GET", "HEAD"):
             return await answer(request)
         detail = f"{request.url.path} does not take {request.method}."
@@ -159,7 +159,7 @@ def _answer(request: Request, site: Site) -> Response:
         return _serve(request, asset, _POLICY)
     if not site.is_built:
         return _apologise(site.explain())
-    return _problem(request, ApiError(Code.NOT_FOUND, f"Nothing is at {request.url.path}."))
+    return _problem(request, ApiError(Code.NOT_FOUND, f"Nothing is at {name_path(request)}."))
 
 
 def _document(media_type: str, make: Callable[[], str]) -> Page:
@@ -192,7 +192,7 @@ def _serve(request: Request, asset: Asset, policy: str) -> Response:
         "cache-control": _KEEP if asset.immutable else _ASK,
         "etag": asset.etag,
     }
-    if asset.etag in request.headers.get("if-none-match", ""):
+    if knows(request.headers.get("if-none-match", ""), asset.etag):
         return Response(status_code=304, headers=headers)
     return Response(asset.body, headers=headers, media_type=asset.media_type)
 

@@ -8,7 +8,9 @@ import asyncio
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from functools import reduce
+from operator import getitem
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
@@ -22,6 +24,8 @@ ReqT = TypeVar("ReqT", bound=Contract)
 
 _DRAIN_LIMIT = 32 * 1_048_576
 _DRAIN_S = 5.0
+_LONGEST_LENGTH = 18
+"""Digits of a Content-Length."""
 _MAX_FAULTS = 50
 """Of one answer."""
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})")
@@ -56,12 +60,20 @@ class Parser:
             detail = "NUL characters and infinite numbers can't be stored."
             faults.append(Fault(where="request", rule="unstorable", detail=detail))
         try:
-            parsed = self._model.model_validate_json(to_json(fields), strict=True)
+            parsed = self._validate(fields)
         except ValidationError as error:
             raise self._refuse(faults, error, fields) from None
         if faults:
-            raise ApiError(Code.INVALID, _sentence(faults), faults=faults)
+            raise ApiError(Code.INVALID, _sentence(faults), faults=faults[:_MAX_FAULTS])
         return parsed
+
+    def _validate(self, fields: dict[str, Any]) -> Contract:
+        try:
+            return self._model.model_validate_json(to_json(fields), strict=True)
+        except ValidationError as error:
+            if not _write_whole_numbers(fields, error):
+                raise
+        return self._model.model_validate_json(to_json(fields), strict=True)
 
     def _from_query(self, request: Request, faults: list[Fault]) -> dict[str, Any]:
         fields: dict[str, Any] = {}
@@ -73,9 +85,8 @@ class Parser:
                 faults.append(Fault(where=f"query.{name[:100]}", rule="unknown", detail=detail))
             elif len(values) > 1 and "array" not in self._kinds[name]:
                 faults.append(Fault(where=f"query.{name}", rule="repeated", detail="Give this parameter once."))
-            elif "date-time" in self._kinds[name] and any(map(_NUMBER.fullmatch, values)):  # pydantic would count s
-                detail = "Write an instant as 2026-01-31T12:00:00Z."
-                faults.append(Fault(where=f"query.{name}", rule="datetime", detail=detail))
+            elif self._counts_seconds(name, values):
+                faults.append(_no_instant(f"query.{name}"))
             else:
                 read = [_read_value(value, self._kinds[name]) for value in values]
                 fields[name] = read if "array" in self._kinds[name] else read[0]
@@ -90,6 +101,10 @@ class Parser:
         raw = await read_body(request, self._endpoint.body_limit)
         if not raw:
             return {}
+        coding = request.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            detail = f"The body came with Content-Encoding {coding[:100]}."
+            raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, detail, "Send the body as it is, without Content-Encoding.")
         if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "")):
             sent = request.headers.get("content-type", "no content type")[:100]
             raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, f"The body came as {sent}, not as application/json.")
@@ -101,7 +116,15 @@ class Parser:
             raise ApiError(Code.INVALID, "The body must be a JSON object.", faults=[_NOT_OBJECT])
         unknown = sorted(body.keys() - self._body)[:_MAX_FAULTS]
         faults += [Fault(where=f"body.{name[:100]}", rule="unknown", detail="Unknown field.") for name in unknown]
-        return {name: value for name, value in body.items() if name in self._body}
+        known = {name: value for name, value in body.items() if name in self._body}
+        faults += [_no_instant(f"body.{name}") for name, value in known.items() if self._counts_seconds(name, [value])]
+        return known
+
+    def _counts_seconds(self, name: str, values: list[Any]) -> bool:
+        # pydantic takes a number for an instant: seconds of the epoch, or milliseconds where it is large
+        return "date-time" in self._kinds[name] and any(
+            isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value)) for value in values
+        )
 
     def _refuse(self, before: list[Fault], error: ValidationError, fields: dict[str, Any]) -> ApiError:
         found = explain_validation(error, fields)
@@ -122,6 +145,10 @@ class Parser:
         return Fault(where=f"{place}.{name}{path}", rule=rule, detail=f"{detail}.")
 
 
+def _no_instant(where: str) -> Fault:
+    return Fault(where=where, rule="datetime", detail="Write an instant as 2026-01-31T12:00:00Z.")
+
+
 _NOT_OBJECT = Fault(where="body", rule="object", detail="Expected an object.")
 
 
@@ -134,17 +161,27 @@ async def read_body(request: Request, limit: int) -> bytes:
     """
     chunks: list[bytes] = []
     size = 0
+    too_large = ApiError(Code.TOO_LARGE, f"The body is larger than {limit} bytes, the most this endpoint takes.")
     try:
+        if _declares_more(request, limit):
+            if "expect" not in request.headers:  # who asks first has sent nothing yet, and waits for this answer
+                await _drain(request)
+            raise too_large
         async for chunk in request.stream():
             size += len(chunk)
             if size <= limit:
                 chunks.append(chunk)
                 continue
             await _drain(request)
-            raise ApiError(Code.TOO_LARGE, f"The body is larger than {limit} bytes, the most this endpoint takes.")
+            raise too_large
     except ClientDisconnect as error:
         raise ApiError(Code.MALFORMED, "The client went away before its request had arrived.") from error
     return b"".join(chunks)
+
+
+def _declares_more(request: Request, limit: int) -> bool:
+    declared = request.headers.get("content-length", "")
+    return declared.isdecimal() and (len(declared) > _LONGEST_LENGTH or int(declared) > limit)
 
 
 async def _drain(request: Request) -> None:
@@ -180,6 +217,18 @@ def _read_value(text: str, kinds: frozenset[str]) -> Any:
     if "number" in kinds and _NUMBER.fullmatch(text):
         return float(text)
     return text
+
+
+def _write_whole_numbers(fields: dict[str, Any], error: ValidationError) -> bool:
+    """Make integers of what was refused as such and is one all the same: JSON Schema counts 1.0 as an integer."""
+    found = False
+    for path, rule, _ in explain_validation(error, fields):
+        holder = reduce(getitem, path[:-1], cast("Any", fields))
+        value = holder[path[-1]] if path and rule == "int_type" else None
+        if isinstance(value, float) and value.is_integer():
+            holder[path[-1]] = int(value)
+            found = True
+    return found
 
 
 def _holds_unstorable(value: Any) -> bool:

@@ -39,6 +39,13 @@ CallerT = TypeVar("CallerT")
 
 FORGEABLE = (b"x-tenant-", b"x-user-", b"x-internal-")
 """Headers that say who somebody is; nobody outside may set them, so they are dropped on arrival."""
+API_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+"""On every answer of the API: nobody keeps it, frames it, guesses its type or loads it into another site's page."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -150,7 +157,7 @@ class Server(Generic[CallerT]):
         for endpoint, respond in self._bound.values():
             by_path.setdefault(endpoint.path, {})[endpoint.method] = respond
         in_order = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
-        return [_route(path, by_path[path]) for path in in_order]
+        return [make_route(path, by_path[path]) for path in in_order]
 
     def _responder(
         self, endpoint: Endpoint[ReqT, ResT], handler: Handler[CallerT, ReqT, ResT]
@@ -181,7 +188,7 @@ class Server(Generic[CallerT]):
             except Exception:
                 log.exception("handler failed", endpoint=endpoint.path)
                 return problem_response(envelope.request_id, _unexpected())
-            return _success(endpoint, result, call.answer_headers)
+            return _unless_known(request, _success(endpoint, result, call.answer_headers))
 
         return respond
 
@@ -201,6 +208,7 @@ def build_app(
         exception_handlers={HTTPException: _answer_http_exception, Exception: _answer_unexpected},
     )
     app.router.redirect_slashes = False  # a path has one spelling; a redirected POST loses its body
+    app.router.default = _answer_nowhere
     return app
 
 
@@ -229,7 +237,7 @@ def problem_response(request_id: str, error: ApiError) -> Response:
         faults=error.faults,
         retry_after=error.retry_after,
     )
-    headers: dict[str, str] = {"cache-control": "no-store"}
+    headers = API_HEADERS | error.headers
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if error.code is Code.UNAUTHENTICATED:
@@ -313,7 +321,8 @@ def _is_forgeable(name: bytes) -> bool:
 _ALIASES = bytes.maketrans(b"_.", b"--")
 
 
-def _route(path: str, responders: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> Route:
+def make_route(path: str, responders: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> Route:
+    """A route with a responder by method; HEAD goes with GET, and every other method is refused by name."""
     allowed = sorted({*responders, "HEAD"} if "GET" in responders else responders)
 
     async def dispatch(request: Request) -> Response:
@@ -330,7 +339,7 @@ def _route(path: str, responders: Mapping[str, Callable[[Request], Awaitable[Res
 
 
 def _refuse_method(request: Request, allowed: Sequence[str]) -> Response:
-    detail = f"{request.url.path} does not take {request.method}."
+    detail = f"{name_path(request)} does not take {request.method}."
     response = problem_response(request.scope["state"]["request_id"], ApiError(Code.METHOD_NOT_ALLOWED, detail))
     response.headers["allow"] = ", ".join(allowed)
     return response
@@ -344,19 +353,54 @@ def _success(endpoint: Endpoint[Any, Any], result: Any, headers: MutableHeaders)
         if result.size is not None:
             response.headers["content-length"] = str(result.size)
     elif endpoint.status == HTTPStatus.NO_CONTENT:
-        response = Response(status_code=HTTPStatus.NO_CONTENT)
+        response = Response(None, HTTPStatus.NO_CONTENT, API_HEADERS)
     else:
-        response = Response(result.model_dump_json(), endpoint.status, media_type="application/json")
-        response.headers["cache-control"] = "no-store"
+        response = Response(result.model_dump_json(), endpoint.status, API_HEADERS, "application/json")
     response.raw_headers.extend(headers.raw)
     return response
+
+
+def _unless_known(request: Request, response: Response) -> Response:
+    """The answer, or 304 where the client says that it has it already (RFC 9110 13.1.2)."""
+    known = request.headers.get("if-none-match")
+    etag = response.headers.get("etag")
+    is_read = request.method in ("GET", "HEAD") and response.status_code == HTTPStatus.OK
+    if not known or not etag or not is_read or isinstance(response, StreamingResponse):
+        return response
+    return Response(None, HTTPStatus.NOT_MODIFIED, API_HEADERS | {"etag": etag}) if knows(known, etag) else response
+
+
+def knows(if_none_match: str, etag: str) -> bool:
+    """Whether an If-None-Match header names this ETag, weakly compared (RFC 9110 13.1.2)."""
+    return if_none_match.strip() == "*" or etag.removeprefix("W/") in _ETAG.findall(if_none_match)
+
+
+_ETAG = re.compile(r'"[^"]*"')
+
+
+def name_path(request: Request) -> str:
+    """The path that was asked for, cut to what fits into a sentence."""
+    path = request.url.path
+    return path if len(path) <= _LONGEST_NAME else f"{path[:_LONGEST_NAME]}…"
+
+
+_LONGEST_NAME = 200
+
+
+async def _answer_nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """What is at no address that is served; Starlette would refuse a WebSocket with a bare 403."""
+    path = scope["path"][:_LONGEST_NAME]
+    detail = f"No WebSocket is at {path}." if scope["type"] == "websocket" else f"Nothing is at {path}."
+    await receive()
+    error = ApiError(Code.NOT_FOUND, detail, "/api/docs lists what there is.")
+    await problem_response(scope["state"]["request_id"], error)(scope, receive, send)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     request_id = request.scope["state"]["request_id"]
     match error:
         case HTTPException(status_code=404):
-            return problem_response(request_id, ApiError(Code.NOT_FOUND, f"Nothing is at {request.url.path}."))
+            return problem_response(request_id, ApiError(Code.NOT_FOUND, f"Nothing is at {name_path(request)}."))
         case HTTPException(status_code=405):
             return problem_response(request_id, ApiError(Code.METHOD_NOT_ALLOWED, str(error.detail)))
         case HTTPException(status_code=status) if status < HTTPStatus.INTERNAL_SERVER_ERROR:

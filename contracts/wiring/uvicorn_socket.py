@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Close as CloseFrame
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
@@ -50,9 +51,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """Say why, and read on without looking until the peer has heard it."""
         assert self.conn.close_sent is not None  # noqa: S101 — that is how the parser fails
-        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        code, said = self.conn.close_sent.code, self.conn.close_sent.reason
+        reason = close_reason(Close.TOO_BIG, said) if code == Close.TOO_BIG else said
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        # the library has put its own last word, for people, at the end; programs read ours
+        written = b"".join(self.conn.data_to_send()).removesuffix(_close_frame(code, said))
+        self.transport.write(written + _close_frame(code, reason))
         self.stop_keepalive()
         self.close_sent = True
         self._discarding = True
@@ -114,6 +118,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.close_sent = True
         self.transport.close()
         self.loop.call_later(_LAST_WORDS_S, self.transport.abort)
+
+
+def _close_frame(code: int, reason: str) -> bytes:
+    return Frame(Opcode.CLOSE, CloseFrame(code, reason).serialize()).serialize(mask=False)
 
 
 @lru_cache(maxsize=4)

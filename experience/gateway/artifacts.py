@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from uuid import UUID
 
 from contracts.api.runtime import RuntimeApi
@@ -27,7 +28,7 @@ from contracts.execution import (
 from contracts.identity import Scope
 from contracts.model import ArtifactId, TenantId
 from contracts.wiring.client import Downloaded
-from contracts.wiring.server import Call, Download, Server
+from contracts.wiring.server import Call, Download, Server, knows
 from experience.audit import Clock
 from experience.auth.guard import require
 from experience.auth.keyring import Keyring
@@ -103,12 +104,21 @@ class Artifacts:
         client = self._reader(call, request)
         artifact = await client.get_artifact(ArtifactRef(artifact_id=request.artifact_id))
         kind = artifact.media_type if _TYPE.fullmatch(artifact.media_type) else "application/octet-stream"
+        if knows(call.headers.get("if-none-match", ""), _etag(artifact)):
+            return Download(kind, _nothing(), None, HTTPStatus.NOT_MODIFIED, _protection(artifact))
         if call.method == "HEAD":
             headers = {"accept-ranges": "bytes"} | _protection(artifact)
             return Download(kind, _nothing(), artifact.size, headers=headers)
+        # a range of what the client has begun with is asked for only while it is still that (RFC 9110 13.1.5)
+        span = request.range if call.headers.get("if-range", _etag(artifact)) == _etag(artifact) else None
         opened: list[Downloaded] = []
-        chunks = _relay(client, ReadArtifact(artifact_id=request.artifact_id, range=request.range), opened)
-        await anext(chunks)
+        chunks = _relay(client, ReadArtifact(artifact_id=request.artifact_id, range=span), opened)
+        try:
+            await anext(chunks)
+        except ApiError as error:
+            if error.code is Code.RANGE_NOT_SATISFIABLE:
+                error.headers["content-range"] = f"bytes */{artifact.size}"
+            raise
         upstream = opened[0]
         size = upstream.headers.get("content-length", "")
         passed_on = {name: upstream.headers[name] for name in _PASSED_ON if name in upstream.headers}
@@ -168,5 +178,9 @@ def _protection(artifact: Artifact) -> dict[str, str]:
         "referrer-policy": "no-referrer",
         # an artifact never changes
         "cache-control": "private, max-age=3600, immutable",
-        "etag": f'"{artifact.sha256}"',
+        "etag": _etag(artifact),
     }
+
+
+def _etag(artifact: Artifact) -> str:
+    return f'"{artifact.sha256}"'

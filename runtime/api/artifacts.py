@@ -13,7 +13,7 @@ from runtime.artifacts import ArtifactFolder
 from runtime.store.records import Records
 
 Caller = Call[InternalCaller]
-_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 
 class ArtifactHandlers:
@@ -60,7 +60,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
         ApiError: RANGE_NOT_SATISFIABLE for a range outside of the bytes.
     """
     match = _RANGE.fullmatch(header.replace(" ", "")) if header else None
-    if match is None or match[0] == "bytes=-":
+    if match is None or not (match[1] or match[2]):
         return None
     first, last = match[1], match[2]
     if not first:

@@ -225,6 +225,9 @@ async def test_other_methods(ada: Visitor, method: str) -> None:
     answer = await ada.http.request(method, "/api/intent")
     check(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
+    health = await ada.http.request(method, "/health")
+    check(health, 405, "method_not_allowed")
+    assert health.headers["allow"] == "GET, HEAD"
 
 
 async def test_forged_headers_mean_nothing(ada: Visitor, bob: Visitor) -> None:

@@ -174,6 +174,8 @@ async def test_a_message_that_is_too_big_closes_that_socket_only(size: int) -> N
                 await client.send("x" * size)
             await asyncio.wait_for(client.wait_closed(), 5)
             assert client.close_code == Close.TOO_BIG
+            assert client.close_reason
+            assert json.loads(client.close_reason)["code"] == "too_big"
         await read_frame(other)
         await other.send("still there")
         assert await read_frame(other) == "still there"

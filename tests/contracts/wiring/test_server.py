@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from pydantic import Field
+from starlette.types import Message
 
 from contracts.declare import Endpoint
 from contracts.errors import ApiError, Code
 from contracts.identity import Scope
-from contracts.model import Contract, InHeader, Nothing
+from contracts.model import Contract, InHeader, Instant, Nothing
 from contracts.wiring.client import Client
 from contracts.wiring.server import Call, Download, Envelope, Server, build_app
 
@@ -19,6 +20,7 @@ from contracts.wiring.server import Call, Download, Envelope, Server, build_app
 class Note(Contract):
     title: Annotated[str, Field(max_length=20)]
     stars: Annotated[int, Field(ge=0, le=5)] = 0
+    at: Instant | None = None
     extra: dict[str, Any] = {}
 
 
@@ -28,6 +30,7 @@ class PutNote(Note):
 
 
 class FindNotes(Contract):
+    since: Instant | None = None
     limit: Annotated[int, Field(ge=1)] = 10
     starred: bool = False
     tags: list[str] = []
@@ -88,6 +91,7 @@ async def find_notes(_call: Call[str], request: FindNotes) -> FindNotes:
 
 
 async def latest(call: Call[str], _request: Nothing) -> Note:
+    call.set_header("etag", '"7"')
     return Note(title=call.headers.get("x-tenant-id", "none"))
 
 
@@ -132,6 +136,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 GOOD = {"authorization": "Bearer good"}
+ZIPPED = GOOD | {"content-type": "application/json", "content-encoding": "gzip"}
 JSON = GOOD | {"content-type": "application/json"}
 
 
@@ -155,10 +160,15 @@ JSON = GOOD | {"content-type": "application/json"}
         ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "\0"}}, "invalid", "request"),
         ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "extra": {"x": ["\0"]}}}, "invalid", "request"),
         ("PUT", "/notes/1", {"headers": JSON, "content": b'{"title":"a","extra":{"x":1e999}}'}, "invalid", "request"),
+        ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "stars": 2.5}}, "invalid", "body.stars"),
+        ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "at": 1_700_000_000}}, "invalid", "body.at"),
+        ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "at": "1700000000"}}, "invalid", "body.at"),
+        ("PUT", "/notes/1", {"headers": ZIPPED, "content": b"{}"}, "unsupported_media_type", None),
         ("PUT", "/notes/one", {"headers": GOOD, "json": {"title": "a"}}, "not_found", "path.note_id"),
         ("GET", "/notes?limit=0", {}, "invalid", "query.limit"),
         ("GET", "/notes?limit=ten", {}, "invalid", "query.limit"),
         ("GET", "/notes?limit=1&limit=2", {}, "invalid", "query.limit"),
+        ("GET", "/notes?since=1700000000", {}, "invalid", "query.since"),
         ("GET", "/notes?starred=1", {}, "invalid", "query.starred"),
         ("GET", "/notes?colour=red", {}, "invalid", "query.colour"),
         ("GET", "/notes/", {}, "not_found", None),
@@ -195,6 +205,67 @@ async def test_every_fault_is_told_at_once(http: httpx.AsyncClient) -> None:
         "body.stars": "less_than_equal",
     }
     assert problem["detail"].endswith("And 4 more.")
+
+
+async def test_the_faults_of_one_answer_have_an_end(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/notes?" + "&".join(f"colour{number}=1" for number in range(1_000)))
+    assert len(answer.json()["faults"]) == 50
+
+
+async def test_an_integer_may_be_written_with_a_point_as_in_json_schema(http: httpx.AsyncClient) -> None:
+    answer = await http.put("/notes/1", headers=JSON, content=b'{"title": "a", "stars": 3.0, "extra": {"x": 1.0}}')
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["stars"] == 3
+
+
+@pytest.mark.parametrize("declared", ["1001", "9" * 20])
+async def test_a_body_declared_too_large_is_refused_before_it_is_sent(http: httpx.AsyncClient, declared: str) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        yield b""
+
+    headers = JSON | {"content-length": declared, "expect": "100-continue"}
+    async with asyncio.timeout(5):
+        answer = await http.put("/notes/1", headers=headers, content=never())
+    assert answer.json()["code"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [('"7"', 304), ('W/"7"', 304), ('"6", "7"', 304), ("*", 304), ('"6"', 200), ('"77"', 200), ("7", 200), ("", 200)],
+)
+async def test_who_has_it_already_is_told_so(http: httpx.AsyncClient, header: str, status: int) -> None:
+    answer = await http.get("/notes/latest", headers={"if-none-match": header})
+    assert (answer.status_code, answer.headers["etag"]) == (status, '"7"')
+    assert bool(answer.content) is (status == 200)
+
+
+@pytest.mark.parametrize("path", ["/notes/latest", "/nowhere", "/notes?limit=0"])
+async def test_no_answer_is_kept_framed_or_guessed(http: httpx.AsyncClient, path: str) -> None:
+    headers = (await http.get(path)).headers
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+async def test_a_path_is_not_echoed_whole(http: httpx.AsyncClient) -> None:
+    assert len((await http.get("/" + "a" * 10_000)).content) < 1_000
+
+
+async def test_a_websocket_nowhere_hears_of_it_as_a_problem() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    extensions: dict[str, Any] = {"websocket.http.response": {}}
+    scope = {"type": "websocket", "path": "/notes", "headers": [], "query_string": b"", "extensions": extensions}
+    await build_app(make_server().routes())(scope, receive, send)
+    assert sent[0]["status"] == 404
+    assert b"No WebSocket is at /notes." in sent[1]["body"]
 
 
 async def test_405_names_every_method_of_the_path(http: httpx.AsyncClient) -> None:

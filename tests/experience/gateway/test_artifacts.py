@@ -42,6 +42,25 @@ async def test_ranges(house: House, ada: Visitor) -> None:
     assert part.headers["content-length"] == "10"
     beyond = await ada.http.get(path, headers={"range": f"bytes={len(CONTENT)}-"})
     assert (beyond.status_code, beyond.json()["code"]) == (416, "range_not_satisfiable")
+    assert beyond.headers["content-range"] == f"bytes */{len(CONTENT)}"
+
+
+async def test_a_range_of_something_else_is_answered_with_the_whole(house: House, ada: Visitor) -> None:
+    artifact = house.runtime.store_artifact(ada.tenant_id, CONTENT)
+    for tag, status in ((artifact.sha256, 206), ("other", 200)):
+        headers = {"range": "bytes=10-19", "if-range": f'"{tag}"'}
+        answer = await ada.http.get(f"/api/artifact/{artifact.artifact_id}", headers=headers)
+        assert answer.status_code == status
+
+
+async def test_who_has_it_already_is_sent_nothing(house: House, ada: Visitor) -> None:
+    artifact = house.runtime.store_artifact(ada.tenant_id, CONTENT)
+    house.runtime.calls.clear()
+    headers = {"if-none-match": f'W/"{artifact.sha256}"', "range": "bytes=0-1"}
+    answer = await ada.http.get(f"/api/artifact/{artifact.artifact_id}", headers=headers)
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == f'"{artifact.sha256}"'
+    assert house.runtime.calls["read_artifact"] == 0
 
 
 @pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/pdf", "text/plain; charset=utf-8"])

@@ -64,8 +64,12 @@ async def test_a_range_is_served(
 
 
 def test_ranges_that_are_none_serve_the_whole() -> None:
-    for header in (None, "", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=a-b"):
+    for header in (None, "", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=a-b", "Bytes=-"):
         assert parse_range(header, 10) is None
+
+
+def test_the_units_name_has_no_case() -> None:
+    assert parse_range("Bytes=2-4", 10) == (2, 3)
 
 
 @pytest.mark.parametrize(
