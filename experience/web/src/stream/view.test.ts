@@ -103,6 +103,15 @@ describe("a log", () => {
     expect(fold(second, [line(PAGE + 3)]).log[0]).toBe(second.log[0]);
   });
 
+  it("says once why it failed: the node's line has the reason", () => {
+    const told = (view: ReturnType<typeof fold>) => view.log.flat().map(({ message, level }) => [level, message]);
+    expect(told(fold(blank(), [node(1, "a", "failed"), failure(2)]))).toEqual([
+      ["error", "It broke."],
+      ["error", "Failed."],
+    ]);
+    expect(told(fold(blank(), [line(1, "It broke."), failure(2)])).at(-1)).toEqual(["error", "It broke."]);
+  });
+
   it("keeps each picture once", () => {
     const view = fold(blank(), [picture(1, "one"), picture(2, "one"), picture(3, "two")]);
     expect(view.shots.map((shot) => shot.artifact.artifact_id)).toEqual(["one", "two"]);

@@ -235,7 +235,7 @@ export function fold(view: ExecutionView, events: readonly Event[]): ExecutionVi
     next.seq = event.seq;
     apply(next, event, event.seq > view.known);
     const line = tell(event);
-    if (line) addLine(next, line, pages);
+    if (line) addLine(next, event.type === "error" ? sayOnce(next, line) : line, pages);
     if (event.type === "step_update" && event.step.code === "stopped") calm(next, event.step.node_id, pages);
   }
   return next;
@@ -340,6 +340,13 @@ function calm(next: Draft, nodeId: string, pages: Set<LogLine[]>): void {
   if (!page || !line || (line.level !== "error" && line.level !== "warning") || line.nodeId !== nodeId) return;
   const message = line.message.endsWith(AGAIN) ? line.message.slice(0, -AGAIN.length) : line.message;
   next.log[next.log.length - 1] = ours(pages, [...page.slice(0, -1), { ...line, message, level: "info" }]);
+}
+
+/** The end of an execution by a node that failed: the node's own line has said why. */
+function sayOnce(next: Draft, end: LogLine): LogLine {
+  const recent = [...(next.log.at(-2) ?? []), ...(next.log.at(-1) ?? [])];
+  const isTold = recent.some((line) => line.level === "error" && line.message === end.message);
+  return isTold ? { ...end, message: "Failed." } : end;
 }
 
 /** A page made in this batch may be changed in place; one that is on the screen already may not. */
