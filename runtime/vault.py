@@ -107,7 +107,7 @@ class Vault:
         """
         known = await self._credentials.get(tenant_id, asked.credential_id)
         if said := find_value_fault(known.kind, asked.values):
-            fault = Fault(where="body.values", rule="values", detail=f"{said[0].upper()}{said[1:]}.")
+            fault = Fault(where="body.values", rule="values", detail=f"{said}.")
             raise ApiError(Code.INVALID, fault.detail, faults=[fault])
         version = known.version + 1
         envelope = self._fill(tenant_id, known.credential_id, version, asked.values)
