@@ -146,7 +146,7 @@ def _request_body(endpoint: Endpoint[Any, Any], schema: dict[str, Any], names: l
 def _responses(endpoint: Endpoint[Any, Any], refs: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": endpoint.summary}
     if endpoint.is_download:
-        answer["content"] = {endpoint.media_type: _BYTES, _ANY_MEDIA: _BYTES}  # or as the stored blob has it
+        answer["content"] = {endpoint.media_type: _BYTES, _ANY_MEDIA: {}}  # or as the stored blob has it
     elif endpoint.result is not Nothing:
         answer["content"] = {"application/json": {"schema": refs[(endpoint.result, "serialization")]}}
     responses = {str(endpoint.status): answer}

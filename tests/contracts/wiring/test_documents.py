@@ -96,6 +96,12 @@ def test_ranges_are_promised_only_where_they_are_served() -> None:
     assert promising == {"get_artifact"}
 
 
+def test_a_download_promises_nothing_of_what_is_stored() -> None:
+    content = load("openapi.json")["paths"]["/api/workflow/{workflow_id}/export"]["get"]["responses"]["200"]["content"]
+    assert content["*/*"] == {}
+    assert content["application/octet-stream"]["schema"]["format"] == "binary"
+
+
 def test_path_parameters_are_no_part_of_a_body() -> None:
     operation = public_openapi()["paths"]["/api/workflow/{workflow_id}"]["put"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
