@@ -1,12 +1,13 @@
 """uvicorn's WebSocket protocol with our manners: how it says goodbye, and what it does about peers that are dead.
 
-Five things can't be reached from inside an ASGI application, and matter to long-lived streams:
+Six things can't be reached from inside an ASGI application, and matter to long-lived streams:
 - on SIGTERM uvicorn closes with 1012 and no reason, and waits for a stalled peer to read it until the drain time ends;
 - a peer without pongs is closed with 1011, and one that also stopped reading is never let go, because a transport only
   closes once its buffer is empty;
 - interval and timeout of the protocol's ping are the server's, not the channel's;
 - a message that is refused half-way is answered by hanging up, and a peer that is still sending sees its connection
   reset instead of the close code;
+- a handshake that is refused over HTTP is logged as an error of the application, which any client could bring about;
 - what a crowd is told would become a frame anew for each of it.
 """
 
@@ -71,6 +72,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         text = message.get("text")
         if text is None or not self._takes_frames or not self.writable.is_set():
             await super().send(message)
+            if self.close_sent and self.initial_response is not None:
+                self.handshake_complete = True  # refused over HTTP, and whole: uvicorn would report it as unanswered
         else:
             self.transport.write(make_frame(text))
 

@@ -109,11 +109,12 @@ async def test_a_bad_opening_is_accepted_and_closed_readably(path: str, close: C
         assert frames == []
 
 
-async def test_another_origin_is_refused_before_the_handshake() -> None:
+async def test_another_origin_is_refused_before_the_handshake(caplog: pytest.LogCaptureFixture) -> None:
     async with serve_echo() as served:
         with pytest.raises(InvalidStatus) as refused:
             await connect(served.ws(f"/echo/{ID}"), origin="https://evil.example", proxy=None).__aenter__()  # type: ignore[arg-type]  # a NewType of str
         assert refused.value.response.status_code == 403
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
         assert json.loads(refused.value.response.body)["code"] == "cross_site"
 
 
