@@ -45,7 +45,7 @@ BACKENDS: dict[str, Backend] = {
     "bwrap": Bwrap(),
     "bwrap-noproc": Bwrap(with_proc=False),
     "landlock": Landlock(),
-    **{f"landlock-abi{abi}": Landlock(newest=abi) for abi in range(1, 6)},
+    **{f"landlock-abi{abi}": Landlock(f"landlock-abi{abi}", newest=abi) for abi in range(1, 6)},
 }
 
 
