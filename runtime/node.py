@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from contracts.credential import CredentialKind
 from contracts.errors import explain_validation
 from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
+from contracts.model import TenantId
 from contracts.workflow import JsonObject, NodeType
 from runtime.browser.failure import BrowserFailure
 from runtime.browser.options import DEFAULT, ContextOptions
@@ -68,6 +69,11 @@ class Stage(Protocol):
     @property
     def node_id(self) -> str:
         """The node that runs."""
+        ...
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """Whose execution it is."""
         ...
 
     @property

@@ -61,7 +61,10 @@ class RunCode(Node[CodeInputs, CodeOutputs]):
         seconds = max(0.1, min(inputs.timeout, stage.seconds_left - _MARGIN_S))
         with record_use(stage, self.type_id, inputs.language) as moved:
             moved.sent = len(inputs.code.encode()) + len(to_json(inputs.inputs))
-            outcome = await run_code(stage.sandbox, _LANGUAGES[inputs.language], inputs.code, inputs.inputs, seconds)
+            language = _LANGUAGES[inputs.language]
+            outcome = await run_code(
+                stage.sandbox, language, inputs.code, inputs.inputs, seconds, tenant_id=stage.tenant_id
+            )
             moved.received = outcome.received
             await _log(stage, "info", outcome.stdout)
             await _log(stage, "warning", outcome.stderr)

@@ -11,7 +11,7 @@ from uuid import uuid5
 import structlog
 
 from contracts.execution import Artifact, ArtifactKind, Failure, FailureCode
-from contracts.model import ExecutionId
+from contracts.model import ExecutionId, TenantId
 from runtime.artifacts import ArtifactStoreFailure, ArtifactWriter
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Evidence, Page
@@ -50,6 +50,7 @@ _CUT_OFF = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
 class Ground:
     """What all attempts of a run stand on."""
 
+    tenant_id: TenantId
     execution_id: ExecutionId
     browser: BrowserLease
     network: DoorBackend
@@ -73,6 +74,8 @@ class AttemptStage:
         """Connections of this run through the checked door."""
         self.sandbox = ground.sandbox
         """Where code of strangers runs."""
+        self.tenant_id = ground.tenant_id
+        """Whose execution it is."""
         self._node_id = node.id
         self._execution_id = ground.execution_id
         self._ends = time.monotonic() + node.timeout_s

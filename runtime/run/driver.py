@@ -146,6 +146,7 @@ class RunDriver:
         self._reused = past.reused
         self._since = dict(past.since)
         self._ground = Ground(
+            tenant_id=lease.tenant_id,
             execution_id=lease.execution_id,
             browser=browser,
             network=DoorBackend(resources.egress.door, permit),

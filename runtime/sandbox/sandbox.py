@@ -6,7 +6,7 @@ no code is run at all, and whoever asks is told why and what to install.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ from runtime.sandbox import cgroup, landlock
 from runtime.sandbox.bwrap import INSTALL, Bwrap
 from runtime.sandbox.canary import CanaryDead, send_canary, try_program
 from runtime.sandbox.cgroup import make_group
+from runtime.sandbox.gate import Gate
 from runtime.sandbox.landlock import Landlock
 from runtime.sandbox.launch import Backend, BackendMissing
 from runtime.sandbox.limits import Ended, Limits
@@ -100,7 +101,8 @@ class Sandbox:
             del self._skipped[backend.name]
         self._names = (*(backend.name for backend in backends), NONE)
         self._for_others = for_others
-        self._runs = ThreadPoolExecutor(slots, "sandbox")
+        self._gate = Gate(slots)
+        self._runs = ThreadPoolExecutor(slots, "sandbox")  # whoever has passed the gate finds a thread
         self._canaries = ThreadPoolExecutor(1, "canary")
         self._spares = Spares() if spares else None
         self._wanted = {Language.PYTHON}
@@ -217,11 +219,16 @@ class Sandbox:
                 missing[language] = str(reason)
         return State(state.backend, state.refusals, programs, missing)
 
-    async def run(self, language: Language, code: str, inputs: Any, limits: Limits) -> Ended:
+    async def run(
+        self, language: Language, code: str, inputs: Any, limits: Limits, *, tenant: Hashable = None
+    ) -> Ended:
         """Run code until it has ended, by itself or by a limit. Cancelling ends it and waits until nothing is left.
+
+        Where all places are taken it waits for one; see Gate.
 
         Args:
             inputs: any JSON value.
+            tenant: whose run it is.
 
         Raises:
             SandboxUnavailable: nothing was started, or nothing of ours came up.
@@ -231,6 +238,17 @@ class Sandbox:
                 if not self.looked:
                     await self.choose()
         self.check(language)
+        async with self._gate.hold_place(tenant):
+            ended = await self._run(language, code, inputs, limits)
+        self.ended[_name_end(ended)] += 1
+        if ended.broken:
+            said = ended.stderr.decode(errors="replace").strip()[-500:]
+            hint = f"Try again; if it stays, run `stagedoor doctor`. {self.state.hint}".strip()
+            raise SandboxUnavailable(f"The sandbox did not come up: {said or f'status {ended.status}'}.", hint)
+        return ended
+
+    async def _run(self, language: Language, code: str, inputs: Any, limits: Limits) -> Ended:
+        self.check(language)  # walls may have been found open meanwhile
         backend, program = self.state.backend, self.state.programs[language]
         assert backend is not None  # noqa: S101 — checked above
         self._wanted.add(language)
@@ -238,19 +256,13 @@ class Sandbox:
         work = partial(self._carry_out, backend, program, program.encode(code, inputs), limits, stop)
         running = asyncio.get_running_loop().run_in_executor(self._runs, work)
         try:
-            ended = await asyncio.shield(running)
+            return await asyncio.shield(running)
         except asyncio.CancelledError:
             stop.now()
             await asyncio.wait({running})
             raise
         except (BackendMissing, OSError) as error:
             raise SandboxUnavailable(f"The sandbox could not be started: {error}.", self.state.hint) from error
-        self.ended[_name_end(ended)] += 1
-        if ended.broken:
-            said = ended.stderr.decode(errors="replace").strip()[-500:]
-            hint = f"Try again; if it stays, run `stagedoor doctor`. {self.state.hint}".strip()
-            raise SandboxUnavailable(f"The sandbox did not come up: {said or f'status {ended.status}'}.", hint)
-        return ended
 
     def _carry_out(self, backend: Backend, program: Program, payload: bytes, limits: Limits, stop: Stop) -> Ended:
         """In a thread, in a program that stands already if there is one."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from contracts.execution import FailureCode
+from contracts.model import TenantId
 from runtime.node import NodeFailure
 from runtime.sandbox.limits import Bound, Ended, Limits
 from runtime.sandbox.programs import Language
@@ -58,15 +59,17 @@ class Outcome:
         return self.ended.stderr.decode(errors="replace")
 
 
-async def run_code(sandbox: Sandbox, language: Language, code: str, inputs: Any, timeout_s: float) -> Outcome:
-    """Run code that is given `inputs`, for at most `timeout_s`.
+async def run_code(
+    sandbox: Sandbox, language: Language, code: str, inputs: Any, timeout_s: float, *, tenant_id: TenantId
+) -> Outcome:
+    """Run code that is given `inputs`, for at most `timeout_s` from the moment at which it has a place.
 
     Raises:
         NodeFailure: sandbox_unavailable; nothing of the code was run. Failures of the code are in the outcome, beside
             what it printed before.
     """
     try:
-        ended = await sandbox.run(language, code, inputs, Limits(wall_s=timeout_s))
+        ended = await sandbox.run(language, code, inputs, Limits(wall_s=timeout_s), tenant=tenant_id)
     except SandboxUnavailable as reason:
         raise NodeFailure(FailureCode.SANDBOX_UNAVAILABLE, reason.message, reason.hint) from reason
     if ended.late:

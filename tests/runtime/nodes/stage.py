@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, FailureCode
-from contracts.model import ArtifactId
+from contracts.model import ArtifactId, TenantId
 from runtime.browser.options import DEFAULT, ContextOptions
 from runtime.browser.page import Page
 from runtime.browser.pool import Lease
@@ -36,6 +36,7 @@ class MemoryStage:
         self._network = network or (DoorBackend(Door(Internet().resolve), lease.permit) if lease is not None else None)
         self.sandbox = sandbox or Sandbox(backends=(), for_others=False)
         self.lease = lease
+        self.tenant_id = TenantId(uuid7())
         self.artifacts: list[tuple[Artifact, bytes]] = []
         self.lines: list[tuple[Level, str]] = []
         self.tools: list[ToolUse] = []

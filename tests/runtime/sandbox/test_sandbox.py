@@ -129,6 +129,48 @@ async def test_a_cancel_ends_the_run_before_it_returns(make: Make, backends: Seq
     assert not [name for name in os.listdir("/tmp") if name.startswith(f"stagedoor-code-{os.getpid()}-")]  # noqa: PTH208
 
 
+async def test_a_run_that_waits_can_be_cancelled_and_tenants_take_turns(make: Make) -> None:
+    sandbox = make(Landlock(), slots=1)
+    await sandbox.choose()
+    began: list[str] = []
+
+    async def run(tenant: str, code: str) -> None:
+        await sandbox.run(Language.PYTHON, code, None, LIMITS, tenant=tenant)
+        began.append(tenant)
+
+    hog = asyncio.create_task(run("a", "import time; time.sleep(60)"))
+    await asyncio.sleep(0.1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await run("b", "result = 1")
+    assert not hog.done()
+    waiting = [asyncio.create_task(run(tenant, "result = 1")) for tenant in "aabc"]
+    await asyncio.sleep(0)
+    hog.cancel()
+    await asyncio.wait([hog, *waiting])
+    assert began == ["a", "b", "c", "a"]
+
+
+async def test_walls_that_fell_while_a_run_waited_are_not_used(make: Make) -> None:
+    class Failing(Landlock):
+        works = True
+
+        def check(self) -> None:
+            if not self.works:
+                raise BackendMissing("a sysctl was changed")
+
+    sandbox = make(Failing(), slots=1)
+    await sandbox.choose()
+    hog = asyncio.create_task(sandbox.run(Language.PYTHON, "import time; time.sleep(60)", None, LIMITS))
+    await asyncio.sleep(0.1)
+    waiting = asyncio.create_task(sandbox.run(Language.PYTHON, "result = 1", None, LIMITS))
+    Failing.works = False
+    await sandbox.choose()
+    hog.cancel()
+    with pytest.raises(SandboxUnavailable, match="a sysctl was changed"):
+        await waiting
+
+
 async def test_canaries_are_called_back_when_nobody_waits(make: Make) -> None:
     sandbox = make(*BACKENDS.values())
     looking = asyncio.create_task(sandbox.choose())
