@@ -17,6 +17,8 @@ from contracts.credential import CreateCredential, Credential, ReplaceValues, fi
 from contracts.errors import ApiError, Code, Fault
 from contracts.model import CredentialId, TenantId, UserId
 from contracts.workflow import NodeType, WorkflowDocument
+from runtime.egress.hosts import Target, read_host
+from runtime.egress.policy import read_pattern
 from runtime.engine.document import normalize_document
 from runtime.engine.references import check_credentials, find_used
 from runtime.seal import Envelope, Seal, SealBroken
@@ -153,32 +155,24 @@ def place_of(tenant_id: UUID, credential_id: UUID, version: int) -> str:
     return f"credential {tenant_id} {credential_id} {version}"
 
 
+def name_host(url: str) -> str:
+    """The host of an address, with its port if it says one, as it is connected to; empty where it names none."""
+    try:
+        parts = urlsplit(url)
+        host, port = read_host(parts.hostname or ""), parts.port
+    except ValueError:
+        return ""
+    return str(host) if port is None else f"{host}:{port}"
+
+
 def _covers(domain: str, url: str) -> bool:
-    """Whether `host`, `host:port` or `*.host` covers the host of an address; no address of nowhere is covered."""
+    """Whether `host`, `host:port` or `*.host` covers the host of an address; no address of nowhere is covered.
+
+    Both are read as the door reads what it connects to: by another standard, `ß` is `ss`, and another's domain.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
+        return port is not None and read_pattern(domain).matches(Target(read_host(parts.hostname or ""), port))
+    except ValueError:  # NotAHost too
         return False
-    if port is None or not parts.hostname:
-        return False
-    host, wanted_port = _split_port(domain)
-    if wanted_port is not None and wanted_port != port:
-        return False
-    found = _to_ascii(parts.hostname)
-    return found.endswith(host[1:]) and found != host[2:] if host.startswith("*.") else found == host
-
-
-def _split_port(domain: str) -> tuple[str, int | None]:
-    host, _, port = domain.rpartition(":")
-    # the colons of an IPv6 address stand inside its brackets
-    return (host, int(port)) if host and port.isdigit() else (domain, None)
-
-
-def _to_ascii(host: str) -> str:
-    if ":" in host:
-        return f"[{host}]"
-    try:
-        return host.rstrip(".").encode("idna").decode().lower()
-    except UnicodeError:
-        return host

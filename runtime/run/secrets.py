@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -15,7 +14,7 @@ from runtime.engine.references import Reference, fill_references, find_reference
 from runtime.masking import Redactor
 from runtime.node import NodeFailure, Opened
 from runtime.store.vault import Use
-from runtime.vault import Held, Vault, VaultLocked
+from runtime.vault import Held, Vault, VaultLocked, name_host
 
 log = structlog.get_logger()
 
@@ -65,7 +64,7 @@ class RunSecrets:
         assert held is not None  # noqa: S101 — checked above
         try:
             self._mask(held, self._vault.open(held))  # first, so that no failure on the way can show it
-            use = Use(sorted(fields), _name_host(url), self._execution_id, node_id)
+            use = Use(sorted(fields), name_host(url), self._execution_id, node_id)
             return await self._vault.use(self._tenant_id, held, use)
         except VaultLocked as error:
             raise NodeFailure(FailureCode.CREDENTIAL_SEALED, error.message, error.hint) from error
@@ -134,16 +133,9 @@ def _check(held: Held | None, name: str, fields: set[str], url: str) -> None:
         )
     if not held.may_go_to(url):
         bound = f"It may go to {', '.join(held.domains)}." if held.domains else "It may go nowhere yet."
-        host = _name_host(url)
+        host = name_host(url)
         raise NodeFailure(
             FailureCode.CREDENTIAL_REFUSED,
             f"The credential “{name}” may not go to {host or 'a page without a host'}.",
             f"{bound} If it should go there, an admin of your tenant adds the host to its domains.",
         )
-
-
-def _name_host(url: str) -> str:
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2][:300]
-    except ValueError:
-        return ""

@@ -10,7 +10,7 @@ from contracts.model import ExecutionId, TenantId
 from runtime.seal import Seal
 from runtime.store.db import Database
 from runtime.store.vault import Credentials, Use
-from runtime.vault import Held, Vault, VaultLocked
+from runtime.vault import Held, Vault, VaultLocked, name_host
 from tests.support.postgres import Database as Postgres
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -145,6 +145,23 @@ async def test_without_keys_nothing_is_kept_and_the_answer_says_what_to_set(db: 
         ("shop.test", "about:blank", False),
         ("shop.test", "https://shop.test:notaport/", False),
         ("shop.test", "https://SHOP.test./", True),
+        # IDNA 2003 reads these as what they are not: the door and browsers go by IDNA 2008 (UTS 46, non-transitional)
+        ("business.com", "https://busineß.com/", False),
+        ("xn--busine-gta.com", "https://busineß.com/", True),
+        ("strasse.de", "https://straße.de", False),
+        ("*.good.com", "https://straße.good.com/", True),
+        ("strasse.good.com", "https://straße.good.com/", False),
+        ("xn--4xa.gr", "https://ς.gr/", False),
+        ("xn--3xa.gr", "https://ς.gr/", True),
+        ("good.com", "https://good.com\u200d/", False),
+        ("goodsite.com", "https://good\u200dsite.com", False),
+        ("goodsite.com", "https://good\u200csite.com", False),
+        ("xn--11b0a.com", "https://क\u094d\u200d.com/", False),
+        ("good.com", "https://good。com", True),
+        ("shop.test", "https://shop.test%00.evil.test/", False),
+        ("shop.test:0", "https://shop.test/", False),
+        ("127.0.0.1", "http://0x7f.1/", True),
+        ("shop.test", "https:///nowhere", False),
     ],
 )
 async def test_where_a_credential_may_go(
@@ -153,3 +170,16 @@ async def test_where_a_credential_may_go(
     vault = make_vault(db, NEW)
     await vault.create(tenant_id, None, login(domains=[domain]))
     assert (await hold(vault, tenant_id)).may_go_to(url) is covered
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://ada:pw@Busineß.com/x?y", "xn--busine-gta.com"),
+        ("http://[::1]:8080/", "[::1]:8080"),
+        ("about:blank", ""),
+        ("https://a:b/", ""),
+    ],
+)
+def test_a_use_is_on_record_by_the_host_that_is_dialled(url: str, host: str) -> None:
+    assert name_host(url) == host
