@@ -13,6 +13,8 @@ from runtime.artifacts import ArtifactFolder
 from runtime.store.records import Records
 
 Caller = Call[InternalCaller]
+_SENDABLE: Final = re.compile(r"[\x20-\x7e]+")
+_UNKNOWN: Final = "application/octet-stream"
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 
@@ -50,7 +52,9 @@ class ArtifactHandlers:
         headers = _describe(artifact)
         if span is not None:
             headers["content-range"] = f"bytes {start}-{start + length - 1}/{artifact.size}"
-        return Download(artifact.media_type, chunks, length, 200 if span is None else 206, headers)
+        # what a site called it came with its answer; not everything that came can be said again
+        media_type = artifact.media_type if _SENDABLE.fullmatch(artifact.media_type) else _UNKNOWN
+        return Download(media_type, chunks, length, 200 if span is None else 206, headers)
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
@@ -79,6 +83,6 @@ def _describe(artifact: Artifact) -> dict[str, str]:
         "accept-ranges": "bytes",
         "etag": f'"{artifact.sha256}"',
         "cache-control": "private, max-age=31536000, immutable",
-        "content-disposition": f"attachment; filename*=UTF-8''{quote(artifact.name, safe='')}",
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(artifact.name, safe='', errors='replace')}",
         "x-content-type-options": "nosniff",
     }

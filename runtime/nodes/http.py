@@ -5,6 +5,7 @@ import base64
 import email.utils
 import json
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,9 @@ _OURS: Final = frozenset(
 """Headers that belong to the connection, in lower case."""
 _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
 _MAX_HEADERS: Final = 100
+_MAX_DATE: Final = 100
+_MEDIA_TYPE: Final = re.compile(r"[\x20-\x7e]{1,200}")
+_UNKNOWN: Final = "application/octet-stream"
 _COOKIE: Final = "[cookie]"
 """In place of a cookie's value."""
 
@@ -371,13 +375,13 @@ def _pause(setback: _Setback, tried: int) -> float:
 def _read_retry_after(value: str) -> float | None:
     """Seconds or a date (RFC 9110, 10.2.3)."""
     text = value.strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        at = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        at = email.utils.parsedate_to_datetime(text[:_MAX_DATE])
+        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError, TypeError, IndexError):  # whatever Python says to a date that is none
         return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 # --- the answer
@@ -388,9 +392,10 @@ async def _hand_on(answer: Answer, stage: Stage) -> HttpOutputs:
     text = _read_text(answer) if len(answer.body) <= INLINE_BYTES else None
     if text is not None:
         return HttpOutputs(**known, body=_read_data(answer, text))
-    media_type = answer.header("content-type") or "application/octet-stream"
+    said = answer.header("content-type").strip()
+    media_type = said if _MEDIA_TYPE.fullmatch(said) else _UNKNOWN
     name = urlsplit(answer.url).path.rpartition("/")[2][:100] or f"{stage.node_id}-answer"
-    stored = await stage.store_artifact(ArtifactKind.FILE, name, media_type[:200], answer.body)
+    stored = await stage.store_artifact(ArtifactKind.FILE, name, media_type, answer.body)
     file = FileRef(artifact_id=stored.artifact_id, name=stored.name, media_type=stored.media_type, size=stored.size)
     return HttpOutputs(**known, artifact=file)
 

@@ -239,7 +239,7 @@ def _find_redirect(request: Outgoing, answer: Answer) -> str | None:
     if answer.status not in _REDIRECTS or not place:
         return None
     try:
-        target = httpx.URL(request.url).join(place)
+        target = httpx.URL(request.url).join(place).copy_with(fragment=None, username=None, password=None)
     except (httpx.InvalidURL, ValueError, UnicodeError):
         target = None
     if target is None or target.scheme not in ("http", "https") or not target.host:
@@ -248,7 +248,7 @@ def _find_redirect(request: Outgoing, answer: Answer) -> str | None:
             f"{show(request.url)} redirects to what is no http or https address.",
             "Ask whoever runs it, or allow no redirects to read the answer itself.",
         )
-    return str(target.copy_with(fragment=None, username=None, password=None))
+    return str(target)
 
 
 def _redirect(request: Outgoing, status: int, target: str) -> Outgoing:
@@ -336,13 +336,16 @@ class _Unfolding:
     def _inflate(self, data: bytes) -> bytes:
         raw, self._raw = self._raw, False
         try:
-            return self._inflater.decompress(data, _CHUNK)
+            try:
+                return self._inflater.decompress(data, _CHUNK)
+            except zlib.error:
+                if not raw:
+                    raise
+                # some servers call raw deflate so, without zlib's frame
+                self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+                return self._inflater.decompress(data, _CHUNK)
         except zlib.error as error:
-            if not raw:
-                raise httpx.DecodingError("what it sent does not decompress") from error
-            # some servers call raw deflate so, without zlib's frame
-            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            return self._inflater.decompress(data, _CHUNK)
+            raise httpx.DecodingError("what it sent does not decompress") from error
 
 
 # --- words

@@ -10,12 +10,13 @@ import mimetypes
 import re
 from email.message import Message
 from tempfile import TemporaryFile
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from contracts.execution import FailureCode
 from runtime.browser.downloads import name_file
 from runtime.browser.page import Page
+from runtime.charsets import read_text
 from runtime.node import NodeFailure, Stage
 from runtime.tools.http import Answer, HttpFailure, Limits, Outgoing, open_client, show
 
@@ -24,6 +25,8 @@ _REDIRECTS: Final = 20
 """As many as browsers follow (Fetch standard, HTTP-redirect fetch)."""
 _BUSY: Final = frozenset({429, *range(500, 600)})
 """Answers that may be better a little later (spec W6)."""
+_MAX_DISPOSITION: Final = 4_096
+"""Characters that are read of it: Python takes the square of them."""
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,80}/[a-z0-9!#$&^_.+-]{1,100}")
 """RFC 6838, 4.2."""
 
@@ -88,11 +91,16 @@ def _check(answer: Answer, page: Page) -> None:
 def _find_name(disposition: str) -> str:
     """The file's name of a Content-Disposition; `filename*` goes before `filename` (RFC 6266, 4.3)."""
     message = Message()
-    message["content-disposition"] = disposition
+    message["content-disposition"] = disposition[:_MAX_DISPOSITION]
     try:
-        named = dict(message.get_params([], "content-disposition"))  # names in RFC 2231's coding come last
-        return email.utils.collapse_rfc2231_value(named.get("filename", ""))
-    except (ValueError, LookupError):
+        # names in RFC 2231's coding come last
+        named: dict[str, Any] = dict(message.get_params([], "content-disposition"))
+        said = named.get("filename", "")
+        if isinstance(said, str):
+            return email.utils.unquote(said)
+        charset, _, text = said  # not by `collapse_rfc2231_value`, which takes any of Python's codecs
+        return read_text(bytes(email.utils.unquote(text), "raw-unicode-escape"), charset or "")
+    except (ValueError, LookupError, TypeError, AttributeError):  # whatever Python says to a header that is none
         return ""
 
 

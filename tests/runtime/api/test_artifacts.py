@@ -81,6 +81,24 @@ def test_ranges_outside_are_refused(header: str, size: int) -> None:
     assert refused.value.code is Code.RANGE_NOT_SATISFIABLE
 
 
+@pytest.mark.parametrize("media_type", ["text/plain; charset=€", "image/é", "", "a\nb"])
+async def test_a_file_of_any_type_can_be_fetched(
+    client: RuntimeClient, ground: Ground, tenant_id: TenantId, media_type: str
+) -> None:
+    new = make_execution()
+    await Executions(ground.db, ground.queue).submit(tenant_id, new)
+    runs = Runs(ground.db, ground.queue)
+    claimed = await runs.claim(tenant_id, new.execution_id, "worker")
+    assert claimed is not None
+    writer = ArtifactWriter(ground.folder, tenant_id, new.execution_id)
+    stored = await writer.put("a", ArtifactKind.FILE, "a", media_type, DATA)
+    await runs.record(claimed.lease, Change(blobs=[stored]))
+    wanted = ReadArtifact(artifact_id=stored.artifact.artifact_id)
+    async with client.download(RuntimeApi.read_artifact, wanted) as answer:
+        assert b"".join([chunk async for chunk in answer.chunks]) == DATA
+    assert answer.headers["content-type"] == "application/octet-stream"
+
+
 async def test_references_are_resolved_as_far_as_they_exist(client: RuntimeClient, blob: StoredBlob) -> None:
     asked = ResolveArtifacts(artifact_ids=[ArtifactId(uuid7()), blob.artifact.artifact_id])
     assert (await client.resolve_artifacts(asked)).items == [blob.artifact]
