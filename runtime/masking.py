@@ -1,8 +1,9 @@
 """Keeps the values of credentials out of all that a run leaves behind (spec I4, W9).
 
 A value is looked for as it is and in the forms in which pages and programs usually repeat one: percent-encoded, as HTML
-or JSON escapes, in other letter case, in base64. Who wants to smuggle a value out of a page that was given it finds
-another form; what keeps it from being given to such a page are the credential's domains.
+or JSON escapes, wholly or in part, in other letter case, in base64 and in hexadecimal digits. Who wants to smuggle a
+value out of a page that was given it finds another form; what keeps it from being given to such a page are the
+credential's domains.
 
 Looking takes time in proportion to the text, whatever stands in it: sites write these texts, and a worker that looks at
 one does nothing else. So values are looked for as fixed strings, in the text and in what it reads like without escapes.
@@ -29,6 +30,7 @@ MIN_WORD_LENGTH: Final = 3
 CUT: Final = "…"
 """What stands at the end of a text that was shortened."""
 _MIN_BASE64: Final = 8
+_MIN_HEX: Final = 8
 _MIN_BINARY: Final = 8
 """Characters from which on a value is looked for in files of any kind: a shorter one may stand there by chance."""
 _LEVELS: Final = 3
@@ -87,7 +89,10 @@ def _prepare(alias: str, value: str, *, alone: bool) -> _Secret:
         f"[{alias}]",
         alone,
         len(value),
-        tuple(_Form(written, MIN_LENGTH) for written in _fold_all(value)),
+        (
+            *(_Form(written, MIN_LENGTH) for written in _fold_all(value)),
+            *(() if alone else (_Form(value.encode("utf-8", "replace").hex(), _MIN_HEX),)),
+        ),
         tuple(_Form(written, _MIN_BASE64) for written in sorted(_encode(value))),
         tuple(value.encode(coding, "replace") for coding in ("utf-16-le", "utf-16-be")),
     )

@@ -39,6 +39,14 @@ FORMS = {
     "json": json.dumps(SECRET)[1:-1],
     "json, utf-8": json.dumps(SECRET, ensure_ascii=False)[1:-1],
     "json in json": json.dumps(json.dumps(SECRET)[1:-1])[1:-1],
+    "percent, every byte": "".join(f"%{byte:02x}" for byte in SECRET.encode()),
+    "html, every character": "".join(f"&#{ord(char)};" for char in SECRET),
+    "html, every character, hexadecimal": "".join(f"&#x{ord(char):04X};" for char in SECRET),
+    "json, every character": "".join(f"\\u{ord(char):04x}" for char in SECRET),
+    "javascript, every byte": "".join(f"\\x{byte:02x}" for byte in SECRET.encode()),
+    "hex": SECRET.encode().hex(),
+    "hex, upper case": SECRET.encode().hex().upper(),
+    "percent, every byte, twice": quote("".join(f"%{byte:02x}" for byte in SECRET.encode()), safe=""),
     "base64": base64.b64encode(SECRET.encode()).decode(),
     "base64, for urls": base64.urlsafe_b64encode(SECRET.encode()).decode(),
 }
@@ -158,6 +166,13 @@ def test_a_value_is_masked_in_a_file_as_base64() -> None:
     assert masked[0] == masked[-1] == 0xFF
 
 
+def test_what_is_left_of_hexadecimal_digits_is_masked() -> None:
+    assert make("correct horse").clean(f"saw {b'correct'.hex()}… and on") == f"saw {ALIAS}… and on"
+    assert (
+        make("m-sli-1234").clean_bytes(b"\xff" + b"m-sli-1234".hex().encode(), "image/png") == b"\xff" + ALIAS.encode()
+    )
+
+
 def test_short_values_don_t_damage_what_is_no_text() -> None:
     picture = b"\x89PNG\xff 1x2y"
     assert make("1x2y").clean_bytes(picture, "image/png") == picture
@@ -202,6 +217,7 @@ SLOW = {
     "nothing but cuts": (TOKEN, lambda size: "…" * size),
     "cut off at each length": (TOKEN, lambda size: "".join(f"{TOKEN[: at % 800]}…" for at in range(3, size // 300))),
     "a value that repeats itself": ("a" * 8_000, lambda size: ("a" * 4_000 + "b" + "a" * 3_000 + "…") * size),
+    "almost its hexadecimal digits": ("-abcdefgh12345", lambda size: b"-abcdefgh1234".hex() * size),
     "backslashes": ("-abcdefgh12345", lambda size: "abcdefgh12345 " + "\\" * size),
     "backslashes before a beginning": ('{"k": "abcdefgh"}', lambda size: ("\\" * 2_000 + "{") * size),
     "escapes": ("-abcdefgh12345", lambda size: "\\n\\t%41%FF%C3%BC&amp;&#65;\\u0041\\xff" * size),

@@ -44,7 +44,14 @@ def forms_of(secret: str) -> set[str]:
     data = secret.encode()
     inner = {base64.b64encode(b"\0" * offset + data).decode()[4:-4] for offset in range(3)}
     asked = {quote(secret, safe=""), quote(secret), quote(secret, safe="!'()*~"), quote_plus(secret)}
-    return {secret, html.escape(secret), json.dumps(secret)[1:-1], data.hex(), *asked, *inner}
+    whole = {
+        "".join(f"%{byte:02x}" for byte in data),
+        *(
+            "".join(write(ord(char)) for char in secret)
+            for write in ("&#{};".format, "&#x{:x};".format, "\\u{:04x}".format)
+        ),
+    }
+    return {secret, html.escape(secret), json.dumps(secret)[1:-1], data.hex(), *asked, *inner, *whole}
 
 
 def find_leaks(secret: str, text: str) -> list[str]:
