@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpcore
 
 from runtime.egress.door import CONNECT_S, Connection, Door, NoSuchHost, Unreachable
+from runtime.egress.hosts import NotAHost, Target, read_host
 from runtime.egress.permit import Permit
 from runtime.egress.upstream import Upstream, connect_through
 
@@ -53,6 +54,14 @@ class DoorBackend(httpcore.AsyncNetworkBackend):
     def find_missing(self, host: str, port: int) -> str | None:
         """As `Permit.find_missing`, of whatever this run's connections led to."""
         return self._permit.find_missing(host, port)
+
+    def opens(self, host: str, port: int) -> bool:
+        """Whether the owner of the installation has opened exactly this port of a host."""
+        try:
+            target = Target(read_host(host), port)
+        except NotAHost:
+            return False
+        return any(entry.port == port and entry.matches(target) for entry in self._permit.policy.exceptions)
 
     async def _connect(self, host: str, port: int, timeout_s: float) -> Connection:
         if self._upstream is None:

@@ -22,8 +22,10 @@ import httpcore
 import httpx
 
 from contracts.execution import FailureCode
+from runtime.egress.backend import DoorBackend
 from runtime.egress.door import NoSuchHost, explain_missing_host
 from runtime.egress.policy import Refused
+from runtime.tools.ports import BAD_PORTS
 
 USER_AGENT: Final = "Stagedoor"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -98,8 +100,9 @@ Dress = Callable[[str], Awaitable[Mapping[str, str]]]
 class HttpClient:
     """Sends requests of one run; make it by `open_client`."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, network: DoorBackend) -> None:
         self._http = http
+        self._network = network
 
     async def send(
         self, request: Outgoing, limits: Limits, *, sink: BinaryIO | None = None, dress: Dress | None = None
@@ -138,6 +141,7 @@ class HttpClient:
         if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in request.headers.items()):
             raise _explain_malformed(request.url)
         try:
+            self._check_port(request.url)
             sent = self._http.build_request(
                 request.method, request.url, headers=_complete(request), content=request.body, timeout=left_s
             )
@@ -160,13 +164,24 @@ class HttpClient:
         headers = [(name.lower(), value) for name, value in response.headers.multi_items()]
         return Answer(response.status_code, headers, body, str(response.url))
 
+    def _check_port(self, url: str) -> None:
+        read = httpx.URL(url)
+        if read.port in BAD_PORTS and not self._network.opens(read.raw_host.decode(), read.port):
+            raise HttpFailure(
+                FailureCode.HOST_REFUSED,
+                f"{show(url)} may not be reached: port {read.port} belongs to another protocol than HTTP.",
+                "Browsers refuse it too. If HTTP is served there, the owner of the installation adds "
+                f"{read.netloc.decode()} to STAGEDOOR_RUNTIME_ALLOWED_HOSTS and restarts Runtime.",
+                sent=False,
+            )
+
 
 @asynccontextmanager
-async def open_client(network: httpcore.AsyncNetworkBackend) -> AsyncIterator[HttpClient]:
+async def open_client(network: DoorBackend) -> AsyncIterator[HttpClient]:
     """A client whose connections are made by `network`; they are closed in the end."""
     pool = httpcore.AsyncConnectionPool(ssl_context=_trust(), network_backend=network, http2=False)
     async with httpx.AsyncClient(transport=_Carrier(pool), trust_env=False, follow_redirects=False) as http:
-        yield HttpClient(http)
+        yield HttpClient(http, network)
 
 
 @cache

@@ -137,7 +137,7 @@ async def test_what_may_not_is_sent_again_only_where_it_was_not_carried_out(
     api.counted.clear()
     got = await ask(stage, served.http("/busy?code=429&after=1"), Method="POST")
     assert got["Body"] == {"tried": 2}
-    lost = await fail(stage, "http://localhost:9/", Method="POST", Retries=1)
+    lost = await fail(stage, "http://localhost:3/", Method="POST", Retries=1)
     assert (lost.code, len(stage.lines)) == (FailureCode.HTTP_FAILED, 2)
 
 
@@ -195,6 +195,27 @@ async def test_what_may_not_be_reached_is_not_reached_by_redirects_either(
         for asked in (url, served.http(f"/go?to={url}")):
             failed = await fail(stage, asked)
             assert (failed.code, bool(failed.hint)) == (FailureCode.HOST_REFUSED, True), asked
+
+
+@pytest.mark.parametrize("port", [1, 22, 25, 6000, 6667, 10080])
+async def test_ports_of_other_protocols_are_not_asked(stage: HttpStage, served: Served, api: Api, port: int) -> None:
+    url = f"http://localhost:{port}/"
+    for asked in (url, f"http://LOCALHOST.:{port}", served.http(f"/go?to={url}")):
+        failed = await fail(stage, asked, Method="POST")
+        assert (failed.code, failed.acted) == (FailureCode.HOST_REFUSED, False), asked
+        assert f"port {port} belongs to another protocol" in failed.message
+        assert f":{port} to STAGEDOOR_RUNTIME_ALLOWED_HOSTS" in failed.hint
+    assert len(api.asked) == 1
+
+
+async def test_a_port_that_the_owner_has_opened_is_asked() -> None:
+    door = Door()
+    for entry, code in (("localhost:6667", FailureCode.HTTP_FAILED), ("localhost", FailureCode.HOST_REFUSED)):
+        permit = make_permit(TENANT, entry)
+        stage = HttpStage(seconds=20, network=DoorBackend(door, permit))
+        assert (await fail(stage, "http://localhost:6667/", Retries=0)).code is code
+        permit.close()
+    door.close()
 
 
 @pytest.mark.parametrize(
