@@ -95,6 +95,13 @@ class Queue(Protocol):
     async def enqueue(self, session: HasConnection, entries: Sequence[Entry]) -> None:
         """Put entries in, inside the caller's transaction; one that is queued or being performed already stays one."""
 
+    @staticmethod
+    def lacks(execution_id: str) -> str:
+        """A condition for a statement in the same database: no entry lies there for the execution that the SQL names.
+
+        Neither one that is queued nor one that is being performed.
+        """
+
     async def hold(self, session: HasConnection, execution_ids: Collection[UUID]) -> set[UUID]:
         """Those of the executions whose entries nobody performs, nor will begin to until the transaction ends."""
 
@@ -166,6 +173,14 @@ class PgQueue:
             [-entry.turn for entry in entries],
             dedupe_key=[str(entry.execution_id) for entry in entries],
             on_conflict="skip",
+        )
+
+    @staticmethod
+    def lacks(execution_id: str) -> str:
+        """As the port says; as PgQueuer's index of dedupe keys says it."""
+        return (
+            f"NOT EXISTS (SELECT FROM {SCHEMA}.pgqueuer AS lying WHERE lying.dedupe_key = cast({execution_id} AS text) "
+            "AND lying.status IN ('queued', 'picked'))"
         )
 
     async def hold(self, session: HasConnection, execution_ids: Collection[UUID]) -> set[UUID]:

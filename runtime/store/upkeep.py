@@ -70,12 +70,13 @@ class Upkeep:
         self._queue = queue
 
     async def reconcile(self) -> None:
-        """Queue every admitted execution that should be there, and admit what limits leave room for.
+        """Queue every admitted execution that should be there and is not, and admit what limits leave room for.
 
-        An entry that is queued or being performed already stays one, so this asks nothing and repeats safely.
+        An entry that somebody else has put in meanwhile stays the only one.
         """
         async with self._system.write() as session:
-            rows = (await (await session.connection()).execute(_ADMITTED)).all()
+            fallen_out = text(_FALLEN_OUT.format(lacks=self._queue.lacks("e.execution_id")))
+            rows = (await (await session.connection()).execute(fallen_out)).all()
             entries = [entry_of(row.tenant_id, row.execution_id, row.turn) for row in rows]
             await self._queue.enqueue(session, entries)
         for tenant_id in await self.find_behind():
@@ -182,10 +183,10 @@ async def _delete(statement: TextClause, values: Mapping[str, datetime], session
     return int(done.rowcount)
 
 
-_ADMITTED = text(f"""
-    SELECT tenant_id, execution_id, turn FROM {SCHEMA}.executions
-    WHERE {ADMITTED} AND admitted_at < now() - interval '30 seconds' ORDER BY turn
-""")  # noqa: S608 — constants
+_FALLEN_OUT = f"""
+    SELECT e.tenant_id, e.execution_id, e.turn FROM {SCHEMA}.executions AS e
+    WHERE {ADMITTED} AND e.admitted_at < now() - interval '30 seconds' AND {{lacks}} ORDER BY e.turn
+"""  # noqa: S608 — constants
 _OPEN = text(f"""
     SELECT status, count(*) AS number,
            count(*) FILTER (WHERE status = 'pending' AND admitted_at IS NULL) AS not_admitted

@@ -1,6 +1,6 @@
 """What nobody waits for: the queue made whole, old executions and their files removed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,9 @@ from runtime.store.changes import Change, End
 from runtime.store.db import Database as TenantDatabase
 from runtime.store.db import SystemDatabase, connect
 from runtime.store.executions import Executions, NewExecution
-from runtime.store.queue import PgQueue
+from runtime.store.queue import Entry, PgQueue
 from runtime.store.runs import Runs
+from runtime.store.statement import HasConnection
 from runtime.store.states import IllegalMove, check_execution_move
 from runtime.store.tenants import Tenants
 from runtime.store.upkeep import BATCH, Pruned, Upkeep
@@ -81,6 +82,30 @@ async def test_what_fell_out_of_the_queue_goes_back_in_once(place: Place) -> Non
         await place.upkeep.reconcile()
     assert await place.queued() == {lost.execution_id, there.execution_id}
     assert (await place.upkeep.measure()).queue.queued == 2
+
+
+class Attentive(PgQueue):
+    """Remembers what it was asked to put in."""
+
+    def __init__(self) -> None:
+        super().__init__("", concurrency=1, heartbeat_s=15)
+        self.asked: list[UUID] = []
+
+    async def enqueue(self, session: HasConnection, entries: Sequence[Entry]) -> None:
+        self.asked += [UUID(str(entry.execution_id)) for entry in entries]
+        await super().enqueue(session, entries)
+
+
+async def test_what_lies_in_the_queue_is_not_put_in_again(place: Place) -> None:
+    ids = [(await place.executions.submit(place.tenant_id, make_execution())).execution_id for _ in range(4)]
+    lost, picked, _, let_go = ids
+    await place.run("DELETE FROM runtime.pgqueuer WHERE dedupe_key = :key", key=str(lost))
+    await place.run("UPDATE runtime.pgqueuer SET status = 'picked' WHERE dedupe_key = :key", key=str(picked))
+    await place.run("UPDATE runtime.pgqueuer SET dedupe_key = NULL WHERE dedupe_key = :key", key=str(let_go))
+    await place.run("UPDATE runtime.executions SET admitted_at = now() - interval '1 minute'")
+    queue = Attentive()
+    await Upkeep(place.system, queue).reconcile()
+    assert queue.asked == [lost, let_go]
 
 
 async def test_ended_and_waiting_ones_stay_out(place: Place) -> None:
