@@ -106,7 +106,7 @@ async def test_expired_keys_are_forgotten(
         await take_key(session, record(tenant_id, "old", lives=timedelta(hours=1)))
         await take_key(session, record(tenant_id, "new"))
     async with system_database.transaction() as session:
-        await delete_expired(session, NOW + timedelta(hours=2))
+        await delete_expired(IdempotencyRow, IdempotencyRow.expires_at, NOW + timedelta(hours=2), session)
     async with tenant_database.transaction(tenant_id) as session:
         assert await find_record(session, "intent", "old") is None
         assert await find_record(session, "intent", "new") is not None
