@@ -205,7 +205,7 @@ def serve_identity(server: Server[Caller], ground: Ground) -> Work:
 def serve_work(server: Server[Caller], channels: Channels[Principal], ground: Ground, catalogue: Catalogue) -> Work:
     """Sessions, intents and what Runtime makes of them, asked for or watched."""
     g = ground
-    outbox = Outbox(g.tenants, g.system, g.runtime, g.clock)
+    outbox = Outbox(g.tenants, g.system, g.runtime)
     g.telemetry.tell_outbox(outbox)
     sessions = Sessions(
         guests_welcome=g.settings.guests,

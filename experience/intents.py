@@ -168,9 +168,8 @@ class Intents:
         Raises:
             ApiError: NOT_FOUND; CONFLICT when it is over already.
         """
-        attempt_until = self.clock() + INLINE_LEASE
         async with self.tenants.transaction(caller.tenant_id) as session:
-            row = await request_cancel(session, intent_id, reason, attempt_until=attempt_until)
+            row = await request_cancel(session, intent_id, reason, lease=INLINE_LEASE)
             if row is None:
                 refused = await _find(session, intent_id)
                 detail = f"Intent {intent_id} was refused, so there is nothing to cancel."
@@ -222,7 +221,7 @@ class Intents:
             error=None,
             deferred=False,
             attempts=0,
-            next_attempt_at=now + INLINE_LEASE,
+            next_attempt_at=None,  # by the database's clock, see add_intent
             last_error=None,
             cancel_requested=False,
             cancel_reason="",
@@ -242,7 +241,7 @@ class Intents:
                 held = await hold_session(session, SessionId(row.session_id))
                 if held is None or not owns_session(caller, held):
                     raise ApiError(Code.NOT_FOUND, f"There is no session {row.session_id}.")
-            await add_intent(session, row)
+            await add_intent(session, row, lease=INLINE_LEASE)
             if wish.act is not None:
                 await self.audit.record(session, wish.act, wish.subject, by, retried_as=str(row.execution_id))
         return True

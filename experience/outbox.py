@@ -16,7 +16,6 @@ from contracts.errors import ApiError, Code
 from contracts.execution import CancelExecution, Execution, ExecutionSummary, Priority, SubmitExecution
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId, UserId
 from contracts.wiring.tracing import in_trace
-from experience.audit import Clock
 from experience.runtime_calls import AWAY, RuntimeCalls
 from experience.store.db import SystemDatabase, TenantDatabase, TenantSession
 from experience.store.intents import (
@@ -75,11 +74,10 @@ Outcome = Delivered | Refused | Undelivered
 class Outbox:
     """Delivers submits and cancels, each until Runtime has answered it."""
 
-    def __init__(self, tenants: TenantDatabase, system: SystemDatabase, runtime: RuntimeCalls, clock: Clock) -> None:
+    def __init__(self, tenants: TenantDatabase, system: SystemDatabase, runtime: RuntimeCalls) -> None:
         self._tenants = tenants
         self._system = system
         self._runtime = runtime
-        self._clock = clock
         self._woken = asyncio.Event()
         self.outcomes = {kind.__name__.lower(): 0 for kind in (Delivered, Refused, Undelivered)}
         """Attempts of this process to hand something over, by how they ended."""
@@ -109,21 +107,21 @@ class Outbox:
 
     async def record(self, session: TenantSession, row: IntentRow, outcome: Outcome) -> None:
         """Write down how a delivery of `row` ended; what is still owed stays in the outbox."""
-        now, intent_id = self._clock(), IntentId(row.intent_id)
+        intent_id = IntentId(row.intent_id)
         match outcome:
             case Undelivered(error):
-                until = now + timedelta(seconds=_delay(row.attempts))
-                await postpone(session, intent_id, f"{error.code}: {error.detail}", until=until)
+                delay = timedelta(seconds=_delay(row.attempts))
+                await postpone(session, intent_id, f"{error.code}: {error.detail}", delay=delay)
                 if row.attempts == 0:
                     self.wake()
             case Delivered() if row.status == "pending":
-                if await mark_delivered(session, intent_id, now=now):
+                if await mark_delivered(session, intent_id):
                     self.wake()
             case Refused(error) if row.status == "pending":
                 await mark_refused(session, intent_id, f"{error.code}: {error.detail}")
             case Delivered() | Refused():
                 # a refused cancel has nothing left to end
-                await mark_cancel_delivered(session, intent_id, now=now)
+                await mark_cancel_delivered(session, intent_id)
 
     async def run(self) -> None:
         """Deliver what is due, for ever. A database or a Runtime that is away is waited for."""
@@ -146,7 +144,7 @@ class Outbox:
     async def _look(self) -> OutboxDepth | None:
         try:
             async with self._system.transaction() as session:
-                return await measure_outbox(session, now=self._clock())
+                return await measure_outbox(session)
         except ApiError:
             return None  # and the database's own absence is seen elsewhere
 
@@ -159,9 +157,8 @@ class Outbox:
             return
 
     async def _deliver_due(self) -> bool:
-        now = self._clock()
         async with self._system.transaction() as session:
-            rows = await claim_due(session, _BATCH, now=now, until=now + _LEASE)
+            rows = await claim_due(session, _BATCH, lease=_LEASE)
         async with asyncio.TaskGroup() as deliveries:
             for row in rows:
                 deliveries.create_task(self._deliver(row))

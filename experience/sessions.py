@@ -198,7 +198,7 @@ class Sessions:
                 raise ApiError(Code.NOT_FOUND, detail, "It may have ended: guests' sessions live for a day.")
             guest_tenant = TenantId(guest.tenant_id)
             # what is on its way to Runtime arrives as the guest's: it must be there before the guest's things move
-            on_the_way = await hurry(session, guest_tenant, now=now)
+            on_the_way = await hurry(session, guest_tenant)
             if not on_the_way:
                 await move_session(session, request.session_id, caller.tenant_id, caller.user_id)
                 await client.adopt_tenant(AdoptTenant(guest_tenant_id=guest_tenant))

@@ -2,16 +2,17 @@
 
 The outbox is the rows with `next_attempt_at`: something of them has not reached Runtime yet, the submit or a cancel
 after it. Whoever delivers one moves that time ahead first, so that for a while nobody else does; when it then dies,
-the time passes and the row is anybody's again. Delivering twice does no harm, because Runtime knows an execution by
+the time passes and the row is anybody's again. That time is the database's: replicas' clocks may differ, and are set.
+Delivering twice does no harm, because Runtime knows an execution by
 its id; delivering never can't happen, because only a confirmed delivery takes the time away.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Update, case, func, update
+from sqlalchemy import ColumnElement, Update, case, func, insert, update
 from sqlmodel import col, select
 
 from contracts.model import ExecutionId, IntentId, SessionId, TenantId
@@ -29,10 +30,10 @@ class OutboxDepth:
     """Age of the oldest undelivered intent in seconds; 0 when there is none. A cancel has no age of its own."""
 
 
-async def add_intent(session: TenantSession, row: IntentRow) -> None:
-    """Store an intent of the session's tenant."""
-    session.add(row)
-    await session.flush()
+async def add_intent(session: TenantSession, row: IntentRow, *, lease: timedelta) -> None:
+    """Store an intent of the session's tenant, which is the caller's to deliver for so long."""
+    values = row.model_dump(exclude={"next_attempt_at"})
+    await session.exec(insert(IntentRow).values(**values, next_attempt_at=_in(lease)))
 
 
 async def find_intent(session: TenantSession, intent_id: IntentId) -> IntentRow | None:
@@ -77,12 +78,12 @@ async def list_started(session: TenantSession, session_id: SessionId, limit: int
 
 
 async def request_cancel(
-    session: TenantSession, intent_id: IntentId, reason: str, *, attempt_until: datetime
+    session: TenantSession, intent_id: IntentId, reason: str, *, lease: timedelta
 ) -> IntentRow | None:
     """Note that an intent shall end, and answer it as it is then; None when it is unknown or was refused.
 
-    Of an intent that Runtime has, the cancel is the caller's to deliver until `attempt_until` and the outbox's from
-    then on. One that Runtime has not heard of stays in the outbox, where the submit comes first.
+    Of an intent that Runtime has, the cancel is the caller's to deliver as long as the lease and the outbox's from then
+    on. One that Runtime has not heard of stays in the outbox, where the submit comes first.
     """
     wanted = (
         update(IntentRow)
@@ -94,7 +95,7 @@ async def request_cancel(
         .values(
             cancel_requested=True,
             cancel_reason=reason,
-            next_attempt_at=case((col(IntentRow.status) == "pending", IntentRow.next_attempt_at), else_=attempt_until),
+            next_attempt_at=case((col(IntentRow.status) == "pending", IntentRow.next_attempt_at), else_=_in(lease)),
         )
         .returning(IntentRow)
     )
@@ -108,16 +109,16 @@ async def withdraw_cancel(session: TenantSession, intent_id: IntentId) -> None:
     )
 
 
-async def mark_delivered(session: TenantSession, intent_id: IntentId, *, now: datetime) -> bool:
+async def mark_delivered(session: TenantSession, intent_id: IntentId) -> bool:
     """Runtime has it. Answers whether a cancel is to follow: then the row stays in the outbox, due at once."""
     owes_cancel = col(IntentRow.cancel_requested) & col(IntentRow.cancel_delivered_at).is_(None)
     marked = (
         _of(session.tenant_id, intent_id)
         .values(
             status="delivered",
-            delivered_at=now,
+            delivered_at=func.now(),
             last_error=None,
-            next_attempt_at=case((owes_cancel, now), else_=None),
+            next_attempt_at=case((owes_cancel, func.now()), else_=None),
         )
         .where(col(IntentRow.status) == "pending")
         .returning(col(IntentRow.next_attempt_at).is_not(None))
@@ -125,10 +126,10 @@ async def mark_delivered(session: TenantSession, intent_id: IntentId, *, now: da
     return bool((await session.exec(marked)).scalar_one_or_none())
 
 
-async def mark_cancel_delivered(session: TenantSession, intent_id: IntentId, *, now: datetime) -> None:
+async def mark_cancel_delivered(session: TenantSession, intent_id: IntentId) -> None:
     """Runtime knows that the execution shall end."""
     await session.exec(
-        _of(session.tenant_id, intent_id).values(cancel_delivered_at=now, last_error=None, next_attempt_at=None)
+        _of(session.tenant_id, intent_id).values(cancel_delivered_at=func.now(), last_error=None, next_attempt_at=None)
     )
 
 
@@ -141,25 +142,25 @@ async def mark_refused(session: TenantSession, intent_id: IntentId, error: str) 
     )
 
 
-async def postpone(session: TenantSession, intent_id: IntentId, error: str, *, until: datetime) -> None:
-    """A delivery failed: leave it to the outbox, from `until` on. The caller is told that it will run: no way back."""
+async def postpone(session: TenantSession, intent_id: IntentId, error: str, *, delay: timedelta) -> None:
+    """A delivery failed: leave it to the outbox, after the delay. The caller is told that it will run: no way back."""
     await session.exec(
         _of(session.tenant_id, intent_id)
         .values(
             deferred=True,
             attempts=IntentRow.attempts + 1,
             last_error=error,
-            next_attempt_at=until,
+            next_attempt_at=_in(delay),
         )
         .where(col(IntentRow.next_attempt_at).is_not(None))  # else somebody has delivered it meanwhile
     )
 
 
-async def claim_due(session: SystemSession, limit: int, *, now: datetime, until: datetime) -> list[IntentRow]:
-    """Take up to `limit` rows whose time has come, of all tenants, for oneself until `until`; never another's."""
+async def claim_due(session: SystemSession, limit: int, *, lease: timedelta) -> list[IntentRow]:
+    """Take up to `limit` rows whose time has come, of all tenants, for the lease's time; never another's."""
     due = (
         select(IntentRow.intent_id)
-        .where(col(IntentRow.next_attempt_at) <= now)
+        .where(col(IntentRow.next_attempt_at) <= func.now())
         .order_by(col(IntentRow.next_attempt_at))
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -167,28 +168,28 @@ async def claim_due(session: SystemSession, limit: int, *, now: datetime, until:
     claimed = (
         update(IntentRow)
         .where(col(IntentRow.intent_id).in_(due))
-        .values(next_attempt_at=until, deferred=True)
+        .values(next_attempt_at=_in(lease), deferred=True)
         .returning(IntentRow)
     )
     return list((await session.exec(claimed)).scalars().all())
 
 
-async def measure_outbox(session: SystemSession, *, now: datetime) -> OutboxDepth:
+async def measure_outbox(session: SystemSession) -> OutboxDepth:
     """How full the outbox of all tenants is."""
     is_submit = col(IntentRow.status) == "pending"
-    oldest = func.coalesce(func.min(IntentRow.created_at).filter(is_submit), now)
-    counted = select(func.count().filter(is_submit), func.count().filter(~is_submit), oldest)
+    age = func.extract("epoch", func.now() - func.min(IntentRow.created_at).filter(is_submit))
+    counted = select(func.count().filter(is_submit), func.count().filter(~is_submit), func.coalesce(age, 0))
     counted = counted.where(col(IntentRow.next_attempt_at).is_not(None))
-    submits, cancels, began = (await session.exec(counted)).one()
-    return OutboxDepth(submits=submits, cancels=cancels, oldest_s=max(0.0, (now - began).total_seconds()))
+    submits, cancels, oldest_s = (await session.exec(counted)).one()
+    return OutboxDepth(submits=submits, cancels=cancels, oldest_s=max(0.0, float(oldest_s)))
 
 
-async def hurry(session: SystemSession, tenant_id: TenantId, *, now: datetime) -> int:
+async def hurry(session: SystemSession, tenant_id: TenantId) -> int:
     """Make everything that a tenant has in the outbox due at once, and answer how much that is."""
     hurried = (
         update(IntentRow)
         .where(col(IntentRow.tenant_id) == tenant_id, col(IntentRow.next_attempt_at).is_not(None))
-        .values(next_attempt_at=now)
+        .values(next_attempt_at=func.now())
         .returning(col(IntentRow.intent_id))
     )
     return len((await session.exec(hurried)).all())
@@ -196,3 +197,8 @@ async def hurry(session: SystemSession, tenant_id: TenantId, *, now: datetime) -
 
 def _of(tenant_id: TenantId, intent_id: IntentId) -> Update:
     return update(IntentRow).where(col(IntentRow.tenant_id) == tenant_id, col(IntentRow.intent_id) == intent_id)
+
+
+def _in(delay: timedelta) -> ColumnElement[datetime]:
+    """So long from now, by the database's clock."""
+    return func.now() + delay

@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -77,6 +79,30 @@ async def test_two_processes_deliver_everything_once(pair: tuple[House, House], 
         wanted = {UUID(answer["execution_id"]) for answer in answers}
         assert wanted <= set(one.runtime.executions[visitor.tenant_id])
         assert {one.runtime.deliveries[execution_id] for execution_id in wanted} == {1}
+
+
+async def test_a_clock_that_is_set_back_keeps_nothing_waiting(pair: tuple[House, House], database: Database) -> None:
+    one, other = pair
+    hour = timedelta(hours=1)
+    one.clock.ahead = other.clock.ahead = hour
+    async with visiting(one) as visitor:
+        await visitor.accepted()
+        one.runtime.down()
+        answer = await visitor.accepted()
+        await until(lambda: is_tried(database, answer))
+        one.clock.ahead = other.clock.ahead = timedelta()
+        one.runtime.up()
+        await until(lambda: is_all_delivered(database, visitor), timeout_s=60)
+    assert one.runtime.deliveries[UUID(answer["execution_id"])] == 1
+
+
+async def is_tried(database: Database, answer: dict[str, Any]) -> bool:
+    connection = await asyncpg.connect(database.superuser_dsn)
+    try:
+        tried = "SELECT attempts > 1 FROM experience.intents WHERE intent_id = $1"
+        return bool(await connection.fetchval(tried, UUID(answer["intent_id"])))
+    finally:
+        await connection.close()
 
 
 async def test_equal_requests_to_two_processes_are_one_execution(pair: tuple[House, House]) -> None:

@@ -250,7 +250,7 @@ async def sessions(
         tenants=ground.tenants,
         system=ground.system,
         runtime=ground.runtime,
-        outbox=Outbox(ground.tenants, ground.system, ground.runtime, clock),
+        outbox=Outbox(ground.tenants, ground.system, ground.runtime),
         identities=ground.identities,
         throttle=ground.throttle,
         audit=Audit(clock),
