@@ -104,8 +104,7 @@ class Client:
             kind: Any = endpoint.result
             answer: ResT = _adapter(kind).validate_json(response.content)
         except ValidationError as error:
-            detail = f"{endpoint.path} answered something that its declaration does not allow."
-            raise ApiError(Code.UNAVAILABLE, detail, "Both tiers must run versions that fit each other.") from error
+            raise NotUnderstood(endpoint.path) from error
         return answer
 
     def _build(self, endpoint: Endpoint[Any, Any], request: Contract) -> httpx.Request:
@@ -132,6 +131,14 @@ class RuntimeClient(RuntimeApi, Client):
 
 class PublicClient(PublicApi, Client):
     """What programs, the command line and the tests call."""
+
+
+class NotUnderstood(ApiError):  # noqa: N818 — what it is called in the sentence that catches it
+    """The answer is nothing that this version knows. Asking again brings the same; a newer process may know it."""
+
+    def __init__(self, path: str) -> None:
+        detail = f"{path} answered something that its declaration does not allow."
+        super().__init__(Code.UNAVAILABLE, detail, "Both tiers must run versions that fit each other.")
 
 
 def failure_of(response: httpx.Response) -> ApiError:

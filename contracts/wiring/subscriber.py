@@ -4,7 +4,8 @@
               └─► channel down: RuntimeApi.read_events, polled, until the WebSocket is back
 
 Invariants, whichever way it goes and however often it changes: a listener hears `known` before events, the events of a
-subscription are after, after + 1, … without gaps and without repeats, and nothing follows `ended` or `unknown`.
+subscription are after, after + 1, … without gaps and without repeats, and nothing follows `ended`, `unknown` or
+`unreadable`. What can't be read concerns the subscription that it was for, and no other.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -25,7 +26,7 @@ from contracts.events import Event, EventPage
 from contracts.execution import ExecutionStatus, ReadEvents, ReadExecution
 from contracts.frames import Batch, DownstreamFrame, Ended, Subscribe, Subscribed, Unknown, Unsubscribe
 from contracts.model import ExecutionId, LogId, Seq, TenantId
-from contracts.wiring.client import RuntimeClient
+from contracts.wiring.client import NotUnderstood, RuntimeClient
 
 log = structlog.get_logger()
 
@@ -43,6 +44,13 @@ _FRAME_LIMIT = 16 * 1_048_576
 _FRAME: TypeAdapter[DownstreamFrame] = TypeAdapter(DownstreamFrame)
 
 
+class _Envelope(BaseModel):
+    """What is read of a frame whose rest can't be."""
+
+    type: str
+    subscription: int
+
+
 class Listener(Protocol):
     """Hears a subscription, in the event loop and in order. None of these may block or raise."""
 
@@ -57,6 +65,9 @@ class Listener(Protocol):
 
     def on_unknown(self) -> None:
         """There is no such execution, or not yet; the subscription is over."""
+
+    def on_unreadable(self) -> None:
+        """Something of the log is not known to this version; the subscription is over, and anew would end so again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -197,10 +208,16 @@ class Subscriber:
 
     async def _hear(self, connection: ClientConnection) -> None:
         while True:
-            self._dispatch(_FRAME.validate_json(await connection.recv()))
+            self._dispatch(await connection.recv())
             await asyncio.sleep(0)  # recv does not wait while frames lie ready, and others want their turn
 
-    def _dispatch(self, frame: DownstreamFrame) -> None:
+    def _dispatch(self, text: str | bytes) -> None:
+        try:
+            frame = _FRAME.validate_json(text)
+        except ValidationError as error:
+            # a Runtime that is newer than this process: what concerns one log must not end the channel for all of them
+            self._give_up(self._subscriptions.get(_Envelope.model_validate_json(text).subscription), error)
+            return
         subscription = self._subscriptions.get(frame.subscription)
         if subscription is None:
             return  # cancelled while this was on its way
@@ -243,6 +260,8 @@ class Subscriber:
             try:
                 while not self.connected and self._is_current(subscription) and await self._poll(subscription):
                     pass
+            except NotUnderstood as error:
+                self._give_up(subscription if self._is_current(subscription) else None, error)
             except ApiError as error:
                 if error.code is not Code.NOT_FOUND:
                     return  # Runtime is away altogether; the next round tries again
@@ -299,6 +318,18 @@ class Subscriber:
     def _end(self, subscription: Subscription) -> None:
         del self._subscriptions[subscription.number]
         subscription.listener.on_ended()
+
+    def _give_up(self, subscription: Subscription | None, reason: Exception) -> None:
+        if subscription is None:
+            return
+        log.error(
+            "Runtime says something that this version does not know",
+            execution_id=str(subscription.execution_id),
+            after=subscription.after,
+            reason=f"{type(reason).__name__}: {reason}"[:300],
+        )
+        self.cancel(subscription)
+        subscription.listener.on_unreadable()
 
     def _forget(self, subscription: Subscription) -> None:
         del self._subscriptions[subscription.number]

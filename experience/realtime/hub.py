@@ -193,6 +193,8 @@ class Feed:
         """Runtime has answered that there is no such execution, or not yet."""
         self.gone = False
         """It was there and is no more: pruned, or moved to another tenant."""
+        self.unreadable = False
+        """Something in its log is not known to this version: who wants to see it comes back to a newer replica."""
         self._hub = hub
         self._upstream = upstream
         self._loop = asyncio.get_running_loop()
@@ -227,6 +229,9 @@ class Feed:
 
     def add(self, watcher: Watching) -> None:
         """Serve `watcher` from now on."""
+        if self.unreadable:
+            watcher.fail(Close.RESTARTING)
+            return
         self._audience(watcher).add(watcher)
         self._begin_round()
 
@@ -302,6 +307,14 @@ class Feed:
         self._settled.set()
         self._retry = self._loop.call_later(self._pause_s, self.look_again)
         self._pause_s = min(_RETRY_S[1], self._pause_s * 2)
+
+    def on_unreadable(self) -> None:
+        """See Listener."""
+        self._subscription = None
+        self.unreadable = True
+        self._settled.set()
+        for watcher in [*self._watchers, *self._batched]:
+            watcher.fail(Close.RESTARTING)
 
     def _subscribe(self) -> None:
         end = self.tail.end

@@ -11,6 +11,7 @@ from contracts.errors import ApiError, Code
 from contracts.execution import Execution
 from contracts.frames import Close, Reset
 from contracts.wiring.channel import close_for
+from contracts.wiring.client import NotUnderstood
 from contracts.wiring.outlet import Outlet
 from experience.realtime.dialects import Dialect
 from experience.realtime.hub import Feed, Item, join_texts
@@ -163,6 +164,9 @@ class Watcher:
         while not self._outlet.closed:
             try:
                 await work()
+            except NotUnderstood:
+                self.fail(Close.RESTARTING)  # a newer replica may understand it
+                break
             except ApiError as error:
                 if error.code in (Code.NOT_FOUND, Code.FORBIDDEN):
                     self.fail(close_for(error.code))

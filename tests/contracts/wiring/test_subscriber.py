@@ -11,14 +11,15 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.events import Event
-from contracts.execution import Execution, ExecutionStatus, ReadExecution
+from contracts.events import Event, EventPage
+from contracts.execution import Execution, ExecutionStatus, ReadEvents, ReadExecution
 from contracts.model import ExecutionId, LogId, Seq, TenantId
-from contracts.wiring.client import RuntimeClient
+from contracts.wiring.client import NotUnderstood, RuntimeClient
 from contracts.wiring.subscriber import Subscriber
 from experience.cli.ports import find_free_port
-from tests.support.eventlog import KEYS, RuntimeClients, Store, completed, line, serve_runtime, status
+from tests.support.eventlog import KEYS, RuntimeClients, Store, completed, line, novel, serve_runtime, status
 from tests.support.sockets import Served
+from tests.support.streams import eventually
 
 TENANT = TenantId(uuid4())
 
@@ -32,6 +33,7 @@ class Ear:
     seqs: list[Seq] = field(default_factory=list)
     ended: bool = False
     unknown: bool = False
+    unreadable: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_known(self, log_id: LogId, head_seq: Seq, status: ExecutionStatus) -> None:
@@ -56,6 +58,11 @@ class Ear:
     def on_unknown(self) -> None:
         assert not self.ended
         self.unknown = True
+        self.changed.set()
+
+    def on_unreadable(self) -> None:
+        assert not self.ended
+        self.unreadable = True
         self.changed.set()
 
     async def until(self, condition: Callable[["Ear"], bool]) -> None:
@@ -251,6 +258,56 @@ async def test_a_gap_on_the_wire_is_asked_for_again() -> None:
         store.append(log, line(log, "next"))
         await ear.until(lambda heard: heard.after == 11)
         assert ear.seqs == list(range(5, 12))
+
+
+async def test_an_event_that_nobody_here_knows_ends_its_own_subscription_alone() -> None:
+    """During a rollout Runtime may be newer; a channel that broke would bring the same again after each reconnect."""
+    store = Store()
+    newer, other = store.create(TENANT), store.create(TENANT)
+    ear, beside = Ear(), Ear()
+    async with serve_runtime(store) as served, subscriber_of(served) as subscriber:
+        await until_connected(subscriber)
+        subscriber.subscribe(TENANT, newer.execution_id, 0, ear)
+        subscriber.subscribe(TENANT, other.execution_id, 0, beside)
+        await ear.until(lambda heard: heard.seqs == [1])
+        store.append(newer, novel(newer), line(newer, "more"))
+        await ear.until(lambda heard: heard.unreadable)
+        for number in range(3):
+            store.append(newer, line(newer, "unheard"))
+            store.append(other, line(other, str(number)))
+            await beside.until(lambda heard, number=number: heard.after == 2 + number)  # type: ignore[misc]
+        assert (subscriber.connections, subscriber.subscriptions) == (1, 1)
+        assert ear.seqs == [1]
+        await eventually(lambda: store.watched == 1)
+
+
+async def test_while_polling_too() -> None:
+    store = Store()
+    logs = [store.create(TENANT) for _ in range(20)]
+    ears = [Ear() for _ in logs]
+    async with serve_runtime(store, channel=False) as served, httpx.AsyncClient(base_url=served.http()) as http:
+        clients = RuntimeClients(http)
+
+        def speak_newer(tenant_id: TenantId) -> RuntimeClient:
+            client = clients(tenant_id)
+            read = client.read_events
+
+            async def read_newer(wanted: ReadEvents) -> EventPage:
+                if wanted.execution_id != logs[-1].execution_id:
+                    raise NotUnderstood("/events")
+                return await read(wanted)
+
+            object.__setattr__(client, "read_events", read_newer)
+            return client
+
+        subscriber = Subscriber(served.http(), KEYS.headers, speak_newer, poll_s=0.02)
+        for log, ear in zip(logs, ears, strict=True):
+            subscriber.subscribe(TENANT, log.execution_id, 0, ear)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(subscriber.run())
+            await ears[-1].until(lambda heard: heard.seqs == [1])
+            running.cancel()
+    assert [ear.unreadable for ear in ears] == [True] * 19 + [False]
 
 
 async def test_a_restored_log_is_told_while_polling_too() -> None:

@@ -6,10 +6,13 @@ import random
 import time
 from uuid import uuid4
 
+import pytest
 from websockets.asyncio.client import connect
 
+from contracts.events import EventPage
 from contracts.model import LogId
-from tests.support.eventlog import Log, Store, line, serve_runtime
+from contracts.wiring.client import NotUnderstood
+from tests.support.eventlog import Log, Store, line, novel, serve_runtime
 from tests.support.sockets import Served, open_socket, read_close, read_frame
 from tests.support.streams import TENANT, Front, eventually, finish, front, read_seqs, stage
 
@@ -154,6 +157,42 @@ async def test_an_execution_that_is_gone_closes_its_streams() -> None:
         await read_frame(client)
         del store.logs[log.execution_id]
         assert (await read_close(client))[0] == 4404
+
+
+async def test_an_event_of_a_newer_runtime_sends_its_watchers_on_and_nobody_else() -> None:
+    store = Store()
+    newer, other = store.create(TENANT), store.create(TENANT)
+    async with stage(store) as front:
+        one, two = open_socket(front.stream(newer.execution_id)), open_socket(front.stream(newer.execution_id))
+        beside = open_socket(front.stream(other.execution_id))
+        async with one as first, two as second, beside as neighbour:
+            for client in (first, second, neighbour):
+                assert (await read_frame(client))["type"] == "hello"
+            store.append(newer, novel(newer))
+            for client in (first, second):
+                code, reason, _ = await read_close(client)
+                assert (code, reason) == (1012, {"code": "restarting", "retry": True})
+            async with open_socket(front.stream(newer.execution_id)) as late:
+                assert (await read_close(late))[0] == 1012
+            finish(store, other)
+            assert (await read_close(neighbour))[0] == 1000
+        assert front.subscriber.connections == 1
+
+
+async def test_a_log_that_can_not_be_read_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    log = store.create(TENANT)
+    store.append(log, line(log, "one"), line(log, "two"))
+    async with stage(store) as front, open_socket(front.stream(log.execution_id, "&after=2")) as client:
+        assert (await read_frame(client))["type"] == "hello"
+        assert await read_seqs(client, until=3) == [3]
+
+        async def read_newer(*_: object) -> EventPage:
+            raise NotUnderstood("/events")
+
+        monkeypatch.setattr(front.streams.hub, "read_log", read_newer)
+        async with open_socket(front.stream(log.execution_id)) as behind:  # of what the feed holds
+            assert (await read_close(behind))[0] == 1012
 
 
 async def test_on_sigterm_streams_are_closed_with_1012_within_a_second() -> None:
