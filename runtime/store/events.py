@@ -21,8 +21,9 @@ from runtime.store.tables import SCHEMA
 CHANNEL = "stagedoor_events"
 """NOTIFY here, with the execution's id, is a wake-up and nothing more: whoever hears it reads the log. Where NATS
 carries wake-ups nothing is said here."""
-PAGE_BYTES = 4 * 1_048_576
-"""A page ends before it grows past this, whatever its limit allows (one event always fits)."""
+PAGE_BYTES = 1_048_576
+"""A page ends before it grows past this, whatever its limit allows (one event always fits): whoever reads the log for a
+slow client holds a page of it, and a slow client may cost no more than this (executions chapter, E7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,14 @@ _READ = text(f"""
     LEFT JOIN LATERAL (
         SELECT page.seq, page.body
         FROM (
-            SELECT seq, body, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
+            SELECT seq, body, sum(octet_length(body)) OVER (ORDER BY seq) AS total, min(seq) OVER () AS first
             FROM (
                 SELECT seq, body FROM {SCHEMA}.events
                 WHERE execution_id = e.execution_id AND tenant_id = :tenant_id AND seq > :after
                 ORDER BY seq LIMIT :limit
             ) wanted
         ) page
-        WHERE page.before < :bytes
+        WHERE page.total <= :bytes OR page.seq = page.first
     ) part ON true
     WHERE e.execution_id = :execution_id AND e.tenant_id = :tenant_id
     ORDER BY part.seq

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
+from experience.realtime.subscription import TAIL_SIZE
 from runtime.store.changes import Change, End, Fenced
 from runtime.store.claims import Claimed, Suspected
 from runtime.store.db import Database, DatabaseAway, PlainSession
@@ -71,6 +72,21 @@ async def test_a_page_is_bounded_in_bytes_but_never_empty(
     lease = (await start(executions, runs, tenant_id)).lease
     page = await events.read_raw_after(tenant_id, lease.execution_id, 0, 10)
     assert (page.last_seq, len(page.bodies)) == (1, 1)
+
+
+async def test_a_page_is_no_more_than_a_slow_client_may_cost(
+    executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    long = [make_log(lease.execution_id, "x" * 60_000) for _ in range(40)]
+    await runs.record(lease, Change(events=long))
+    seen, after = 0, 0
+    while seen < 42:
+        page = await events.read_raw_after(tenant_id, lease.execution_id, after, 200)
+        assert sum(map(len, page.bodies)) <= TAIL_SIZE
+        assert page.last_seq > after
+        seen, after = seen + len(page.bodies), page.last_seq
+    assert after == 42
 
 
 async def test_a_fenced_run_writes_nothing(
