@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, BinaryIO, Final
 
 from playwright.async_api import BrowserContext, CDPSession, Error
@@ -23,6 +23,8 @@ from runtime.browser.workspace import Workspace
 
 MAX_FILE: Final = 64 * 1_048_576
 """Bytes of one file."""
+MAX_UNWANTED: Final = 16
+"""Downloads beside the one that is waited for: a page that begins more of them is after the disk."""
 _ORDER_S: Final = 5.0
 _NAME: Final = 200
 _GUID: Final = re.compile(r"[0-9A-Fa-f-]{36}")
@@ -50,6 +52,7 @@ class Downloads:
         self._session: CDPSession | None = None
         self._context_id = ""
         self._waiting: _Waiting | None = None
+        self._late: set[asyncio.Task[None]] = set()
 
     async def catch(self, begin: Callable[[], Awaitable[Any]], max_bytes: int, timeout_s: float) -> Downloaded:
         """Do what begins a download, and wait until its file is whole.
@@ -61,7 +64,7 @@ class Downloads:
         """
         session = await self._open()
         folder = await asyncio.to_thread(lambda: self._workspace.path)
-        waiting = self._waiting = _Waiting(session, max_bytes)
+        waiting = self._waiting = _Waiting(session, max_bytes, self._workspace)
         try:
             await self._let(session, "allowAndName", downloadPath=str(folder))
             await begin()
@@ -76,7 +79,7 @@ class Downloads:
                     await self._let(session, "deny")
                     await waiting.cancel_rest()
             self._waiting = None
-            await asyncio.to_thread(waiting.discard_rest, folder)
+            await asyncio.to_thread(waiting.discard_rest)
         try:
             file = await asyncio.to_thread(self._workspace.take_out, guid)
         except OSError as error:
@@ -112,6 +115,15 @@ class Downloads:
     def _tell(self, what: str, event: dict[str, Any]) -> None:
         if self._waiting is not None:
             self._waiting.note(what, event)
+        elif what == "begin" and self._session is not None:  # it was on its way when taking ended
+            self._go_on(_cancel(self._session, str(event["guid"])))
+        elif event.get("state") == "completed" and _GUID.fullmatch(str(event["guid"])):
+            self._go_on(asyncio.to_thread(self._workspace.discard, str(event["guid"])))
+
+    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def _let(self, session: CDPSession, behavior: str, **more: Any) -> None:
         told = {"behavior": behavior, "browserContextId": self._context_id, "eventsEnabled": True, **more}
@@ -137,11 +149,16 @@ class Downloads:
 
 
 class _Waiting:
-    """For the first download that begins; others are cancelled."""
+    """For the first download that begins; others are cancelled as they begin.
 
-    def __init__(self, session: CDPSession, max_bytes: int) -> None:
+    What a page makes itself (`blob:`) comes past every limit of the proxy, as fast as the disk takes it.
+    """
+
+    def __init__(self, session: CDPSession, max_bytes: int, workspace: Workspace) -> None:
         self._session = session
         self._max_bytes = max_bytes
+        self._workspace = workspace
+        self._stopping: set[asyncio.Task[None]] = set()
         self._first: str | None = None
         self._name = self._url = ""
         self._unwanted: set[str] = set()
@@ -159,12 +176,17 @@ class _Waiting:
             return  # nothing that Chromium says, and it is to be the name of a file
         if event.get("state") in ("completed", "canceled"):
             self._ended.add(guid)
+            if guid in self._unwanted:
+                self._go_on(asyncio.to_thread(self._workspace.discard, guid))
         self._news.set()
         if what == "begin" and self._first is None:
             self._first, self._url = guid, str(event["url"])
             self._name = name_file(str(event["suggestedFilename"]))
         elif what == "begin":
             self._unwanted.add(guid)
+            self._go_on(_cancel(self._session, guid))
+            if len(self._unwanted) > MAX_UNWANTED and not self.done.done():
+                self.done.set_exception(_explain_many(self._url))
         elif guid == self._first and not self.done.done():
             self._follow(event)
 
@@ -179,16 +201,20 @@ class _Waiting:
     async def cancel_rest(self) -> None:
         """Stop whatever is not wanted, and what was wanted and has not come."""
         for guid in self._rest:
-            with contextlib.suppress(Error):  # it has ended by itself
-                await self._session.send("Browser.cancelDownload", {"guid": guid})
+            await _cancel(self._session, guid)
         while not self._rest <= self._ended:  # one that ends by itself meanwhile still writes its file
             self._news.clear()
             await self._news.wait()
 
-    def discard_rest(self, folder: Path) -> None:
+    def discard_rest(self) -> None:
         """Remove what was whole before it could be stopped."""
         for guid in self._rest:
-            (folder / guid).unlink(missing_ok=True)
+            self._workspace.discard(guid)
+
+    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
     @property
     def _rest(self) -> set[str]:
@@ -196,11 +222,26 @@ class _Waiting:
         return self._unwanted if finished or self._first is None else {*self._unwanted, self._first}
 
 
+async def _cancel(session: CDPSession, guid: str) -> None:
+    with contextlib.suppress(Error):  # it has ended by itself
+        await session.send("Browser.cancelDownload", {"guid": guid})
+
+
 def _explain_large(name: str, max_bytes: int, url: str) -> BrowserFailure:
     return BrowserFailure(
         FailureCode.OUTPUT_TOO_LARGE,
         f"“{shorten(name)}” has more than {max_bytes} bytes.",
         f"Raise the node's “Max Size”, which goes up to {MAX_FILE}, or fetch less at once.",
+        acted=True,
+        page_url=url,
+    )
+
+
+def _explain_many(url: str) -> BrowserFailure:
+    return BrowserFailure(
+        FailureCode.OUTPUT_TOO_LARGE,
+        f"The page began more than {MAX_UNWANTED} downloads beside the one that was asked for.",
+        "Fetch the file by its address, or begin with what starts this one download alone.",
         acted=True,
         page_url=url,
     )

@@ -5,6 +5,7 @@ opened as what it is, never as what it points at.
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import stat
@@ -52,6 +53,11 @@ class Workspace:
             file.close()
             raise
         return file
+
+    def discard(self, name: str) -> None:
+        """Remove a file of the folder, if it is there."""
+        with contextlib.suppress(OSError):
+            (self._path / name).unlink()
 
     async def remove(self) -> None:
         """Remove it with all that is in it; again is fine."""

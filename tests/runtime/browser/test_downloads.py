@@ -23,6 +23,10 @@ PAGE = """<a id=file href="/report.csv">report</a> <a id=large href="/large.bin"
 <a id=blob download="made.txt">blob</a>
 <button id=two onclick="for (const n of ['report.csv', 'other.csv']) { const f = document.createElement('iframe');
   f.src = '/' + n; document.body.append(f) }">two</button>
+<button id=flood onclick="const f = document.createElement('iframe'); f.src = '/slow.bin'; document.body.append(f);
+  const large = window.URL.createObjectURL(new Blob([new Uint8Array(8e6)]));
+  setInterval(() => { const a = document.createElement('a'); a.href = large; a.download = 'x'; a.click() }, 20)">flood
+</button>
 <script>blob.href = URL.createObjectURL(new Blob(['made here']))</script>"""
 
 
@@ -94,6 +98,33 @@ async def test_of_two_at_once_one_is_taken(page: Page, handout: Handout) -> None
     (await page.download(selector="#two")).file.close()
     await asyncio.sleep(0.3)
     assert left(page) == []
+
+
+async def test_a_page_that_begins_downloads_without_end_fills_no_disk(page: Page) -> None:
+    most, done = 0, asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal most
+        while not done.is_set():
+            most = max(most, sum(measure(found) for found in left(page)))
+            await asyncio.sleep(0.02)
+
+    watching = asyncio.create_task(watch())
+    with pytest.raises(BrowserFailure) as caught:
+        await page.download(selector="#flood", max_bytes=100_000, timeout_s=20)
+    assert (caught.value.code, caught.value.acted) == (FailureCode.OUTPUT_TOO_LARGE, True)
+    done.set()
+    await watching
+    assert most < 20 * 8_000_000
+    await asyncio.sleep(1)
+    assert sum(measure(found) for found in left(page)) < 5 * 8_000_000, "but for what was on its way"
+
+
+def measure(name: str) -> int:
+    try:
+        return Path(name).stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 async def test_a_page_that_goes_says_so_at_once(page: Page) -> None:
