@@ -176,7 +176,6 @@ async def test_a_question_is_answered_once(staging: Staging) -> None:
     assert (await staging.executions.get(staging.tenant_id, interrupted)).question is None
 
 
-@pytest.mark.parametrize("elsewhere", ["after", "b"])
 async def count_accepted(staging: Staging, execution_id: ExecutionId, **how: Any) -> int:
     """Of two people who ask for the same at once, each with an answer."""
     asked = [retry(staging, execution_id, answers={"act": "run_again"}, **how) for _ in range(2)]
@@ -259,6 +258,7 @@ async def test_a_dead_letter_is_answered_once_and_decided_once(staging: Staging)
         await retry(staging, discarded, answers={"act": "run_again"}, dead_letter=True)
 
 
+@pytest.mark.parametrize("elsewhere", ["after", "b"])
 async def test_beginning_elsewhere_is_no_word_for_what_was_cut_short(staging: Staging, elsewhere: str) -> None:
     interrupted = await interrupt(staging)
     with pytest.raises(ApiError, match="act happened") as refused:
