@@ -3,13 +3,13 @@
 What it takes over is read by the worker at its first claim; here nothing is copied.
 """
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from contracts.errors import ApiError, Code, Fault, Path, explain_validation
-from contracts.execution import Failure, SubmitExecution
+from contracts.execution import Answer, Failure, SubmitExecution
 from contracts.model import Contract, ExecutionId, TenantId, WorkflowId
 from contracts.recovery import Retry, RetryStart
 from contracts.wiring.tracing import current_parent
@@ -29,7 +29,7 @@ from runtime.engine.reuse import (
 from runtime.store.answers import refuse_answered
 from runtime.store.executions import NewExecution
 from runtime.store.records import Records, Source
-from runtime.store.tables import StepRow
+from runtime.store.tables import ExecutionRow, StepRow
 from runtime.store.workflows import Workflows
 
 ModelT = TypeVar("ModelT", bound=Contract)
@@ -82,40 +82,44 @@ class Retries:
                 "Cancel it.",
             )
         if source.plan is None:
-            raise ApiError(Code.CONFLICT, "What this execution ran is gone.", "Start the workflow anew.")
+            raise _gone()
+        version, now = row.workflow_version, Plan.model_validate(source.plan)
+        answered, spent = frozenset(retry.answers), frozenset[str]()
+        if retry.start_at is not RetryStart.BEGINNING and row.retry_of is not None and not source.steps:
+            source = await self._read_began(tenant_id, ExecutionId(row.retry_of))
+            retry = _do_as_asked(Retry.model_validate(row.retry or {}), retry)
+            spent = frozenset(name for name, said in retry.answers.items() if said is Answer.RUN_AGAIN)
         before = Plan.model_validate(source.plan)
-        version, now = row.workflow_version, before
         if retry.version == "latest" and row.workflow_id is not None:
             version, now = await self._read_latest(tenant_id, WorkflowId(row.workflow_id))
         _check(source, before, now, retry)
-        answered, named = frozenset(retry.answers), _find_named(source, before, now, retry)
-        earlier = Retry.model_validate(row.retry or {}).answers
+        named = _find_named(source, before, now, retry)
+        if source.execution is not row:  # the word that it was made with counts for one more retry, not for two
+            answered, named = answered | spent | named, frozenset()
+        earlier = Retry.model_validate(source.execution.retry or {}).answers
         retry = keep_word(before, now, [_read(step) for step in source.steps], retry, earlier)
-        return NewExecution(
-            execution_id=asked.execution_id,
-            intent_id=asked.intent_id,
-            session_id=asked.session_id,
-            user_id=asked.user_id,
-            realm=asked.realm,
-            intent=asked.intent,
-            parameters=asked.parameters,
-            name=row.name,
-            submitted_at=asked.submitted_at,
-            workflow_id=WorkflowId(row.workflow_id) if row.workflow_id is not None else None,
+        return _copy(
+            row,
+            asked,
             workflow_version=version,
-            document=row.document,
-            plan=row.plan,
-            trigger=row.trigger,
-            workflow_concurrency=row.workflow_concurrency,
             timeout_s=now.timeout_s,
-            priority=asked.priority,
-            trace_parent=current_parent(),
-            retry_of=ExecutionId(row.execution_id),
+            retry_of=ExecutionId(source.execution.execution_id),
+            answered_of=ExecutionId(row.execution_id),
             retry=retry.model_dump(mode="json"),
             answered=answered,
             named=named,
             of_dead_letter=asked.parameters.get("dead_letter") is True,
         )
+
+    async def _read_began(self, tenant_id: TenantId, execution_id: ExecutionId) -> Source:
+        """What a retry was made from that never began, so that it has taken nothing over itself."""
+        try:
+            source = await self._records.read_source(tenant_id, execution_id)
+        except ApiError as error:
+            raise _gone() from error
+        if source.plan is None:
+            raise _gone()
+        return source
 
     async def _read_latest(self, tenant_id: TenantId, workflow_id: WorkflowId) -> tuple[int, Plan]:
         stored = await self._workflows.get(tenant_id, workflow_id, None)
@@ -124,6 +128,45 @@ class Retries:
             detail = f"Version {stored.version.version} of “{name}” can't run."
             raise ApiError(Code.WORKFLOW_INVALID, detail, "Mend the workflow, or retry the version that ran.")
         return stored.version.version, Plan.model_validate(stored.version.plan)
+
+
+def _copy(row: ExecutionRow, asked: SubmitExecution, **further: Any) -> NewExecution:
+    """What an execution runs, to be run as somebody else asks."""
+    return NewExecution(
+        execution_id=asked.execution_id,
+        intent_id=asked.intent_id,
+        session_id=asked.session_id,
+        user_id=asked.user_id,
+        realm=asked.realm,
+        intent=asked.intent,
+        parameters=asked.parameters,
+        name=row.name,
+        submitted_at=asked.submitted_at,
+        workflow_id=WorkflowId(row.workflow_id) if row.workflow_id is not None else None,
+        document=row.document,
+        plan=row.plan,
+        trigger=row.trigger,
+        workflow_concurrency=row.workflow_concurrency,
+        priority=asked.priority,
+        trace_parent=current_parent(),
+        **further,
+    )
+
+
+def _gone() -> ApiError:
+    return ApiError(Code.CONFLICT, "What this execution ran is gone.", "Start the workflow anew.")
+
+
+def _do_as_asked(never_began: Retry, retry: Retry) -> Retry:
+    """A retry that never began, done as it was asked for. Raises ApiError (CONFLICT) for one from the middle of it."""
+    if retry.start_at is RetryStart.NODE:
+        raise ApiError(
+            Code.CONFLICT,
+            "This retry never began, so it has nothing to begin in the middle of.",
+            "Retry it from what failed (start_at: failed): that does it as it was asked for.",
+        )
+    said = {"version": retry.version, "answers": {**never_began.answers, **retry.answers}}
+    return never_began.model_copy(update=said)
 
 
 def _check(source: Source, before: Plan, now: Plan, retry: Retry) -> None:

@@ -55,6 +55,8 @@ class NewExecution:
     retry_of: ExecutionId | None = None
     retry: JsonObject | None = None
     """With `retry_of`: how it goes on from there; see contracts.recovery.Retry."""
+    answered_of: ExecutionId | None = None
+    """With `retry_of`: what was asked to be done once more, where that is a retry of it which never began."""
     answered: Collection[str] = ()
     """With `retry_of`: nodes that a person answers for now; each is answered once."""
     named: Collection[str] = ()
@@ -101,7 +103,7 @@ class Executions:
             if new.retry_of is not None:
                 await note_retry(
                     session,
-                    new.retry_of,
+                    new.answered_of or new.retry_of,
                     new.execution_id,
                     new.user_id,
                     answered=new.answered,

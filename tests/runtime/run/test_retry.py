@@ -231,6 +231,39 @@ async def test_what_was_said_before_is_no_answer_of_now(staging: Staging) -> Non
         await retry(staging, again)
 
 
+async def stop_before_it_begins(staging: Staging, execution_id: ExecutionId) -> ExecutionId:
+    await staging.executions.request_cancel(staging.tenant_id, execution_id, "")
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert (row.status, row.epoch) == (ExecutionStatus.CANCELLED, 0)
+    return execution_id
+
+
+async def test_a_retry_that_never_began_is_done_as_it_was_asked_for(staging: Staging) -> None:
+    interrupted = await interrupt(staging)
+    before, Echo.asked = len(Hang.left), []
+    again = await stop_before_it_begins(staging, await retry(staging, interrupted, answers={"act": "happened"}))
+    with pytest.raises(ApiError, match="never began") as refused:
+        await retry(staging, again, start_at="node", node_id="b")
+    assert "start_at: failed" in refused.value.hint
+    third = await retry(staging, await stop_before_it_begins(staging, await retry(staging, again)))
+    async with staging.perform():
+        assert await staging.wait_for_end(third) is ExecutionStatus.COMPLETED
+    assert len(Hang.left) == before, "a person has said that it happened"
+    assert "a" not in Echo.asked, "what ended well is taken over"
+
+
+@pytest.mark.parametrize("how", [{"answers": {"act": "run_again"}}, {"start_at": "node", "node_id": "a"}])
+async def test_the_word_of_a_retry_that_never_began_counts_for_one_more(staging: Staging, how: dict[str, Any]) -> None:
+    again = await stop_before_it_begins(staging, await retry(staging, await interrupt(staging), **how))
+    once_more = await retry(staging, again)
+    with pytest.raises(ApiError, match="answered already"):
+        await retry(staging, again)
+    async with staging.perform():
+        await staging.wait_until(once_more, lambda row: row.current_node == "act")
+        await staging.executions.request_cancel(staging.tenant_id, once_more, "")
+        await staging.wait_for_end(once_more)
+
+
 async def die(staging: Staging) -> ExecutionId:
     """An execution with an unsafe node at work each time its worker is lost."""
     execution_id = await staging.submit([node("act", "hang_unsafe")])
