@@ -46,6 +46,7 @@ class Limits:
             "CPU": int(self.wall_s) + 5,
             "FSIZE": self.scratch,
             "MEMLOCK": 0,
+            "NICE": 0,
             "NOFILE": self.files,
             "NPROC": processes or self.processes,
         }

@@ -20,7 +20,7 @@ from typing import Final
 from runtime.sandbox.cgroup import Group, NoGroup
 from runtime.sandbox.launch import Launch
 from runtime.sandbox.limits import Bound, Ended, Limits
-from runtime.sandbox.processes import count_threads, list_below, measure_memory, restrain
+from runtime.sandbox.processes import LAST, count_threads, list_below, lower_priority, measure_memory, restrain
 
 START_S: Final = 10.0
 """From the start of the program to its word that it is ready."""
@@ -324,11 +324,14 @@ class _Run:
         if not self.ready:
             return
         own = list_below(self.process.pid)
+        threads = count_threads(own)
+        if threads > _MANY:
+            lower_priority(own, LAST)
         held = max(measure_memory(own, self.limits.memory), self.group.measure())
         self.peak = max(self.peak, held)
         if held > self.limits.memory or self.group.has_overflowed():
             self._exceed(Bound.MEMORY)
-        elif count_threads(own) > self.limits.processes + _OURS:
+        elif threads > self.limits.processes + _OURS:
             self._exceed(Bound.PROCESSES)
         elif self.launch.scratch is not None and not _fits(self.launch.scratch, own, self.limits):
             self._exceed(Bound.SCRATCH)
@@ -393,6 +396,8 @@ class _Run:
         )
 
 
+_MANY: Final = 16
+"""Processes and threads of a run that are no longer a few; Node has a dozen from the start."""
 _OURS: Final = 4
 """Processes of ours below the one we started: bwrap's own two, or none."""
 

@@ -98,6 +98,23 @@ result = started
     assert told.bound is Bound.PROCESSES or told.result <= 40
 
 
+def test_many_at_once_come_last(confinement: Confinement) -> None:
+    code = """
+import os, time
+for _ in range(20):
+    if os.fork() == 0:
+        time.sleep(20); os._exit(0)
+ends = time.monotonic() + 10
+while os.getpriority(os.PRIO_PROCESS, 0) < 19 and time.monotonic() < ends:
+    time.sleep(0.05)
+child = os.fork()
+if child == 0:
+    os._exit(os.getpriority(os.PRIO_PROCESS, 0))
+result = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+    assert confinement.run(code, inputs=None).result == 19
+
+
 def test_a_fork_bomb_is_gone_afterwards(confinement: Confinement) -> None:
     mark = "fork-bomb-of-this-test"
     told = confinement.run(f"mark = '{mark}'\n{FORK_BOMB}import time; time.sleep(60)", limits={"wall_s": 3})

@@ -149,6 +149,13 @@ import resource
 result = works(lambda: bool(resource.prlimit(inputs["victim"], resource.RLIMIT_NOFILE)))
 """,
     "priority of a stranger": "result = works(lambda: os.setpriority(os.PRIO_PROCESS, inputs['victim'], 19) is None)",
+    "a priority as others have": """
+import resource
+ways = [lambda n=n: os.setpriority(os.PRIO_PROCESS, 0, n) is None for n in (9, 0, -20)]
+fair = (ctypes.c_uint32 * 12)(48)
+result = os.getpriority(os.PRIO_PROCESS, 0) < 10 or any(map(works, ways)) or calls(314, 274, 0, fair, 0)
+result = result or resource.getrlimit(resource.RLIMIT_NICE) != (0, 0)
+""",
     "ptrace": "result = calls(101, 117, 16, inputs['victim'], 0, 0)",
     "ptrace of a child": """
 child = os.fork()
@@ -265,6 +272,7 @@ OPEN_WITHOUT = (
     "a signal by owning a descriptor",
     "limits of a stranger",
     "priority of a stranger",
+    "a priority as others have",
     "ptrace of a child",
     "memory of a stranger",
     "a user namespace",
