@@ -25,6 +25,7 @@ from runtime.sandbox.seccomp import build_filter, find_machine
 INSTALL: Final = "Install bubblewrap: apt-get install bubblewrap."
 _SCRATCH: Final = "/tmp"  # noqa: S108 — inside, where it is private
 _SHARED_MEMORY: Final = 8 * 2**20
+_SHARED_MEMORY_FOLDER: Final = "/dev/shm"  # noqa: S108 — inside, too
 _INSIDE_UID: Final = "65534"
 
 
@@ -76,7 +77,12 @@ class Bwrap:
             *(f"--{name.lower()}={value}" for name, value in rlimits.items()),
             *program.command(limits.memory),
         ]
-        return Launch(command=command, descriptors=(descriptor,), uid=choose_account(Kind.CODE))
+        return Launch(
+            command=command,
+            descriptors=(descriptor,),
+            uid=choose_account(Kind.CODE),
+            memory_folders=(_SCRATCH, _SHARED_MEMORY_FOLDER),
+        )
 
 
 def _mount(program: Program, prlimit: Path, limits: Limits, *, with_proc: bool) -> list[str]:
@@ -89,7 +95,8 @@ def _mount(program: Program, prlimit: Path, limits: Limits, *, with_proc: bool) 
             parts += ["--ro-bind", str(path), str(path)]
     parts += ["--proc", "/proc"] if with_proc else []
     # whatever needs not be written can't be: /, /dev and /dev/shm are by default
-    parts += ["--dev", "/dev", "--size", str(_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
+    parts += ["--dev", "/dev", "--size", str(_SHARED_MEMORY), "--perms", "1777"]
+    parts += ["--tmpfs", _SHARED_MEMORY_FOLDER]
     return [*parts, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 

@@ -22,7 +22,7 @@ from runtime.sandbox.programs import Program
 from runtime.sandbox.warden import Stop, watch
 
 _MIB: Final = 2**20
-LIMITS: Final = Limits(wall_s=10, memory=256 * _MIB, processes=24, scratch=4 * _MIB)
+LIMITS: Final = Limits(wall_s=10, memory=256 * _MIB, processes=24, scratch=4 * _MIB, files=128)
 _TOO_MUCH: Final = 4
 """The suspect asks for so many times what it may."""
 VARIABLE: Final = "STAGEDOOR_CANARY"
@@ -54,6 +54,7 @@ class Bait:
             "environment": self.environment,
             "memory": LIMITS.memory * _TOO_MUCH,
             "processes": LIMITS.processes * _TOO_MUCH,
+            "entries": LIMITS.entries * _TOO_MUCH,
         }
 
 
@@ -93,12 +94,15 @@ def send_canary(backend: Backend, python: Program, stop: Stop) -> None:
             suspect = _SUSPECT.read_text(encoding="utf-8")
             ways = _answer(_send(backend, python, suspect, bait.ask("ways"), stop))
             forked = _send(backend, python, suspect, bait.ask("processes"), stop)
+            filled = _send(backend, python, suspect, bait.ask("entries"), stop)
     except (BackendMissing, OSError) as error:
         raise CanaryDead(str(error)) from error
     if ways != []:
         raise CanaryDead(f"code could reach what it must not: {', '.join(map(str, ways))}")
     if forked.bound is not Bound.PROCESSES and int(_answer(forked)) > LIMITS.processes:
         raise CanaryDead("code could start more processes than it may")
+    if filled.bound is not Bound.SCRATCH and int(_answer(filled)) > LIMITS.entries:
+        raise CanaryDead("code could make more files than it may")
 
 
 def try_program(backend: Backend, program: Program, code: str, stop: Stop) -> None:

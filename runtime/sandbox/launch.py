@@ -26,6 +26,8 @@ class Launch:
     """Who it becomes before it is anything else; None: it stays who we are, or sees to it by itself."""
     scratch: Path | None = None
     """A private folder on disk, to be measured while it runs and removed afterwards."""
+    memory_folders: tuple[str, ...] = ()
+    """Private file systems in memory, by what they are called inside: their size is limited, their entries are not."""
     control: int | None = None
     """Closing it ends everything."""
     shares_account: bool = False

@@ -46,6 +46,8 @@ DENIED: Final = (
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
     # the network, and every socket that has an address
     *("socket", "connect", "bind", "listen", "accept", "accept4"),
+    # larger buffers than the warden reckons with
+    "setsockopt",
 )
 ABSENT: Final = ("clone3", "openat2")
 """Their flags lie in memory, where a filter can't look; told ENOSYS, the C library uses clone and openat."""
@@ -73,9 +75,11 @@ _IOCTLS: Final = (0x5412, 0x541C, 0x8901, 0x8902)
 _HARMLESS_IOCTLS: Final = (0x5401, 0x540F, 0x5411, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """All that is left where the code sees the machine's files, since file systems change flags, keys and snapshots by
 others: TCGETS, TIOCGPGRP, TIOCOUTQ, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
-_FCNTLS: Final = (8, 10, 15, 1_024, 1_026)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX aim signals; F_SETLEASE makes others wait for a file of the same account, and
-F_NOTIFY hears of changes."""
+_FCNTLS: Final = (8, 10, 15, 1_024, 1_026, 1_031)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX aim signals; F_SETLEASE makes others wait for a file of the same account, F_NOTIFY
+hears of changes, and F_SETPIPE_SZ makes pipes hold more."""
+_PRCTLS: Final = (4,)
+"""PR_SET_DUMPABLE hides a process's descriptors from the warden."""
 
 _ACCESS, _TRUNCATE, _NO_ACCESS = 0o3, 0o1000, 0o3
 _OPENS: Final = (_TRUNCATE, _NO_ACCESS, _NO_ACCESS | _TRUNCATE)
@@ -160,6 +164,7 @@ def _check_arguments(numbers: Mapping[str, int], *, same_view: bool) -> list[Ins
         ),
         (numbers["ioctl"], [_load(1), *(_allow_only(_HARMLESS_IOCTLS) if same_view else _refuse_any(_IOCTLS))]),
         (numbers["fcntl"], [_load(1), *_refuse_any(_FCNTLS)]),
+        (numbers["prctl"], [_load(0), *_refuse_any(_PRCTLS)]),
         # of another process: its limits are not the code's to lower
         (numbers["prlimit64"], [_load(0), _jump(_JUMP_EQUAL, 0, 1, 0), _refuse()]),
     ]

@@ -103,6 +103,17 @@ def _forks(most: int) -> int:
     return children
 
 
+def _fills(folder: str, most: int) -> int:
+    made = 0
+    try:
+        for made in range(1, most + 1):
+            os.close(os.open(f"{folder}/{made}", os.O_CREAT | os.O_WRONLY))
+    except OSError:
+        pass
+    time.sleep(WAIT_S)
+    return made
+
+
 if inputs["ask"] == "ways":
     ways = {
         "file": _reads(inputs["file"]),
@@ -116,5 +127,7 @@ if inputs["ask"] == "ways":
         "no private folder": not _writes(os.environ.get("TMPDIR", "/nowhere")),
     }
     result: object = [name for name, is_open in ways.items() if is_open]
+elif inputs["ask"] == "entries":
+    result = _fills(os.environ["TMPDIR"], int(inputs["entries"]))
 else:
     result = _forks(int(inputs["processes"]))

@@ -9,7 +9,6 @@ import os
 import selectors
 import signal
 import socket
-import stat
 import subprocess
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from runtime.sandbox.cgroup import Group, NoGroup
+from runtime.sandbox.descriptors import count_entries, find_buffer, survey
 from runtime.sandbox.launch import Launch
 from runtime.sandbox.limits import Bound, Ended, Limits
 from runtime.sandbox.processes import LAST, count_threads, list_below, lower_priority, measure_memory, restrain
@@ -327,14 +327,22 @@ class _Run:
         threads = count_threads(own)
         if threads > _MANY:
             lower_priority(own, LAST)
-        held = max(measure_memory(own, self.limits.memory), self.group.measure())
+        found = survey(own)
+        waiting = found.sockets * _BUFFER
+        held = max(measure_memory(own, self.limits.memory - waiting) + waiting, self.group.measure())
         self.peak = max(self.peak, held)
         if held > self.limits.memory or self.group.has_overflowed():
             self._exceed(Bound.MEMORY)
         elif threads > self.limits.processes + _OURS:
             self._exceed(Bound.PROCESSES)
-        elif self.launch.scratch is not None and not _fits(self.launch.scratch, own, self.limits):
+        elif not self._fits(own, found.nameless):
             self._exceed(Bound.SCRATCH)
+
+    def _fits(self, own: list[int], nameless: int) -> bool:
+        """Whether its files are within their limits, in memory and on disk."""
+        if count_entries(own, self.launch.memory_folders) > self.limits.entries:
+            return False
+        return self.launch.scratch is None or _fits(self.launch.scratch, nameless, self.limits)
 
     def _exceed(self, bound: Bound) -> None:
         self.bound = self.bound or bound
@@ -396,14 +404,19 @@ class _Run:
         )
 
 
+_BUFFER: Final = find_buffer()
 _MANY: Final = 16
 """Processes and threads of a run that are no longer a few; Node has a dozen from the start."""
 _OURS: Final = 4
 """Processes of ours below the one we started: bwrap's own two, or none."""
 
 
-def _fits(scratch: Path, pids: list[int], limits: Limits) -> bool:
-    """Whether its files on disk are within their limits, also those that have lost their names."""
+def _fits(scratch: Path, nameless: int, limits: Limits) -> bool:
+    """Whether its files on disk are within their limits.
+
+    Args:
+        nameless: bytes of those that have lost their names.
+    """
     used = entries = 0
     waiting = [str(scratch)]
     while waiting:
@@ -418,23 +431,7 @@ def _fits(scratch: Path, pids: list[int], limits: Limits) -> bool:
                         waiting.append(entry.path)
         except OSError:
             continue
-    return used + sum(_measure_nameless(pid) for pid in pids) <= limits.scratch
-
-
-def _measure_nameless(pid: int) -> int:
-    used = 0
-    try:
-        numbers = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return 0
-    for number in numbers:
-        try:
-            found = os.stat(f"/proc/{pid}/fd/{number}")
-        except OSError:
-            continue
-        if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
-            used += found.st_blocks * 512
-    return used
+    return used + nameless <= limits.scratch
 
 
 def _remove(scratch: Path) -> None:

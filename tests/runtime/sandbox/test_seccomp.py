@@ -13,7 +13,7 @@ HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
 }
-CONDITIONAL = {"open", "openat", "clone", "socketpair", "ioctl", "fcntl", "prlimit64", "utimensat"}
+CONDITIONAL = {"prctl", "open", "openat", "clone", "socketpair", "ioctl", "fcntl", "prlimit64", "utimensat"}
 
 
 @pytest.mark.parametrize(("machine", "numbers"), [("x86_64", X86_64), ("aarch64", AARCH64)])
@@ -91,7 +91,8 @@ def test_what_the_filter_says(machine: str) -> None:
     assert [verdict(machine, n["ioctl"], 0, what, same_view=True) for what in (0x5412, 0x5401)] == [EPERM, ALLOW]
     assert verdict(machine, n["ioctl"], 0, 0x40086602, same_view=True) == EPERM  # FS_IOC_SETFLAGS
     assert [verdict(machine, n["prlimit64"], pid) for pid in (0, 1)] == [ALLOW, EPERM]
-    assert [verdict(machine, n["fcntl"], 0, what) for what in (1, 8, 15, 1024)] == [ALLOW, *[EPERM] * 3]
+    assert [verdict(machine, n["fcntl"], 0, what) for what in (1, 8, 15, 1024, 1031)] == [ALLOW, *[EPERM] * 4]
+    assert [verdict(machine, n["prctl"], what) for what in (4, 15)] == [EPERM, ALLOW]
     assert verdict(machine, 39 if machine == "x86_64" else 172) == ALLOW  # getpid
     assert verdict(machine, 39, audit=0x40000003) == KILL
 

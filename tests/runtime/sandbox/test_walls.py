@@ -105,6 +105,15 @@ def attempt():
         return True
 result = works(attempt)
 """,
+    "more room in a socket": """
+one, _ = socket.socketpair()
+result = [kind for kind in (7, 8, 32, 33) if works(lambda: one.setsockopt(socket.SOL_SOCKET, kind, 1 << 22) is None)]
+""",
+    "more room in a pipe": """
+import fcntl
+result = works(lambda: fcntl.fcntl(os.pipe()[0], 1031, 1 << 20))
+""",
+    "hiding from who watches": "result = calls(157, 167, 4, 0)",
     "a datagram sent from a pair": """
 def attempt():
     one, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -267,6 +276,9 @@ OPEN_WITHOUT = (
     "IPv6, netlink, packets, vsock",
     "a unix socket that everybody may open",
     "an abstract unix socket",
+    "more room in a socket",
+    "more room in a pipe",
+    "hiding from who watches",
     "a datagram sent from a pair",
     "a signal to whoever started it",
     "a signal by owning a descriptor",
