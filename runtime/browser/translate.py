@@ -204,6 +204,10 @@ def _explain_timeout(message: str, selector: str, url: str) -> BrowserFailure:
 def _hint_at(reason: str) -> str:
     if reason.startswith("ERR_CERT"):
         return "The site's certificate is not valid; use an address with a valid one."
+    if reason == "ERR_INVALID_AUTH_CREDENTIALS":  # a headless shell shows what came with the 401 instead
+        return (
+            "The site asks the browser itself for a user name and a password (HTTP 401), which it can't be given yet."
+        )
     if reason == "ERR_ABORTED":
         return "The address may be a download; this version opens pages only."
     return "Check the address, and whether the site can be reached from this machine."
