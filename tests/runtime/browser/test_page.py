@@ -9,6 +9,7 @@ from runtime.browser.failure import BrowserFailure
 from runtime.browser.page import Page
 from runtime.browser.picture import read_size
 from runtime.browser.pool import Lease
+from runtime.egress.hosts import NotAHost, read_host
 from tests.support.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -298,3 +299,28 @@ async def test_downloads_are_off(lease: Lease, site: Site) -> None:
     page = await open_page(lease, site, "<a id=d href='data:application/zip,x' download=x.zip>get</a>")
     await page.click("#d")
     assert "get" in await page.read_html()
+
+
+READ_HOST = "host => URL.canParse(`https://${host}`) ? new URL(`https://${host}`).hostname : ''"
+HOSTS = [
+    "busineß.com",
+    "straße.de",
+    "ς.gr",
+    "क\u094d\u200d.com",
+    "good。com",
+    "SHOP.test.",
+    "0x7f.1",
+    "good\u200dsite.com",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_chromium_and_the_policy_read_hosts_alike(lease: Lease, site: Site, host: str) -> None:
+    """What a page says of its host decides where a credential may be typed."""
+    page = await open_page(lease, site)
+    said = await page._page.evaluate(READ_HOST, host)
+    try:
+        read = read_host(host).name
+    except NotAHost:
+        read = ""
+    assert said.removesuffix(".") == read

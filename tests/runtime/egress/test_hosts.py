@@ -12,6 +12,8 @@ from runtime.egress.hosts import NotAHost, read_host, read_target, split_port
         ("example.org.", "example.org"),
         ("bücher.example", "xn--bcher-kva.example"),
         ("faß.example", "xn--fa-hia.example"),
+        ("ς.example", "xn--3xa.example"),
+        ("क\u094d\u200d.example", "xn--11b6iy14e.example"),
         ("example。org", "example.org"),
         ("１２７.0.0.1", "127.0.0.1"),
         ("a_b.example", "a_b.example"),

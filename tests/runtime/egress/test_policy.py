@@ -207,6 +207,7 @@ def test_entries_that_are_none(entry: str) -> None:
 
 def test_an_entry_may_be_written_as_people_write_hosts() -> None:
     assert read_pattern(" Bücher.Example. ").name == "xn--bcher-kva.example"
+    assert read_pattern("busineß.com").name == "xn--busine-gta.com"
     assert read_pattern("*.EXAMPLE.org:8443").port == 8443
     assert read_pattern("[2001:db8::7]:443").name == "2001:db8::7"
 

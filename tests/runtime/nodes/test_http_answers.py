@@ -7,7 +7,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.execution import FailureCode
@@ -58,7 +58,9 @@ def draw_header(name: str) -> st.SearchStrategy[tuple[str, bytes]]:
     return st.tuples(st.just(name), words.map(lambda found: "".join(found).encode("utf-8", "surrogatepass")))
 
 
-HEADERS: st.SearchStrategy[Headers] = st.lists(st.sampled_from(sorted(WORDS)).flatmap(draw_header), max_size=3)
+HEADERS: st.SearchStrategy[Headers] = st.lists(
+    st.sampled_from(sorted(WORDS)).flatmap(draw_header), min_size=1, max_size=3
+)
 
 
 def write(status: int, headers: Headers, body: bytes) -> bytes:
@@ -92,6 +94,9 @@ async def get(answer: bytes) -> dict[str, Any] | NodeFailure:
 
 
 @settings(max_examples=250, deadline=None)
+@example(429, [("retry-after", "²".encode())], b"")
+@example(200, [("content-encoding", b"deflate")], b"garbage!!")
+@example(200, [("content-type", b"text/plain; charset=undefined")], b"x")
 @given(st.sampled_from(STATUSES), HEADERS, st.sampled_from(BODIES))
 def test_no_answer_takes_a_node_by_surprise(status: int, headers: Headers, body: bytes) -> None:
     got = asyncio.run(get(write(status, headers, body)))
@@ -103,6 +108,7 @@ def test_no_answer_takes_a_node_by_surprise(status: int, headers: Headers, body:
 
 
 @settings(max_examples=400, deadline=None)
+@example([("content-disposition", b"a; filename*0*=a; filename*=b")])
 @given(HEADERS)
 def test_no_answer_takes_a_download_by_surprise(headers: Headers) -> None:
     said = [(name, value.decode("utf-8", "replace")) for name, value in headers]
