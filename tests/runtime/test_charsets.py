@@ -1,11 +1,12 @@
 """What a site calls its charset is looked up in the list of the standard, and nowhere else."""
 
-import time
+from collections.abc import Callable
 
 import pytest
 from webencodings.labels import LABELS
 
 from runtime.charsets import LATIN_1, UTF_8, find_charset, read_text
+from tests.support.growth import FOURFOLD_LIMIT, measure_growth
 
 READ = sorted(name for name in set(LABELS.values()) if name != "replacement")
 
@@ -44,18 +45,13 @@ def test_what_is_one_is_read_as_browsers_do(label: str, data: bytes, text: str) 
 
 @pytest.mark.parametrize("name", READ)
 def test_none_of_them_fails_or_takes_more_than_its_share(name: str) -> None:
-    """Two times as much takes two times as long, with a wide margin for the machine."""
     samples = [b"a-", b"\xff", bytes(range(256)), b"\x1b$B0!", b"-", b"\\u"]
 
-    def measure(size: int) -> float:
+    def prepare(size: int) -> Callable[[], list[str]]:
         bodies = [(sample * (size // len(sample) + 1))[:size] for sample in samples]
-        began = time.process_time()
-        for body in bodies:
-            assert isinstance(read_text(body, name), str)
-        return time.process_time() - began
+        return lambda: [read_text(body, name) for body in bodies]
 
-    small, large = (min(measure(size) for _ in range(3)) for size in (40_000, 80_000))
-    assert large < max(small, 0.005) * 3
+    assert measure_growth(prepare, 20_000) < FOURFOLD_LIMIT
 
 
 def test_pieces_are_put_together_where_a_character_lies_across_them() -> None:
