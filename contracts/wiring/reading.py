@@ -28,7 +28,7 @@ curl -s "$STAGEDOOR/api/execution/$ID/events" -H "authorization: Bearer $TOKEN"
 STYLESHEET = """
 :root { color-scheme: light dark; --ink: light-dark(#211a27, #f2ede4); --quiet: light-dark(#5a5162, #b9afc0);
   --line: light-dark(#e0d8ca, #342d3b); --card: light-dark(#fffdf8, #1b171f); --ground: light-dark(#f6f2ea, #131016);
-  --sunken: light-dark(#efe9de, #0e0c11); --accent: light-dark(#7a1f3d, #f0b95c); }
+  --accent: light-dark(#7a1f3d, #f0b95c); }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
 .layout { display: grid; grid-template-columns: 17rem minmax(0, 1fr); max-width: 80rem; margin: 0 auto; }
@@ -47,7 +47,7 @@ section:target { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent
 section > h3 { margin: 0; font-size: 1rem; font-weight: 600; overflow-wrap: anywhere; }
 code, .method { font-family: ui-monospace, monospace; font-size: .88em; }
 .method { display: inline-block; min-width: 3.6rem; color: var(--accent); font-weight: 700; }
-pre { margin: .6rem 0 0; padding: .8rem 1rem; background: var(--sunken); border-radius: 6px; overflow-x: auto; }
+pre { margin: 0; overflow-x: auto; }
 .quiet { color: var(--quiet); }
 table { width: 100%; border-collapse: collapse; margin: .6rem 0; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-top: 1px solid var(--line);
@@ -80,7 +80,8 @@ def render(openapi: dict[str, Any], asyncapi: dict[str, Any], stylesheet: str) -
         *(_link(name) for name in asyncapi["channels"]),
         "<strong><a href='#shapes'>shapes</a></strong>",
         f"</nav><main><h1>{title} API</h1><p>{escape(openapi['info']['description'])}</p>{_PREFACE}",
-        f"<section id=first-calls><h3>First calls</h3><pre><code>{escape(FIRST_CALLS)}</code></pre></section>",
+        "<h2 id=first-calls>First calls</h2>",
+        f"<section><pre tabindex=0><code>{escape(FIRST_CALLS)}</code></pre></section>",
     ]
     schemas: Schemas = openapi["components"]["schemas"] | asyncapi["components"]["schemas"]
     for group, operations in groups.items():

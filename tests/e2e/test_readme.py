@@ -75,7 +75,7 @@ def test_the_curl_commands_work(stack: Stack, shop: str) -> None:
 async def test_the_first_calls_of_the_apis_own_page_work(stack: Stack, shop: str) -> None:
     async with httpx.AsyncClient(base_url=f"http://localhost:{stack.port}") as http:
         page = (await http.get("/api/docs")).text
-    shown = re.search(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)
+    shown = re.search(r"<pre tabindex=0><code>(.*?)</code></pre>", page, re.DOTALL)
     assert shown is not None
     script = unescape(shown[1]).replace("localhost:8080", f"localhost:{stack.port}")
     done = await asyncio.create_subprocess_exec(
