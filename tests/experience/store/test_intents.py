@@ -24,10 +24,9 @@ from experience.store.intents import (
     postpone,
     request_cancel,
 )
-from experience.store.migrate import migrate
 from experience.store.tables import IntentRow
 from experience.store.tenants import delete_tenant, insert_tenant
-from tests.support.postgres import Database, Postgres
+from tests.support.postgres import Database
 
 NOW = timedelta()
 MINUTE = timedelta(minutes=1)
@@ -103,13 +102,6 @@ def draft(tenant_id: TenantId) -> IntentRow:
         created_at=datetime.now(UTC),
         delivered_at=None,
     )
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Database:
-    made = postgres.create_database()
-    asyncio.run(migrate(made.dsn("experience_owner")))
-    return made
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What is past its time goes, a batch in each transaction; what is owed or young stays."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -12,11 +11,10 @@ from contracts.identity import TenantLimits
 from contracts.model import TenantId
 from experience.pruning import Pruning
 from experience.store.db import SystemDatabase
-from experience.store.migrate import migrate
 from experience.store.pruning import BATCH, delete_expired, delete_old_intents
 from experience.store.tables import ThrottleRow
 from experience.store.tenants import insert_tenant
-from tests.support.postgres import Database, Postgres
+from tests.support.postgres import Database
 
 DAY = timedelta(days=1)
 
@@ -66,13 +64,6 @@ _ADD = text("""
     VALUES (:id, :tenant, gen_random_uuid(), 'browser', 'visit', '{"secret": "x"}', :status, true, 1, :next, false, '',
         :at, :delivered)
 """)
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Database:
-    made = postgres.create_database()
-    asyncio.run(migrate(made.dsn("experience_owner")))
-    return made
 
 
 @pytest.fixture

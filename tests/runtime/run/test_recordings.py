@@ -80,9 +80,8 @@ async def test_a_login_in_the_plan_leaves_the_trace_out(staging: Staging, site: 
     assert "No video is recorded" not in lines
 
 
-async def test_a_worker_that_leaves_while_it_stores_what_was_recorded_hands_back(
-    staging: Staging, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def keep_storing(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let storing a file take a minute; answers what is set once it has begun."""
     storing = asyncio.Event()
 
     async def store(*_: Any, **__: Any) -> None:
@@ -90,6 +89,13 @@ async def test_a_worker_that_leaves_while_it_stores_what_was_recorded_hands_back
         await asyncio.sleep(60)
 
     monkeypatch.setattr(ArtifactWriter, "put_file", store)
+    return storing
+
+
+async def test_a_worker_that_leaves_while_it_stores_what_was_recorded_hands_back(
+    staging: Staging, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storing = keep_storing(monkeypatch)
     inputs = {"Website URL": site.url(), "Trace": True}
     nodes = [node("open", "launch_standard_browser", inputs), node("wait", "delay", {"Duration": 30})]
     execution_id = await staging.submit(nodes, [edge("open", "wait", "Web Page", "Web Page")])
@@ -179,13 +185,7 @@ async def test_a_drain_drops_only_what_can_not_be_stored_in_its_time_and_says_so
 async def test_an_end_does_not_wait_longer_than_a_drain_for_what_was_recorded(
     staging: Staging, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storing = asyncio.Event()
-
-    async def store(*_: Any, **__: Any) -> None:
-        storing.set()
-        await asyncio.sleep(60)
-
-    monkeypatch.setattr(ArtifactWriter, "put_file", store)
+    storing = keep_storing(monkeypatch)
     inputs = {"Website URL": site.url(), "Trace": True}
     execution_id = await staging.submit([node("open", "launch_standard_browser", inputs)], [])
     async with staging.perform():
