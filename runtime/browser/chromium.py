@@ -94,6 +94,7 @@ class Chromium:
         self._driver = find_driver(self.pid or 0)
         self._parked: Page | None = None
         self._parking = False
+        self._closing: asyncio.Task[None] | None = None
         self._pages: list[Page] = []
         self._put_aways: set[asyncio.Task[None]] = set()
         self.opened = 0
@@ -198,7 +199,12 @@ class Chromium:
         return measure_memory(pid) if pid is not None else 0
 
     async def close(self) -> None:
-        """End it, in order if it can, by force if not, and its driver."""
+        """End it, in order if it can, by force if not, and its driver. Whoever comes later waits for the same end."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)  # half an end is none: the driver would be left to itself
+
+    async def _close(self) -> None:
         was_alive, self.alive = self.alive, False
         if was_alive:
             try:
@@ -206,11 +212,10 @@ class Chromium:
                     await self._browser.close()
             except (TimeoutError, Error) as error:
                 _log.warning("browser ended by force", reason=str(error) or "it did not answer")
-        driver, self._driver = self._driver, None
         _end(self._launch, self._mark)
-        if not await end_driver(self._playwright) and driver is not None:
+        if not await end_driver(self._playwright) and self._driver is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(driver, signal.SIGKILL)
+                os.kill(self._driver, signal.SIGKILL)
 
     def _give_out(self, page: Page, permit: Permit) -> Page:
         page.way_out.bind(permit, page.options.proxy)

@@ -24,6 +24,8 @@ from runtime.browser.sandboxing import Sandboxing
 from runtime.egress.proxy import EgressProxy
 
 _START_S = 30.0
+_GIVE_UP_S = 5.0
+"""How long a driver that nobody waits for any more may take to start, so that it can be ended in order."""
 
 
 class Starter:
@@ -66,8 +68,7 @@ class Starter:
         os.environ.pop("PLAYWRIGHT_DISABLE_FORCED_CHROMIUM_PROXIED_LOOPBACK", None)
         try:
             with _temporary_files_in(self._folder.path):
-                async with asyncio.timeout(_START_S):
-                    return await async_playwright().start()
+                return await _start_driver()
         except Exception as error:  # Playwright raises a bare one for a driver that ends at once
             raise BrowserFailure(
                 FailureCode.BROWSER_CRASHED,
@@ -79,8 +80,26 @@ class Starter:
 
 async def find_browser(setting: Path | None) -> Path:
     """The Chromium that a worker would start. Raises BrowserFailure (browser_missing), as starting it would."""
-    async with asyncio.timeout(_START_S), async_playwright() as playwright:
+    playwright = await _start_driver()
+    try:
         return find_chromium(setting, Path(playwright.chromium.executable_path))
+    finally:
+        await end_driver(playwright)
+
+
+async def _start_driver() -> Playwright:
+    """Start a driver. Who stops waiting for it leaves none behind: Playwright only ends one whose start it has seen."""
+    starting = asyncio.create_task(async_playwright().start())
+    try:
+        async with asyncio.timeout(_START_S):
+            return await asyncio.shield(starting)
+    except BaseException:
+        await asyncio.wait([starting], timeout=_GIVE_UP_S)
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            await end_driver(starting.result())
+        else:
+            starting.cancel()
+        raise
 
 
 @contextlib.contextmanager

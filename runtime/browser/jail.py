@@ -166,9 +166,11 @@ class Gate:
             async with asyncio.timeout(_PROBE_S):
                 _, said = await tried.communicate()
         except TimeoutError:
-            tried.kill()
             said = b"it did not end"
         finally:
+            if tried.returncode is None:
+                tried.kill()
+                await tried.communicate()
             self.shut(mark)
             record.unlink(missing_ok=True)
         if tried.returncode != 0:

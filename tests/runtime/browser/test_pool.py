@@ -216,6 +216,16 @@ async def test_a_driver_ends_with_its_browser_however_that_ends(small: Pool, sit
         assert find_drivers(small) == []
 
 
+async def test_who_stops_waiting_for_a_browser_leaves_no_driver_behind(small: Pool) -> None:
+    for number in range(8):
+        starting = asyncio.create_task(small._starter.launch())
+        await asyncio.sleep(0.02 + 0.08 * number)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await starting).close()
+        assert find_drivers(small) == [], number
+
+
 async def test_nothing_is_left_when_the_pool_ends_while_a_browser_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
