@@ -1,5 +1,7 @@
 """The way into Runtime: every call vouches for one tenant, carries the request's id and has a deadline."""
 
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +11,7 @@ from uuid import UUID
 import aiohttp
 import httpx
 import structlog
+from aiohappyeyeballs import AddrInfoType
 from httpx_aiohttp import AiohttpTransport
 
 from contracts.declare import Endpoint
@@ -28,6 +31,12 @@ STARTING_S = 20.0
 """Both tiers start at the same time: for so long it is nothing to warn of that Runtime is not there yet."""
 NOBODY = TenantId(UUID(int=0))
 """The tenant of calls that concern none: the catalogues."""
+_CONNECT_S = 2.0
+"""To whoever listens nearby it takes milliseconds; more would leave no time to try another one."""
+_NAMES_S = 1
+"""Replicas come and go: a name leads elsewhere a moment later."""
+_GONE_MS = 4_000
+"""A peer that is there acknowledges in milliseconds, however long its answer takes: this tells a gone one from it."""
 AWAY = frozenset({Code.UNAVAILABLE, Code.TIMEOUT})
 """Runtime did not answer; whether it has heard the question is not known."""
 
@@ -39,7 +48,9 @@ class RuntimeTransport(AiohttpTransport):
 
     def __init__(self, connections: int, keep_alive_s: float) -> None:
         def open_session() -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=keep_alive_s)
+            connector = aiohttp.TCPConnector(
+                limit=connections, keepalive_timeout=keep_alive_s, ttl_dns_cache=_NAMES_S, socket_factory=make_socket
+            )
             # what one tenant is answered must leave nothing for the next
             return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
@@ -75,7 +86,12 @@ class RuntimeHttp(httpx.AsyncClient):
             params=given.get("params") or None,
             headers=given.get("headers"),
             json=given.get("json"),
-            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), given["timeout"])},
+            extensions={
+                "timeout": {
+                    **dict.fromkeys(("read", "write", "pool"), given["timeout"]),
+                    "connect": min(given["timeout"], _CONNECT_S),
+                }
+            },
         )
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **_: Any) -> httpx.Response:
@@ -152,6 +168,18 @@ class TenantClient(RuntimeClient):
             said = log.info if time.monotonic() < self._started_at else log.warning
             said("runtime is away", endpoint=endpoint.path, code=error.code, detail=error.detail)
         return _put_in_words(error, endpoint)
+
+
+def make_socket(address: AddrInfoType) -> socket.socket:
+    """A socket that fails when the machine or container behind it has gone without a word."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_MS)
+    return made
 
 
 def _put_in_words(error: ApiError, endpoint: Endpoint[Any, Any]) -> ApiError:

@@ -47,16 +47,20 @@ _HSTS_MIDDLEWARE = "hsts"
 _HSTS_S = 31_536_000
 
 _RETRY_MIDDLEWARE = "retry"
-_RETRY = {"attempts": 20, "initialInterval": "100ms", "timeout": "5s"}
+_RETRY = {"attempts": 60, "initialInterval": "100ms", "timeout": "15s"}
 """Only where no connection came about: Traefik never repeats a request that was sent.
 
-The attempts have to last longer than the health check takes to leave a dead replica out. One that is leaving refuses at
-once, and of two servers p2c picks the one with fewer connections, which is the dead one each time: without a wait
-between them all attempts were over in some milliseconds, and the request with them. They now take about three seconds.
+The attempts have to last longer than it takes to leave a dead replica out: up to three seconds by the health check,
+more on a busy machine. One that is leaving refuses at once, one that is gone lets each attempt wait for
+`_DIAL_TIMEOUT`, and of two servers p2c picks the one with fewer connections, which is the dead one each time. Sixty
+attempts that are refused take about nine seconds.
 """
+_INTERNAL_RETRY_MIDDLEWARE = "retry-internal"
+_INTERNAL_RETRY = {"attempts": 30, "initialInterval": "100ms", "timeout": "4s"}
+"""Between the tiers it ends in time for Experience, which waits for ten seconds, to ask anew."""
 _HEALTH_CHECK = {"path": "/health", "interval": "1s", "unhealthyInterval": "1s", "timeout": "2s"}
 """`/health` and not `/ready`: an Experience without Runtime still takes intents."""
-_DIAL_TIMEOUT = "1s"
+_DIAL_TIMEOUT = "500ms"
 """Below the local stack's: a container that is gone answers nothing, and then the next one is tried."""
 
 
@@ -80,7 +84,9 @@ def build_compose_static(edition: Edition) -> dict[str, object]:
     points: dict[str, Any] = {
         ENTRY_POINT: build_entry_point(place.address, limit, _GRACE, front),
         # No header is stripped here: only the tiers' network leads to it, and Runtime believes signed tokens alone.
-        _INTERNAL_ENTRY_POINT: build_entry_point(_INTERNAL_ADDRESS, "0s", _GRACE, [f"{_RETRY_MIDDLEWARE}@file"]),
+        _INTERNAL_ENTRY_POINT: build_entry_point(
+            _INTERNAL_ADDRESS, "0s", _GRACE, [f"{_INTERNAL_RETRY_MIDDLEWARE}@file"]
+        ),
         _PING_ENTRY_POINT: build_entry_point(_PING_ADDRESS, "60s", "0s", []),
     }
     if with_tls:
@@ -101,6 +107,7 @@ def build_compose_dynamic(servers: Mapping[Tier, Sequence[str]], tls_host: str |
         service["loadBalancer"]["healthCheck"] = dict(_HEALTH_CHECK)
     http["serversTransports"]["tiers"]["forwardingTimeouts"]["dialTimeout"] = _DIAL_TIMEOUT
     http["middlewares"][_RETRY_MIDDLEWARE] = {"retry": dict(_RETRY)}
+    http["middlewares"][_INTERNAL_RETRY_MIDDLEWARE] = {"retry": dict(_INTERNAL_RETRY)}
     if tls_host is not None:
         for router in http["routers"].values():
             router["entryPoints"] = [_TLS_ENTRY_POINT]

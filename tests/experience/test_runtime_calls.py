@@ -1,18 +1,21 @@
 """The way into Runtime: what a lost connection is called, and that nothing stays of one call for the next."""
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
 import httpx
 import pytest
+from aiohappyeyeballs import AddrInfoType
 from structlog.testing import capture_logs
 
 from contracts.declare import NOTHING
 from contracts.errors import ApiError, Code
 from experience.cli.ports import find_free_port
-from experience.runtime_calls import NOBODY, RuntimeCalls, RuntimeHttp, RuntimeTransport
+from experience.runtime_calls import NOBODY, TIMEOUT_S, RuntimeCalls, RuntimeHttp, RuntimeTransport, make_socket
 from tests.support.eventlog import KEYS
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -67,6 +70,42 @@ async def test_a_refused_connection_is_no_silence() -> None:
     async with RuntimeHttp(f"http://127.0.0.1:{find_free_port()}", RuntimeTransport(4, 60)) as http:
         with pytest.raises(httpx.ConnectError):
             await http.get("/x", timeout=5.0)
+
+
+async def test_who_does_not_even_answer_the_connection_leaves_time_for_another_try() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:  # with one waiting, further ones hear nothing
+        address = full.getsockname()
+        with socket.create_connection(address):
+            async with RuntimeHttp(f"http://127.0.0.1:{address[1]}", RuntimeTransport(4, 60)) as http:
+                with pytest.raises(httpx.ConnectTimeout):
+                    async with asyncio.timeout(TIMEOUT_S):
+                        await http.get("/x", timeout=TIMEOUT_S * 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked")
+async def test_connections_end_when_the_machine_behind_them_has_gone_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[socket.socket] = []
+    given: list[int] = []
+
+    def make(address: AddrInfoType) -> socket.socket:
+        made.append(make_socket(address))
+        given.extend(made[-1].getsockopt(*one) for one in options)
+        return made[-1]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)]
+    monkeypatch.setattr("experience.runtime_calls.make_socket", make)
+    async with met_by(talk) as http:
+        await http.get("/x", timeout=5.0)
+    kept_alive, given_up_ms = given
+    assert kept_alive == 1
+    assert 0 < given_up_ms < TIMEOUT_S * 1_000
 
 
 async def test_cookies_and_redirects_of_one_answer_change_nothing_about_the_next_call() -> None:
