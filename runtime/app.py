@@ -88,6 +88,8 @@ NODES: Final = (*_IN_BROWSERS, *data.NODES, *http.NODES, *flow.NODES, *code.NODE
 """Every node type of this Runtime."""
 KEEP_ALIVE_S: Final = 95
 """Above the 60 s after which Experience lets go of an idle connection: whoever sends must be the one that closes."""
+SPARE_CONNECTIONS: Final = 4
+"""Beside one for each execution that is carried out: for requests, and for runs that read while they write."""
 MARGIN_S: Final = 1.0
 """Of the drain time, for what comes after the last run: browsers, connections, goodbyes."""
 
@@ -121,7 +123,7 @@ def lay_ground(settings: Settings) -> Ground:
     carrier, ring = _choose_carrier(settings)
     made = Ground(
         settings=settings,
-        db=Database(settings.database_url, ring=ring),
+        db=Database(settings.database_url, size=settings.concurrency + SPARE_CONNECTIONS, ring=ring),
         system=SystemDatabase(settings.system_database_url),
         queue=PgQueue(settings.system_database_url, concurrency=settings.concurrency, heartbeat_s=settings.heartbeat_s),
         wakeups=Wakeups(carrier),

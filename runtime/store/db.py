@@ -91,6 +91,8 @@ class Database:
     """Transactions of role runtime_app, each as one tenant. Row-level security shows it nothing else.
 
     Args:
+        dsn: where to.
+        size: connections at most; they are opened when they are needed, and kept.
         ring: what wakes readers after a commit; None: NOTIFY does it, inside the transaction.
     """
 
