@@ -79,7 +79,7 @@ $(STAMPS)/uv: deploy/local/find-uv
 	@sh deploy/local/find-uv > $@
 
 # The page is built by the sync, from these.
-PAGE := $(shell find experience/web -name node_modules -prune -o -name dist -prune -o -type f -print)
+PAGE := $(shell find experience/web -name node_modules -prune -o -name dist -prune -o -name generated -prune -o -type f -print)
 
 $(STAMPS)/synced: pyproject.toml uv.lock hatch_build.py $(PAGE) $(STAMPS)/uv
 	@"$$(cat $(STAMPS)/uv)" sync --quiet --locked --extra local

@@ -1,7 +1,8 @@
-// Writes src/api/schema.ts from the documents that the server's own declarations produce.
+// Writes generated/schema.ts from the documents that the server's own declarations produce.
 // The file is made anew before every check, test and dev run and never committed: it can't be stale, and nobody needs
-// Node to change a contract. The build does not need it, because types leave no trace in the bundle.
-import { readFile, writeFile } from "node:fs/promises";
+// Node to change a contract. The build does not need it, because types leave no trace in the bundle, and it lies outside
+// src, because uv builds the page anew whenever something in there has changed.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import openapiTS, { astToString } from "openapi-typescript";
 
 const generated = new URL("../../../contracts/generated/", import.meta.url);
@@ -13,8 +14,11 @@ const document = {
   ...http,
   components: { ...http.components, schemas: { ...sockets.components.schemas, ...http.components.schemas } },
 };
-const target = new URL("../src/api/schema.ts", import.meta.url);
+const target = new URL("../generated/schema.ts", import.meta.url);
 const text = `// Made by scripts/types.mjs from contracts/generated.\n${astToString(await openapiTS(document))}`;
 // An unchanged file is left alone, so that watchers stay quiet.
 const before = await readFile(target, "utf8").catch(() => "");
-if (before !== text) await writeFile(target, text);
+if (before !== text) {
+  await mkdir(new URL(".", target), { recursive: true });
+  await writeFile(target, text);
+}

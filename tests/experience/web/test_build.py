@@ -1,6 +1,7 @@
 """The page as it is built: its lock file and the build hook. Its own tests run beside these, by `make test`."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,14 @@ def test_a_failing_program_tells_what_it_said(web: Path) -> None:
     with pytest.raises(PageError, match="took longer than"):
         hatch_build._run_node("node", ["-e", "setTimeout(() => {}, 60000)"], 0.5)
     assert web.exists()
+
+
+def test_neither_build_nor_check_has_uv_build_the_page_once_more() -> None:
+    """uv looks at these whenever it is called: what a build or a check writes would cost the next call a build."""
+    root = hatch_build.WEB.parents[1]
+    keys = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["uv"]["cache-keys"]
+    assert all(key.keys() <= {"file", "env"} for key in keys)
+    written = (hatch_build.DIST, hatch_build.WEB / "generated", hatch_build.WEB / "node_modules")
+    named = [path for key in keys if "file" in key for path in root.glob(key["file"])]
+    assert named
+    assert [path for path in named if any(path.is_relative_to(one) for one in written)] == []

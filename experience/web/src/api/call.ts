@@ -1,5 +1,5 @@
+import type { paths } from "../../generated/schema";
 import { Refused, readProblem, unreachable } from "./problem";
-import type { paths } from "./schema";
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
 type Operation<P extends keyof paths, M extends Method> = paths[P][M];

@@ -1,5 +1,5 @@
 // The words of the wire under their own names. Shapes come from the server's declarations, never from here.
-import type { components } from "./schema";
+import type { components } from "../../generated/schema";
 
 type Schemas = components["schemas"];
 

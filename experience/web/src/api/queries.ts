@@ -9,10 +9,10 @@ import {
   useQuery,
   useQueryClient,
 } from "@tanstack/react-query";
+import type { components } from "../../generated/schema";
 import { call } from "./call";
 import { type ExecutionStatus, type ExecutionSummary, isFinal, type Me, type NodeType } from "./nouns";
 import { isPassing, isSignedOut } from "./problem";
-import type { components } from "./schema";
 
 type ExecutionPage = components["schemas"]["Page_ExecutionSummary_"];
 
