@@ -112,6 +112,18 @@ def look_around(shop: Shop, kilobytes: int = 1) -> Document:
     }
 
 
+def meet_hostility(shop: Shop, deed: str) -> Document:
+    """Open a page that misbehaves, and wait there for something that never comes."""
+    return {
+        "name": f"Meet {deed}",
+        "nodes": [
+            node("h1-open", "launch_standard_browser", {"Website URL": f"{shop.url('/hostile')}?deed={deed}"}),
+            node("h2-wait", "wait_for_element", {"Selector": "#never", "Visibility": "visible"}, timeout_s=8),
+        ],
+        "edges": [edge("h1-open", "h2-wait")],
+    }
+
+
 def read_a_lot(shop: Shop, times: int, kilobytes: int) -> Document:
     """Read one long page again and again: each time an event as long as the page."""
     opened = node("r-open", "launch_standard_browser", {"Website URL": f"{shop.url('/busy')}?n={kilobytes}"})

@@ -32,18 +32,30 @@ document.getElementById("act").addEventListener("change", async (event) => {
 </script>"""
 TICKET = '<!doctype html><title>Ticket</title><h1>Ticket</h1><p class="of">{name}</p><p class="of">act {act}</p>'
 RECEIPT = '<!doctype html><title>Receipt</title><h1>Receipt</h1><p id="receipt">Thank you</p>'
+HOSTILE = "<!doctype html><title>Hostile</title><script>onload = () => setTimeout(() => {{ {deed} }}, 200)</script>"
+DEEDS = {
+    "alerts": "while (true) alert('x')",
+    "hangs": "while (true) {}",
+    "windows": "setInterval(() => open(location), 5)",
+    "memory": "const kept = []; setInterval(() => kept.push(new Uint8Array(5e7).fill(1)), 20)",
+    "download": "location = '/flood'",
+}
+"""What a hostile page does once it has come."""
+FLOOD_BYTES = 500_000_000
 BUSY = "<!doctype html><title>Busy</title><h1>Busy</h1><p>{text}</p>"
 
 
 @dataclass
 class Shop:
-    """A running shop. Paths: /stage (POST buys), /ticket, /receipt, /told/…, /busy?n=<kilobytes>."""
+    """A running shop. Paths: /stage (POST buys), /ticket, /receipt, /told/…, /busy?n=<kilobytes>, /hostile?deed=…."""
 
     host: str
     asked: list[str] = field(default_factory=list)
     """`METHOD path?query` in the order of arrival."""
     orders: Counter[str] = field(default_factory=Counter)
     """Orders that landed, by the `who` of the address."""
+    flooded: int = 0
+    """Bytes of downloads that somebody took."""
     _held: dict[str, threading.Event] = field(default_factory=dict)
     _arrived: dict[str, threading.Event] = field(default_factory=dict)
 
@@ -86,6 +98,9 @@ def run_shop() -> Iterator[Shop]:
             parts = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             shop.note("GET", parts.path, query.get("who", ""))
+            if parts.path == "/flood":
+                self._flood()
+                return
             self._answer(200, _render(parts.path, query, SimpleCookie(self.headers.get("cookie", ""))))
 
         def do_POST(self) -> None:
@@ -103,6 +118,16 @@ def run_shop() -> Iterator[Shop]:
                 self.send_header("Location", location)
             self.end_headers()
             self.wfile.write(body)
+
+        def _flood(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(FLOOD_BYTES))
+            self.end_headers()
+            chunk = bytes(100_000)
+            for _ in range(FLOOD_BYTES // len(chunk)):
+                self.wfile.write(chunk)
+                shop.flooded += len(chunk)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
             return
@@ -135,6 +160,8 @@ def _render(path: str, query: dict[str, str], cookies: "SimpleCookie") -> str:
             return TICKET.format(**told)
         case "/receipt":
             return RECEIPT
+        case "/hostile":
+            return HOSTILE.format(deed=DEEDS[query["deed"]])
         case "/busy":
             return BUSY.format(text="x" * 1_024 * int(query.get("n", "1")))
         case _:
