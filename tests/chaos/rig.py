@@ -44,6 +44,8 @@ class Cast:
     """Whether pages come back from checkpoints, as with `make run`; else only from the steps that led to them."""
     artifacts: Path | None = None
     """Where artifacts are kept, if not in the rig's folder."""
+    clock: bool = False
+    """Whether the tiers' clock can be set, by `Rig.set_clock`; PostgreSQL's and everybody else's goes on."""
     nats: bool = False
     """Whether a NATS server of the rig's own carries wake-ups, in place of NOTIFY."""
 
@@ -96,6 +98,12 @@ class Rig:
     def tiers(self) -> list[Part]:
         """Everything that is ours and has replicas."""
         return [*self.experiences, *self.runtimes, *self.workers]
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Have the tiers see another time than the rest of the world, from now on."""
+        made = self.folder / "clock.new"
+        made.write_text(f"{ahead_s:+.0f}")
+        made.replace(self.folder / "clock")
 
     def visit(self) -> AbstractAsyncContextManager[Visitor]:
         """A new visitor with a tenant of their own."""
@@ -158,6 +166,10 @@ async def run_rig(cast: Cast, folder: Path, server: Server, database: Database, 
         for number in range(cast.workers):
             rig.workers.append(await _make_worker(rig, number, stack))
         rig.traefik = make_traefik(rig)
+        if cast.clock:
+            rig.set_clock(0)
+            for part in rig.tiers:
+                part.environment = {**part.environment, **_wear_clock(folder / "clock")}
         stack.callback(rig.kill_all)
         await rig.up()
         yield rig
@@ -241,6 +253,22 @@ def _runtime_settings(rig: Rig, port: int, database: Database) -> dict[str, obje
     if rig.cast.checkpoints:
         settings["SEAL_KEY_FILE"] = rig.keys.seal
     return settings
+
+
+def find_clock() -> Path | None:
+    """The library that shows a process another time; Debian's package libfaketime has it."""
+    return next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+
+def _wear_clock(setting: Path) -> dict[str, str]:
+    return {
+        "LD_PRELOAD": str(find_clock()),
+        "FAKETIME_TIMESTAMP_FILE": str(setting),
+        "FAKETIME_NO_CACHE": "1",
+        # a machine's clock is set, and what counts seconds goes on counting
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 def _servers(experiences: Sequence[Part], runtimes: Sequence[Part]) -> dict[Tier, list[str]]:
