@@ -49,24 +49,6 @@ def explain_interruption(node: PlannedNode) -> Failure:
     )
 
 
-def explain_cut_off(node: PlannedNode, *, begun: bool) -> Failure:
-    """An attempt that was ended because the database was out of reach for as long as a lease lasts."""
-    if not begun:
-        return Failure(
-            code=FailureCode.STOPPED,
-            message=f"The database was out of reach when “{node.name}” was to begin.",
-            hint="Nothing of it was done: start the execution again from here.",
-            node_id=node.id,
-        )
-    return Failure(
-        code=FailureCode.INTERRUPTED_UNSAFE,
-        message=f"The database was out of reach while “{node.name}” ran, and it is not known whether it happened.",
-        hint=_LOOK,
-        node_id=node.id,
-        asks_about=node.id,
-    )
-
-
 def explain_lost_page(node: PlannedNode, blocker: PlannedNode) -> Failure:
     """A page that can't be brought back, because a node on the way to it must not run twice."""
     return Failure(

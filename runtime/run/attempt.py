@@ -231,11 +231,6 @@ class AttemptStage:
                 kept.append(one)
         return kept
 
-    async def close_pages(self) -> None:
-        """Close the pages that this attempt used: what it has asked of a browser would go on there without it."""
-        for page in self._used.values():
-            await page.close()
-
     async def keep_evidence(self) -> Sequence[StoredBlob]:
         """Put away a picture, the address and the console's tail of every page this attempt used.
 

@@ -26,7 +26,7 @@ from runtime.egress.egress import Egress
 from runtime.egress.lists import Policies
 from runtime.egress.permit import Permit
 from runtime.engine.commands import Command, EndAttempt, Finish, SkipNode, StartNode, StopRunning
-from runtime.engine.explain import ask_about, explain_cut_off
+from runtime.engine.explain import ask_about
 from runtime.engine.plan import Plan
 from runtime.masking import Redactor
 from runtime.profiles import Profiles
@@ -172,8 +172,6 @@ class RunDriver:
         self._still = ExitStack()
         """Holds the clock while the execution is paused in this worker."""
         self._stopped_why: str | None = None
-        self._cut: set[str] = set()
-        """Nodes whose attempts were ended because another worker may have begun them by now."""
         self._keeper = Keeper(browser, self._writer, self._recorder, lease)
 
     async def drive(self) -> Verdict:
@@ -192,10 +190,7 @@ class RunDriver:
         async with TaskGroup() as group:
             resources = self._resources
             self._help(
-                group,
-                watch_lease(
-                    resources.runs, resources.wakeups, self._lease, resources.lease_s, self._inbox, self._cut_off
-                ),
+                group, watch_lease(resources.runs, resources.wakeups, self._lease, resources.lease_s, self._inbox)
             )
             self._help(group, watch_clock(self._claimed.timeout_s, self._clock, self._inbox))
             self._help(group, self._watch_drain())
@@ -537,28 +532,12 @@ class RunDriver:
         try:
             signal = await work
         except asyncio.CancelledError:
-            node, begun = self._nodes[start.node_id], start.node_id in self._stages
-            if self._stopped_why is not None:
-                failure = self._explain_stop(start)
-                signal = Failed(start, ask_about(node, failure) if begun else failure)
-            elif node.id in self._cut:
-                if begun:
-                    await self._stages[node.id].close_pages()
-                signal = Failed(start, explain_cut_off(node, begun=begun), retryable=not begun, begun=begun)
-            else:
+            if self._stopped_why is None:
                 raise
-        self._cut.discard(start.node_id)
+            failure = self._explain_stop(start)
+            begun = start.node_id in self._stages
+            signal = Failed(start, ask_about(self._nodes[start.node_id], failure) if begun else failure)
         self._inbox.put_nowait(signal)
-
-    def _cut_off(self) -> None:
-        """End what may not run twice: whoever has taken over asks a person about it, who may say “again”.
-
-        What may run twice goes on; if this run is another's by now, its next write says so.
-        """
-        for node_id, task in self._attempts.items():
-            if not (self._nodes[node_id].safe or node_id in self._turns or task.done()):
-                self._cut.add(node_id)
-                task.cancel()
 
     async def _stop_attempts(self, grace_s: float) -> None:
         await asyncio.sleep(grace_s)

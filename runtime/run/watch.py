@@ -3,8 +3,6 @@
 import asyncio
 import time
 from asyncio import Queue
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -43,10 +41,6 @@ MAX_STORE_S: Final = 10.0
 """And no more than this of a long one."""
 
 
-LEAST_CHECK_S: Final = 1.0
-"""What a look at the lease may take, however short leases are; else a quarter of one: there is time for another."""
-
-
 @dataclass(frozen=True)
 class Drain:
     """A worker that is leaving: from `begun` on nothing starts, and `grace_s` later nothing runs."""
@@ -55,48 +49,7 @@ class Drain:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class _Silence:
-    """Says when nobody has confirmed the lease for as long as one lasts, and again each time that it has been so."""
-
-    def __init__(self, lease_s: float, on_silence: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._lease_s = lease_s
-        self._on_silence = on_silence
-        self._timer: asyncio.TimerHandle | None = None
-
-    def confirm(self, asked_at: float) -> None:
-        """The lease held at an instant of the loop's clock."""
-        self.forget()
-        self._timer = self._loop.call_at(asked_at + self._lease_s, self._say)
-
-    def forget(self) -> None:
-        """Say nothing."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _say(self) -> None:
-        self.confirm(self._loop.time())
-        self._on_silence()
-
-
-@contextmanager
-def _listen_for_silence(lease_s: float, on_silence: Callable[[], None]) -> Iterator[_Silence]:
-    silence = _Silence(lease_s, on_silence)
-    silence.confirm(asyncio.get_running_loop().time())  # claiming it was a look, too
-    try:
-        yield silence
-    finally:
-        silence.forget()
-
-
-async def watch_lease(
-    runs: Runs,
-    wakeups: Wakeups,
-    lease: Lease,
-    lease_s: float,
-    inbox: "Queue[Signal]",
-    on_silence: Callable[[], None],
-) -> None:
+async def watch_lease(runs: Runs, wakeups: Wakeups, lease: Lease, lease_s: float, inbox: "Queue[Signal]") -> None:
     """Say what people ask of the execution, and end by saying that the lease is lost, or may be.
 
     Args:
@@ -105,31 +58,26 @@ async def watch_lease(
         lease: the run's.
         lease_s: silence after which a lease goes to another worker (spec E10).
         inbox: where the signals go.
-        on_silence: called at once, past the inbox, when the database could not be asked for `lease_s`: another worker
-            may have begun the same by now, and nothing here will hear of it.
     """
     cancelled = False
     pause_asked_at: datetime | None = None
     looked = time.monotonic()
-    with wakeups.subscribe(lease.execution_id) as bell, _listen_for_silence(lease_s, on_silence) as silence:
-        await asyncio.sleep(PAUSE_S)
+    with wakeups.subscribe(lease.execution_id) as bell:
+        await asyncio.sleep(PAUSE_S)  # claiming it was a look, too
         while True:
             if time.monotonic() - looked > lease_s:
                 inbox.put_nowait(Stalled())
                 return
             looked = time.monotonic()
-            looked_at = asyncio.get_running_loop().time()
             try:
-                async with asyncio.timeout(max(LEAST_CHECK_S, lease_s / 4)):
-                    asked = await runs.check(lease)
-            except (DatabaseAway, TimeoutError) as error:
-                log.warning("the lease can't be checked now", reason=getattr(error, "detail", "no answer"))
+                asked = await runs.check(lease)
+            except DatabaseAway as error:
+                log.warning("the lease can't be checked now", reason=error.detail)
                 looked = time.monotonic()  # it was the database that stood still, not this process
             else:
                 if not asked.held:
                     inbox.put_nowait(LeaseLost())
                     return
-                silence.confirm(looked_at)
                 if asked.cancel_reason is not None and not cancelled:
                     cancelled = True
                     inbox.put_nowait(CancelAsked(asked.cancel_reason))

@@ -60,9 +60,7 @@ class Staging:
         heartbeat_s: float = 15,
         grace_s: float = 4,
         way: Way = NOTIFY,
-        workers_database: TestDatabase | None = None,
     ) -> None:
-        """`workers_database`: the same one, as workers find it; for lines that are spoiled."""
         self.db, self.wakeups = way.connect(database)
         self.system = SystemDatabase(database.dsn("runtime_system"))
         self.tenant_id = TenantId(uuid7())
@@ -72,7 +70,7 @@ class Staging:
         self.folder = ArtifactFolder(folder / "artifacts")
         self.artifact_dir = folder / "artifacts"
         self._scratch = folder / "scratch"
-        self._database = workers_database or database
+        self._database = database
         self._heartbeat_s = heartbeat_s
         self._grace_s = grace_s
         self._way = way
