@@ -67,7 +67,7 @@ contracts: $(STAMPS)/synced  ## Write the generated files anew: OpenAPI, AsyncAP
 	$(BIN)/python -m traefik
 
 clean:  ## Remove what make has installed and built; the data of `make run` stays in .stagedoor
-	rm -rf .venv .uv $(STAMPS) dist experience/web/dist experience/web/node_modules
+	rm -rf .venv .uv $(STAMPS) dist experience/web/dist experience/web/generated experience/web/node_modules
 
 # A shell line that runs the tests of a folder, or says that there are none yet and fails.
 define run_if_there

@@ -11,7 +11,6 @@ from uuid import UUID
 import aiohttp
 import httpx
 import structlog
-from aiohappyeyeballs import AddrInfoType
 from httpx_aiohttp import AiohttpTransport
 
 from contracts.declare import Endpoint
@@ -35,8 +34,11 @@ _CONNECT_S = 2.0
 """To whoever listens nearby it takes milliseconds; more would leave no time to try another one."""
 _NAMES_S = 1
 """Replicas come and go: a name leads elsewhere a moment later."""
-_GONE_MS = 4_000
-"""A peer that is there acknowledges in milliseconds, however long its answer takes: this tells a gone one from it."""
+_GONE_MS = 6_000
+"""A peer that is there acknowledges what it is sent in milliseconds, however long its answer takes.
+
+A gone one is told by that. One that takes nothing for so long is taken for gone, too: newer kernels count that alike.
+"""
 AWAY = frozenset({Code.UNAVAILABLE, Code.TIMEOUT})
 """Runtime did not answer; whether it has heard the question is not known."""
 
@@ -170,7 +172,7 @@ class TenantClient(RuntimeClient):
         return _put_in_words(error, endpoint)
 
 
-def make_socket(address: AddrInfoType) -> socket.socket:
+def make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """A socket that fails when the machine or container behind it has gone without a word."""
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)

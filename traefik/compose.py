@@ -56,8 +56,8 @@ more on a busy machine. One that is leaving refuses at once, one that is gone le
 attempts that are refused take about nine seconds.
 """
 _INTERNAL_RETRY_MIDDLEWARE = "retry-internal"
-_INTERNAL_RETRY = {"attempts": 30, "initialInterval": "100ms", "timeout": "4s"}
-"""Between the tiers it ends in time for Experience, which waits for ten seconds, to ask anew."""
+_INTERNAL_RETRY = {"attempts": 30, "initialInterval": "100ms", "timeout": "5s"}
+"""Between the tiers it ends in time for Experience, which waits for ten seconds, to ask again where that is safe."""
 _HEALTH_CHECK = {"path": "/health", "interval": "1s", "unhealthyInterval": "1s", "timeout": "2s"}
 """`/health` and not `/ready`: an Experience without Runtime still takes intents."""
 _DIAL_TIMEOUT = "500ms"

@@ -132,6 +132,9 @@ class Chromium:
         except (TimeoutError, Error) as error:
             _end(launch, mark)
             raise _explain_no_start(launch.executable, error) from error
+        except BaseException:
+            _end(launch, mark)
+            raise
         launch.tally.launched += 1
         return cls(browser, playwright, launch, mark)
 

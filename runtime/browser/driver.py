@@ -48,6 +48,7 @@ class Starter:
         self._gate = gate
         self._sandboxing = sandboxing
         self._on_lost = on_lost
+        self._abandoned: set[asyncio.Task[None]] = set()
         self.tally = Tally()
 
     async def launch(self) -> Chromium:
@@ -63,12 +64,17 @@ class Starter:
             await end_driver(playwright)
             raise
 
+    async def close(self) -> None:
+        """Wait for the drivers that nobody waited for, within limits."""
+        if self._abandoned:
+            await asyncio.wait(self._abandoned, timeout=_GIVE_UP_S)
+
     async def _start(self) -> Playwright:
         # whoever tests with it set would have loopback and metadata addresses go past the proxy
         os.environ.pop("PLAYWRIGHT_DISABLE_FORCED_CHROMIUM_PROXIED_LOOPBACK", None)
         try:
             with _temporary_files_in(self._folder.path):
-                return await _start_driver()
+                return await _start_driver(self._abandoned)
         except Exception as error:  # Playwright raises a bare one for a driver that ends at once
             raise BrowserFailure(
                 FailureCode.BROWSER_CRASHED,
@@ -80,26 +86,31 @@ class Starter:
 
 async def find_browser(setting: Path | None) -> Path:
     """The Chromium that a worker would start. Raises BrowserFailure (browser_missing), as starting it would."""
-    playwright = await _start_driver()
+    playwright = await _start_driver(set())
     try:
         return find_chromium(setting, Path(playwright.chromium.executable_path))
     finally:
         await end_driver(playwright)
 
 
-async def _start_driver() -> Playwright:
-    """Start a driver. Who stops waiting for it leaves none behind: Playwright only ends one whose start it has seen."""
+async def _start_driver(abandoned: set[asyncio.Task[None]]) -> Playwright:
+    """Start a driver. Where nobody waits for it any more, its end becomes one of the abandoned, and is waited for."""
     starting = asyncio.create_task(async_playwright().start())
     try:
         async with asyncio.timeout(_START_S):
             return await asyncio.shield(starting)
     except BaseException:
-        await asyncio.wait([starting], timeout=_GIVE_UP_S)
-        if starting.done() and not starting.cancelled() and starting.exception() is None:
-            await end_driver(starting.result())
-        else:
-            starting.cancel()
+        ending = asyncio.create_task(_end_started(starting))
+        abandoned.add(ending)
+        ending.add_done_callback(abandoned.discard)
+        await asyncio.wait([ending], timeout=_GIVE_UP_S)
         raise
+
+
+async def _end_started(starting: asyncio.Task[Playwright]) -> None:
+    """Playwright can only end a driver whose start it has seen through."""
+    with contextlib.suppress(Exception):  # one that did not start is to be ended by nobody
+        await end_driver(await starting)
 
 
 @contextlib.contextmanager

@@ -423,6 +423,7 @@ class Pool:
         async with asyncio.TaskGroup() as tasks:
             for chromium in self._known:
                 tasks.create_task(chromium.close())
+            tasks.create_task(self._starter.close())
 
     async def _keep_measuring(self) -> None:
         while True:

@@ -32,7 +32,9 @@ document.getElementById("act").addEventListener("change", async (event) => {
 </script>"""
 TICKET = '<!doctype html><title>Ticket</title><h1>Ticket</h1><p class="of">{name}</p><p class="of">act {act}</p>'
 RECEIPT = '<!doctype html><title>Receipt</title><h1>Receipt</h1><p id="receipt">Thank you</p>'
-HOSTILE = "<!doctype html><title>Hostile</title><script>onload = () => setTimeout(() => {{ {deed} }}, 200)</script>"
+HOSTILE = (
+    "<!doctype html><title>Hostile</title><script>onload = async () => {{ await fetch('/told/deed'); {deed} }}</script>"
+)
 DEEDS = {
     "alerts": "while (true) alert('x')",
     "hangs": "while (true) {}",

@@ -23,7 +23,7 @@ async def test_a_hostile_page_ends_its_own_run_and_nobody_elses(set_stage: SetSt
     async with set_stage() as rig, rig.visit() as ada, rig.visit() as bob:
         struck = await ada.start(meet_hostility(rig.shop, deed))
         ada.watch(struck)
-        await until(lambda: "GET /hostile?who=" in rig.shop.asked, "the page has come")
+        await until(lambda: "GET /told/deed?who=" in rig.shop.asked, "the page has come, and is about to begin")
         beside = await bob.start(read_the_ticket(rig.shop))
         bob.watch(beside)
         hers, his = await ada.ended(struck), await bob.ended(beside)
@@ -37,6 +37,7 @@ async def test_a_hostile_page_ends_its_own_run_and_nobody_elses(set_stage: SetSt
             "he noticed nothing"
         )
         assert not any(row["losses"] for row in snapshot.executions.values()), "the worker has lived through it"
+        assert ("GET /flood?who=" in rig.shop.asked) == (deed == "download")
         assert rig.shop.flooded < FLOOD_BYTES / 10, "what nobody asked for is not taken"
         await ada.seen()
         await bob.seen()

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
+import aiohttp
 import httpx
 import pytest
-from aiohappyeyeballs import AddrInfoType
 from structlog.testing import capture_logs
 
 from contracts.declare import NOTHING
@@ -89,7 +89,7 @@ async def test_connections_end_when_the_machine_behind_them_has_gone_without_a_w
     made: list[socket.socket] = []
     given: list[int] = []
 
-    def make(address: AddrInfoType) -> socket.socket:
+    def make(address: aiohttp.AddrInfoType) -> socket.socket:
         made.append(make_socket(address))
         given.extend(made[-1].getsockopt(*one) for one in options)
         return made[-1]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from socket import create_connection, create_server
 from typing import Any
 
 import pytest
@@ -140,6 +141,19 @@ def test_no_request_is_lost_when_a_replica_dies_and_the_other_one_holds_sockets(
                 watching.enter_context(connect(url, open_timeout=10))
             dying.close()
             assert set(count_answers(traefik, "/", 100)) == {"stays"}
+
+
+def test_no_request_is_lost_when_a_replica_is_gone_without_a_word(tmp_path: Path) -> None:
+    """A container that was taken away refuses nothing: what is sent to its address is never heard of again."""
+    with run_echo("stays") as stays, run_echo("runtime") as runtime, ExitStack() as dying:
+        goes = dying.enter_context(run_echo("goes"))
+        replicas = {Tier.EXPERIENCE: (stays, goes), Tier.RUNTIME: (runtime,)}
+        with run_compose_traefik(tmp_path, replicas) as (traefik, _):
+            wait_for(lambda: set(count_answers(traefik, "/", 10)) == {"stays", "goes"})
+            dying.close()
+            place = ("127.0.0.1", int(goes.url.rpartition(":")[2]))
+            with create_server(place, backlog=0), create_connection(place):  # it is full: the next hears nothing
+                assert set(count_answers(traefik, "/", 50)) == {"stays"}
 
 
 def test_no_replica_is_said_to_be_unavailable(tmp_path: Path) -> None:

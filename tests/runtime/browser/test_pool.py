@@ -224,6 +224,20 @@ async def test_who_stops_waiting_for_a_browser_leaves_no_driver_behind(small: Po
         with contextlib.suppress(asyncio.CancelledError):
             await (await starting).close()
         assert find_drivers(small) == [], number
+    assert list(small._starter._folder.path.glob("*.home")) == []
+
+
+async def test_who_is_hurried_while_a_driver_starts_leaves_it_to_the_end_of_the_pool(options: PoolOptions) -> None:
+    async with open_pool(options) as pool:
+        starting = asyncio.create_task(pool._starter.launch())
+        await asyncio.sleep(0.05)
+        for _ in range(2):
+            starting.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+    assert find_drivers(pool) == []
 
 
 async def test_nothing_is_left_when_the_pool_ends_while_a_browser_does(
