@@ -27,7 +27,7 @@ from tests.support.postgres import Database
 FEW, MANY = 1_000, 1_000_000
 FEW_WAITING, MANY_WAITING = 1_000, 100_000
 CALLS = 200
-ROUNDS = 3
+ROUNDS = 7
 SEED = 13
 BAR = 1.5
 
