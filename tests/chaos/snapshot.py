@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from contracts.execution import ExecutionStatus
 from tests.support.postgres import Database
@@ -53,8 +54,14 @@ class Snapshot:
         return [one for one, row in self.executions.items() if row["status"] in going_on]
 
 
+@retry(
+    retry=retry_if_exception_type((OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)),
+    stop=stop_after_delay(30),
+    wait=wait_fixed(0.2),
+    reraise=True,
+)
 async def read_snapshot(database: Database) -> Snapshot:
-    """Read it all in one transaction."""
+    """Read it all in one transaction; once more where a fault of the server's takes this connection, too."""
     connection = await asyncpg.connect(database.superuser_dsn, command_timeout=30)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

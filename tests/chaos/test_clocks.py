@@ -1,7 +1,5 @@
 """Clocks that are set while work goes on: what counts is how long things take, and the database's order."""
 
-from datetime import datetime
-
 import pytest
 
 from tests.chaos.checker import check_now
@@ -35,8 +33,8 @@ async def test_a_clock_that_jumps_costs_nothing(set_stage: SetStage, ahead_s: in
         snapshot = await read_snapshot(rig.database)
         assert [step["status"] for step in snapshot.steps[reading]] == ["success"] * len(SAFE_NODES)
         assert not any(row["losses"] for row in snapshot.executions.values()), "no lease ended for it"
-        times = [datetime.fromisoformat(event["timestamp"]) for event in sighting.bodies]
-        assert JUMP_S / 2 < abs((times[-1] - times[0]).total_seconds()) < JUMP_S * 2, "the clock was really set"
+        times = [float(event["timestamp"]) for event in sighting.bodies]
+        assert JUMP_S / 2 < abs(times[-1] - times[0]) < JUMP_S * 2, "the clock was really set"
         after = await ada.start(read_the_ticket(rig.shop))
         ada.watch(after)
         assert (await ada.ended(after))["status"] == "completed"

@@ -10,7 +10,7 @@ from tests.chaos.waiting import until
 
 ENDS = {
     "alerts": {"element_not_found", "timeout"},
-    "hangs": {"element_not_found", "timeout"},
+    "hangs": {"element_not_found", "timeout", "page_closed"},
     "windows": {"page_closed"},
     "memory": {"browser_crashed"},
     "download": {"element_not_found", "timeout"},

@@ -246,7 +246,7 @@ def test_images_listen_where_other_containers_find_them(target: str) -> None:
 def test_images_stand_on_one_base_with_a_pinned_uv() -> None:
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:3.11-slim-bookworm", "base", "uv"}
     assert re.search(r"pip install .* uv==\d+\.\d+\.\d+$", DOCKERFILE, re.MULTILINE)
-    assert DOCKERFILE.count("uv sync --quiet --locked --no-dev --no-install-project") == 2
+    assert DOCKERFILE.count("uv sync --quiet --locked --no-default-groups --no-install-project") == 2
     assert "--extra" not in DOCKERFILE
 
 

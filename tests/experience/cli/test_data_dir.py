@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from experience.cli.data_dir import DataDir
+from experience.cli.data_dir import EMAIL_VARIABLE, PASSWORD_VARIABLE, DataDir
 from experience.cli.failure import StackError
 
 OWNER = {"STAGEDOOR_ADMIN_EMAIL": "me@example.com", "STAGEDOOR_ADMIN_PASSWORD": "open sesame"}
@@ -55,6 +55,19 @@ def test_the_first_owner_stays_known_when_another_is_named_later(data: DataDir) 
     data.admin_file.write_text("nonsense")  # what can't be read is written anew
     data.ensure_admin(OWNER)
     assert data.ensure_admin({}).email == "me@example.com"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({EMAIL_VARIABLE: "me"}, "One looks like"), ({PASSWORD_VARIABLE: "short"}, "10 to 200 characters")],
+)
+def test_an_owner_who_can_not_be_is_refused_before_anything_is_made(
+    data: DataDir, wrong: dict[str, str], said: str
+) -> None:
+    with pytest.raises(StackError) as caught:
+        data.ensure_admin(OWNER | wrong)
+    assert said in caught.value.way_out
+    assert not data.admin_file.exists()
 
 
 @pytest.mark.parametrize("half", OWNER)
