@@ -22,7 +22,7 @@ def explain_lost_attempt(node: PlannedNode) -> Failure:
     """An attempt that was in flight when its worker was lost, and that may run again."""
     return Failure(
         code=FailureCode.WORKER_LOST,
-        message=f"The worker was lost while “{node.name}” ran.",
+        message=f"The worker was stopped or lost while “{node.name}” ran.",
         hint="Nothing to do: the node may run twice, so it runs again.",
         node_id=node.id,
     )
@@ -42,7 +42,7 @@ def explain_interruption(node: PlannedNode) -> Failure:
     """An attempt that was in flight when its worker was lost, and that must not run twice."""
     return Failure(
         code=FailureCode.INTERRUPTED_UNSAFE,
-        message=f"The worker was lost while “{node.name}” ran, and it is not known whether it happened.",
+        message=f"The worker was stopped or lost while “{node.name}” ran, and it is not known whether it happened.",
         hint=_LOOK,
         node_id=node.id,
         asks_about=node.id,
