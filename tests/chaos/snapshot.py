@@ -54,8 +54,16 @@ class Snapshot:
         return [one for one, row in self.executions.items() if row["status"] in going_on]
 
 
+_SERVER_FAULTS = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # it goes down, or is not up yet
+)
+
+
 @retry(
-    retry=retry_if_exception_type((OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)),
+    retry=retry_if_exception_type(_SERVER_FAULTS),
     stop=stop_after_delay(30),
     wait=wait_fixed(0.2),
     reraise=True,

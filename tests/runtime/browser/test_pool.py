@@ -14,6 +14,7 @@ from contracts.execution import FailureCode
 from contracts.model import TenantId
 from runtime.browser.chromium import Chromium
 from runtime.browser.failure import BrowserFailure
+from runtime.browser.jail import Jail
 from runtime.browser.options import ContextOptions
 from runtime.browser.pool import Lease, Pool, PoolOptions
 from runtime.browser.processes import MARK
@@ -47,13 +48,16 @@ def list_browsers(folder: Path) -> list[int]:
 def find_drivers(pool: Pool) -> list[int]:
     """Process ids of the drivers whose temporary files go into a pool's folder."""
     mark = f"TMPDIR={pool._starter._folder.path}\0"
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     found = []
-    for child in children:
+    for child in list_children():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-            if mark in read_environment(int(child)):
-                found.append(int(child))
+            if mark in read_environment(child):
+                found.append(child)
     return found
+
+
+def list_children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
 
 
 def read_environment(pid: int | None) -> str:
@@ -238,6 +242,40 @@ async def test_who_is_hurried_while_a_driver_starts_leaves_it_to_the_end_of_the_
         with contextlib.suppress(asyncio.CancelledError):
             await starting
     assert find_drivers(pool) == []
+
+
+async def test_an_end_that_somebody_stopped_waiting_for_is_waited_for_by_the_next(
+    small: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small.lease(a_run_of(tenant())) as lease:
+        chromium = await browser_of(lease)
+    told = asyncio.Event()
+    end = chromium._playwright.stop
+
+    async def stop() -> None:
+        told.set()
+        await end()
+
+    monkeypatch.setattr(chromium._playwright, "stop", stop)
+    ending = asyncio.create_task(chromium.close())
+    await told.wait()
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    await chromium.close()
+    assert find_drivers(small) == []
+
+
+async def test_who_stops_waiting_for_what_jails_can_be_had_leaves_no_probe_behind(small: Pool) -> None:
+    gate = small.sandboxing._gate
+    for number in range(6):
+        before = set(list_children())
+        probing = asyncio.create_task(gate.probe(Jail.NETWORK))
+        await asyncio.sleep(0.01 + 0.01 * number)
+        probing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await probing
+        assert set(list_children()) <= before, number
 
 
 async def test_nothing_is_left_when_the_pool_ends_while_a_browser_does(
