@@ -4,7 +4,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from experience.cli import ports
 from tests.support.postgres import Database, Postgres, run_postgres
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each xdist worker ports of its own: seconds can pass until a server listens on one that was found free."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        number = int(worker["workerid"].removeprefix("gw"))
+        ports.QUIET_PORTS = ports.QUIET_PORTS[number :: worker["workercount"]]
 
 
 @pytest.fixture(scope="session")

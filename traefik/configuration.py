@@ -51,6 +51,12 @@ class Place:
     """A folder and not the file: a file mounted alone into a container cannot be replaced atomically."""
     grace: str
     """How long Traefik waits for open connections at its end; one idle WebSocket makes it wait the whole of it."""
+    watched: bool = True
+    """Whether routes that are replaced are taken over.
+
+    It costs one of the inotify instances that a user's programs share, 128 by Linux's default; when an editor and some
+    browsers have them all, Traefik starts without any route and answers 404 for ever.
+    """
 
 
 def build_static(place: Place, profile: Profile) -> dict[str, object]:
@@ -62,7 +68,7 @@ def build_static(place: Place, profile: Profile) -> dict[str, object]:
         "entryPoints": {ENTRY_POINT: front},
         "providers": {
             "providersThrottleDuration": RELOAD_AT_MOST_EVERY,
-            "file": {"directory": str(place.dynamic_dir), "watch": True},
+            "file": {"directory": str(place.dynamic_dir), "watch": place.watched},
         },
     }
 

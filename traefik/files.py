@@ -35,9 +35,14 @@ def write_dynamic(folder: Path, servers: Mapping[Tier, Sequence[str]]) -> None:
     replace_file(folder / DYNAMIC_DIR / DYNAMIC_FILE, render(build_dynamic(servers)))
 
 
-def write_local(folder: Path, address: str, profile: Profile, servers: Mapping[Tier, Sequence[str]]) -> Path:
-    """Both files of the local stack under `folder`, listening on `address`. Returns the static one, to start with."""
-    place = Place(address=address, dynamic_dir=(folder / DYNAMIC_DIR).resolve(), grace="1s")
+def write_local(
+    folder: Path, address: str, profile: Profile, servers: Mapping[Tier, Sequence[str]], *, watched: bool = False
+) -> Path:
+    """Both files of the local stack under `folder`, listening on `address`. Returns the static one, to start with.
+
+    Its tiers have the same address as long as it runs, so that nobody has to watch for others.
+    """
+    place = Place(address=address, dynamic_dir=(folder / DYNAMIC_DIR).resolve(), grace="1s", watched=watched)
     static = folder / STATIC_FILE
     replace_file(static, render(build_static(place, profile)))
     write_dynamic(folder, servers)

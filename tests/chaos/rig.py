@@ -211,7 +211,7 @@ def make_traefik(rig: Rig) -> Part:
     """The front door, with the routes that the product writes."""
     address = f"127.0.0.1:{rig.port}"
     servers = _servers(rig.experiences, rig.runtimes)
-    static = write_local(rig.folder / "traefik", address, Profile.DEFAULT, servers)
+    static = write_local(rig.folder / "traefik", address, Profile.DEFAULT, servers, watched=True)
     command = (str(find_traefik()), f"--configFile={static}")
     return Part("traefik", command, dict(os.environ), rig.folder / "logs", rig.port)
 

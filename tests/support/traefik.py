@@ -71,45 +71,52 @@ class Answer:
 
 @contextmanager
 def run_traefik(folder: Path, servers: Servers, profile: Profile = Profile.DEFAULT) -> Iterator[Traefik]:
-    """Start the binary on a port of its own and wait until a route answers (/ping does so before there are routes)."""
+    """Start the binary on a port of its own."""
     port = find_free_port()
     place = Place(address=f"127.0.0.1:{port}", dynamic_dir=folder / DYNAMIC_DIR, grace="1s")
     access_log = {"accessLog": {"format": "json", "filePath": str(folder / "access.log")}}
     write_dynamic(folder, servers)
     with start_traefik(folder, render(build_static(place, profile) | access_log), port) as running:
-        _wait_for_routes(running)
         yield running
 
 
 @contextmanager
-def start_traefik(folder: Path, static: str, port: int) -> Iterator[Traefik]:
-    """Start the binary with this static file; it may have no routes yet. `port` is where it will listen."""
+def start_traefik(folder: Path, static: str, port: int, within: Sequence[str] = ()) -> Iterator[Traefik]:
+    """Start the binary with this static file, to listen on `port`, and wait until it has routes.
+
+    `within` is a command that executes the one that follows it.
+    """
     (folder / "traefik.yml").write_text(static)
     with (folder / "traefik.log").open("wb") as output:
         process = subprocess.Popen(
-            [str(find_traefik()), f"--configFile={folder / 'traefik.yml'}"],
+            [*within, str(find_traefik()), f"--configFile={folder / 'traefik.yml'}"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509  # the callable allocates nothing
         )
+    running = Traefik(port, folder, process)
     try:
-        yield Traefik(port, folder, process)
+        _wait_for_routes(running)
+        yield running
     finally:
         process.kill()  # asked to end, it would wait for idle connections, and with ACME for whatever it awaits there
         process.wait(STOP_TIMEOUT_S)
 
 
 def _wait_for_routes(running: Traefik) -> None:
+    """Ask for the page: /ping answers before there are routes."""
     deadline = time.monotonic() + START_TIMEOUT_S
+    seen: object = None
     while True:
         try:
-            if running.ask("/").status == 200:
-                return
-        except OSError:
-            pass
+            seen = running.ask("/").status
+        except OSError as problem:
+            seen = problem
+        if seen in {200, 301}:
+            return
         log = (running.folder / "traefik.log").read_text()
         assert running.process.poll() is None, f"Traefik ended: {log}"
-        assert time.monotonic() < deadline, f"Traefik has no routes: {log}"
+        assert time.monotonic() < deadline, f"Traefik has no routes, it answers {seen}: {log}"
         time.sleep(0.05)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from experience.cli.ports import find_free_port
+from experience.cli.ports import find_free_ports
 from tests.support.echo import Echo, run_echo
 from tests.support.traefik import Answer, Traefik, start_traefik
 from traefik.compose import COMPOSE_SERVERS, PLAIN, TLS, Edition, build_compose_static
@@ -32,7 +32,7 @@ def run_compose_traefik(
 ) -> Iterator[tuple[Traefik, dict[str, int]]]:
     """Traefik as compose starts it, on free ports of this machine and with its files under `folder`."""
     static: dict[str, Any] = build_compose_static(edition)
-    ports = {name: find_free_port() for name in static["entryPoints"]}
+    ports = dict(zip(static["entryPoints"], find_free_ports(len(static["entryPoints"])), strict=True))
     for name, point in static["entryPoints"].items():
         point["address"] = f"127.0.0.1:{ports[name]}"
     static["providers"]["file"]["directory"] = str(folder / (TLS if edition is Edition.TLS else PLAIN))
@@ -41,7 +41,6 @@ def run_compose_traefik(
         acme |= {"storage": str(folder / "acme.json"), "caServer": NOWHERE}
     write_routes(folder, {tier: tuple(echo.url for echo in echoes) for tier, echoes in replicas.items()}, HOST)
     with start_traefik(folder, render(static), ports["web"]) as traefik:
-        wait_for(lambda: traefik.ask("/").status in (200, 301))
         yield traefik, ports
 
 

@@ -1,5 +1,6 @@
 """The files on disk: fresh in the repository, replaced whole, taken over by a running Traefik at no cost."""
 
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -8,14 +9,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from experience.cli.ports import find_free_port
 from tests.support.echo import Echo
-from tests.support.traefik import Traefik, run_traefik
+from tests.support.traefik import Traefik, run_traefik, start_traefik
 from traefik.__main__ import DEPLOYED
 from traefik.configuration import Profile
-from traefik.files import find_stale, render_compose, replace_file, write_dynamic
+from traefik.files import find_stale, render_compose, replace_file, write_dynamic, write_local
 from traefik.routes import Tier
 
 SWITCHES = 6
+WITHOUT_INOTIFY = (
+    *("unshare", "--user", "--map-root-user"),
+    *("sh", "-c", 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$0" "$@"'),
+)
 
 
 def test_committed_files_are_fresh() -> None:
@@ -72,6 +78,19 @@ def test_replacing_the_routes_loses_no_request(tmp_path: Path, backends: dict[Ti
             client.join()
     assert set(statuses) == {200}
     assert list((tmp_path / "dynamic").iterdir()) == [tmp_path / "dynamic" / "routes.yml"]
+
+
+def test_the_local_stack_has_routes_where_no_inotify_instance_is_left(
+    tmp_path: Path, backends: dict[Tier, Echo]
+) -> None:
+    """An editor and some browsers may hold all that a user can have."""
+    port = find_free_port()
+    servers = {tier: (echo.url,) for tier, echo in backends.items()}
+    static = write_local(tmp_path, f"127.0.0.1:{port}", Profile.DEFAULT, servers)
+    if subprocess.run([*WITHOUT_INOTIFY, "true"], check=False, timeout=10).returncode:
+        pytest.skip("this machine gives no user namespace")
+    with start_traefik(tmp_path, static.read_text(), port, WITHOUT_INOTIFY) as traefik:
+        assert traefik.ask("/api/runtime/x").echo["name"] == Tier.RUNTIME
 
 
 def wait_until_answered_by(traefik: Traefik, name: Tier) -> None:
