@@ -21,6 +21,7 @@ from contracts.model import (
     StepId,
     TenantId,
     UserId,
+    Whence,
     WorkflowId,
 )
 from contracts.workflow import JsonObject
@@ -174,7 +175,16 @@ class Links(Contract):
 
     status: str
     events: str
+    steps: str
+    artifacts: str
     cancel: str
+    """POST, as the next four."""
+    pause: str
+    resume: str
+    retry: str
+    """Once it has ended."""
+    answer: str
+    """Where it ended with a question."""
     stream: str
     """WebSocket."""
     page: str
@@ -296,8 +306,12 @@ class ListExecutions(Contract):
 
 class ReadStatus(Contract):
     execution_id: ExecutionId
-    tenant_id: TenantId
-    """Must be the caller's; any other answers as an unknown execution."""
+    tenant_id: Annotated[
+        TenantId,
+        Whence("it stands in links.status of what started this, and GET /api/auth/me answers it as tenant.tenant_id"),
+    ]
+    """Must be the caller's, as `links.status` has it and `GET /api/auth/me` answers it in `tenant.tenant_id`; any other
+    answers as an unknown execution."""
     include_artifacts: bool = False
     include_visuals: bool = False
 

@@ -110,6 +110,13 @@ class InHeader:
         self.name = name
 
 
+class Whence:
+    """Marks a field of a request by a clause that says where its value is found; faults of the field end with it."""
+
+    def __init__(self, clause: str) -> None:
+        self.clause = clause
+
+
 class InQuery:
     """Marks a field of a request with a body that travels in the query."""
 

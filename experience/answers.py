@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from contracts.errors import ApiError, Code, Fault
 from contracts.execution import Accepted
@@ -18,7 +19,7 @@ from experience.store.db import TenantDatabase, TenantSession
 from experience.store.idempotency import find_record, settle_answer, take_key
 from experience.store.intents import find_intent
 from experience.store.tables import IdempotencyRow
-from experience.views import show_accepted
+from experience.views import show_accepted, show_links
 
 KEY_LIFE = timedelta(hours=48)
 """How long a key answers the same; at least 24 hours are promised."""
@@ -63,7 +64,8 @@ class Answers:
 
     async def settle(self, session: TenantSession, asked: Asked, answer: Accepted | ApiError) -> Accepted | ApiError:
         """Write the answer down, unless there is one already; answers the one that stands."""
-        return _unpack(*await settle_answer(session, asked.door, asked.key, *_pack(answer)))
+        stands = await settle_answer(session, asked.door, asked.key, *_pack(answer))
+        return _unpack(session.tenant_id, *stands)
 
     async def recall(self, tenant_id: TenantId, asked: Asked) -> Accepted | None:
         """What the same request was answered before; None when the key is new.
@@ -94,7 +96,7 @@ class Answers:
         self, session: TenantSession, asked: Asked, record: IdempotencyRow, *, late: bool
     ) -> Accepted | ApiError | None:
         if record.status is not None and record.body is not None:
-            return _unpack(record.status, record.body)
+            return _unpack(session.tenant_id, record.status, record.body)
         intent = None if record.intent_id is None else await find_intent(session, IntentId(record.intent_id))
         if intent is None:
             # the guest's session that asked has moved to a user's tenant, and its intents with it
@@ -106,14 +108,16 @@ class Answers:
 
 def _pack(answer: Accepted | ApiError) -> tuple[int, dict[str, Any]]:
     if isinstance(answer, Accepted):
-        return 202, answer.model_dump(mode="json")
+        return 202, answer.model_dump(mode="json", exclude={"links"})
     faults = [fault.model_dump(mode="json") for fault in answer.faults]
     body = {"code": answer.code.value, "detail": answer.detail, "hint": answer.hint, "faults": faults}
     return answer.code.status, body
 
 
-def _unpack(status: int, body: dict[str, Any]) -> Accepted | ApiError:
+def _unpack(tenant_id: TenantId, status: int, body: dict[str, Any]) -> Accepted | ApiError:
     if status == 202:  # noqa: PLR2004  # what Accepted comes with
-        return Accepted.model_validate(body)
+        # links name what there is now: a record may be older than some of it
+        links = show_links(tenant_id, UUID(body["execution_id"]))
+        return Accepted.model_validate(body | {"links": links})
     faults = [Fault.model_validate(fault) for fault in body["faults"]]
     return ApiError(Code(body["code"]), body["detail"], body["hint"], faults=faults)

@@ -6,6 +6,7 @@ never do: who asks for an endpoint that is not there gets a problem document, no
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from contracts.api.account import AuthApi
+from contracts.api.work import ExecutionApi
 from contracts.errors import ApiError, Code
 from contracts.wiring.documents import public_asyncapi, public_openapi
 from contracts.wiring.reading import STYLESHEET, render
@@ -48,6 +51,9 @@ _KEEP = "public, max-age=31536000, immutable"
 _ASK = "no-cache"
 _OURS = ("api", "ws", "health", "ready")
 """First segments of paths that never are the page's."""
+
+_EXECUTION = re.compile(r"/api/execution/(?P<execution_id>[\w-]{1,100})/?")
+"""Where one would look for an execution itself, which is served in parts only."""
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -135,8 +141,7 @@ def page_routes(web_dir: Path) -> list[BaseRoute]:
 def _route(path: str, answer: Page) -> Route:
     async def dispatch(request: Request) -> Response:
         if _is_ours(request) and path.startswith("/{"):
-            hint = "/api/docs lists what there is."
-            return _problem(request, ApiError(Code.NOT_FOUND, f"Nothing is at {name_path(request)}.", hint))
+            return _problem(request, _find_nothing(request))
         if request.method in ("GET", "HEAD"):
             return await answer(request)
         detail = f"{request.url.path} does not take {request.method}."
@@ -147,6 +152,16 @@ def _route(path: str, answer: Page) -> Route:
     route = Route(path, dispatch)
     route.methods = None  # refused by ourselves, as a problem document
     return route
+
+
+def _find_nothing(request: Request) -> ApiError:
+    detail = f"Nothing is at {name_path(request)}."
+    if execution := _EXECUTION.fullmatch(request.url.path):
+        status = ExecutionApi.get_status.path.format(**execution.groupdict())
+        detail += (
+            f" Where an execution stands is at {status}?tenant_id=…, with your tenant's id from GET {AuthApi.me.path}."
+        )
+    return ApiError(Code.NOT_FOUND, detail, "/api/docs lists what there is.")
 
 
 def _is_ours(request: Request) -> bool:

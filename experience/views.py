@@ -1,8 +1,10 @@
 """How an intent looks from outside, and its execution as long as Runtime has nothing to show of it."""
 
-from typing import assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
+from contracts.api.work import ExecutionApi
+from contracts.declare import Channel, Endpoint
 from contracts.errors import Code
 from contracts.events import EventPage
 from contracts.execution import (
@@ -28,7 +30,7 @@ def show_accepted(row: IntentRow) -> Accepted:
         intent_id=IntentId(row.intent_id),
         execution_id=ExecutionId(row.execution_id),
         status=ExecutionStatus.PENDING,
-        links=_links(row),
+        links=show_links(row.tenant_id, row.execution_id),
     )
 
 
@@ -47,7 +49,7 @@ def show_intent(row: IntentRow) -> Intent:
         created_at=row.created_at,
         delivered_at=row.delivered_at,
         created_by=UserId(row.user_id) if row.user_id else None,
-        links=_links(row),
+        links=show_links(row.tenant_id, row.execution_id),
     )
 
 
@@ -120,14 +122,24 @@ def _workflow(row: IntentRow) -> WorkflowId | None:
         return None
 
 
-def _links(row: IntentRow) -> Links:
-    base = f"/api/execution/{row.execution_id}"
+def show_links(tenant_id: UUID, execution_id: UUID) -> Links:
+    """Where an execution's caller goes on, as the declarations say it."""
+
+    def at(declared: Endpoint[Any, Any] | Channel[Any, Any, Any]) -> str:
+        return declared.path.format(execution_id=execution_id)
+
     return Links(
-        status=f"{base}/status?tenant_id={row.tenant_id}",
-        events=f"{base}/events",
-        cancel=f"{base}/cancel",
-        stream=f"{base}/stream",
-        page=f"/executions/{row.execution_id}",
+        status=f"{at(ExecutionApi.get_status)}?tenant_id={tenant_id}",
+        events=at(ExecutionApi.get_events),
+        steps=at(ExecutionApi.get_steps),
+        artifacts=at(ExecutionApi.get_artifacts),
+        cancel=at(ExecutionApi.cancel_execution),
+        pause=at(ExecutionApi.pause_execution),
+        resume=at(ExecutionApi.resume_execution),
+        retry=at(ExecutionApi.retry_execution),
+        answer=at(ExecutionApi.answer_execution),
+        stream=at(ExecutionApi.execution_stream),
+        page=f"/executions/{execution_id}",
     )
 
 

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from contracts.declare import Endpoint
 from contracts.errors import ApiError, Code, Fault, Path, explain_validation
-from contracts.model import Contract
+from contracts.model import Contract, Whence
 
 ReqT = TypeVar("ReqT", bound=Contract)
 
@@ -142,7 +142,12 @@ class Parser:
         place = self._endpoint.places.get(head, "body")
         name = self._endpoint.header_names.get(head, head)
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc[1:])
-        return Fault(where=f"{place}.{name}{path}", rule=rule, detail=f"{detail}.")
+        return Fault(where=f"{place}.{name}{path}", rule=rule, detail=f"{detail}{self._say_whence(head)}.")
+
+    def _say_whence(self, name: str) -> str:
+        field = self._model.model_fields.get(name)
+        marks = () if field is None else field.metadata
+        return next((f"; {mark.clause}" for mark in marks if isinstance(mark, Whence)), "")
 
 
 def _no_instant(where: str) -> Fault:

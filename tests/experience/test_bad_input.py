@@ -213,6 +213,24 @@ async def test_wrong_queries(ada: Visitor, path: str, where: str) -> None:
     assert problem["faults"][0]["where"] == where
 
 
+@pytest.mark.parametrize("query", ["", "?tenant_id=", "?tenant_id=mine"], ids=["none", "empty", "no id"])
+async def test_who_sends_no_tenant_is_told_where_its_id_is(ada: Visitor, query: str) -> None:
+    accepted = await ada.accepted()
+    path = f"/api/execution/{accepted['execution_id']}/status"
+    fault = check(await ada.http.get(path + query), 422, "invalid")["faults"][0]
+    assert fault["where"] == "query.tenant_id"
+    assert "; it stands in links.status of what started this, and GET /api/auth/me answers it as " in fault["detail"]
+    assert (await ada.http.get(accepted["links"]["status"])).status_code == 200
+    me = (await ada.http.get("/api/auth/me")).json()
+    assert (await ada.http.get(path, params={"tenant_id": me["tenant"]["tenant_id"]})).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+async def test_who_looks_for_an_execution_itself_is_told_where_it_stands(ada: Visitor, end: str) -> None:
+    problem = check(await ada.http.get(f"/api/execution/{ID}{end}"), 404, "not_found")
+    assert f"/api/execution/{ID}/status?tenant_id=…" in problem["detail"]
+
+
 @pytest.mark.parametrize(
     "ids", [[], ["x"], [ID] * 101, "one", [None]], ids=["none", "no id", "too many", "no list", "null"]
 )

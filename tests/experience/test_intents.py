@@ -3,8 +3,11 @@
 import asyncio
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from contracts.api.work import ExecutionApi
+from contracts.declare import channels, endpoints
 from contracts.errors import ApiError, Code, Fault
 from experience.outbox import Outbox
 from tests.support.house import House, Json, Visitor, until
@@ -22,15 +25,43 @@ async def test_an_intent_is_delivered_before_the_answer(house: House, ada: Visit
     assert accepted["links"] == {
         "status": f"/api/execution/{execution_id}/status?tenant_id={ada.tenant_id}",
         "events": f"/api/execution/{execution_id}/events",
+        "steps": f"/api/execution/{execution_id}/steps",
+        "artifacts": f"/api/execution/{execution_id}/artifacts",
         "cancel": f"/api/execution/{execution_id}/cancel",
+        "pause": f"/api/execution/{execution_id}/pause",
+        "resume": f"/api/execution/{execution_id}/resume",
+        "retry": f"/api/execution/{execution_id}/retry",
+        "answer": f"/api/execution/{execution_id}/answer",
         "stream": f"/api/execution/{execution_id}/stream",
         "page": f"/executions/{execution_id}",
     }
     shown = await ada.intent(accepted)
     assert (shown["status"], shown["error"]) == ("delivered", None)
     assert shown["delivered_at"] is not None
-    for name in ("status", "events"):
+    assert shown["links"] == accepted["links"]
+    for name in ("status", "events", "steps", "artifacts"):
         assert (await ada.http.get(accepted["links"][name])).status_code == 200
+
+
+async def test_the_links_name_all_that_can_be_done_with_an_execution(ada: Visitor) -> None:
+    accepted = await ada.accepted()
+    links = {link.partition("?")[0] for link in accepted["links"].values()}
+    below = "/api/execution/{execution_id}/"
+    declared = [*(one.path for _, one in endpoints(ExecutionApi)), *(one.path for _, one in channels(ExecutionApi))]
+    there = {path.format(execution_id=accepted["execution_id"]) for path in declared if path.startswith(below)}
+    assert links == there | {accepted["links"]["page"]}
+
+
+async def test_an_answer_kept_by_an_older_release_gets_the_links_of_this_one(house: House, ada: Visitor) -> None:
+    first = await ada.accepted(key="older")
+    connection = await asyncpg.connect(house.database.superuser_dsn)
+    try:
+        kept = '{"status": "/old", "events": "/old", "cancel": "/old", "stream": "/old", "page": "/old"}'
+        change = "UPDATE experience.idempotency_records SET body = body || jsonb_build_object('links', $2::jsonb)"
+        assert await connection.execute(f"{change} WHERE tenant_id = $1", ada.tenant_id, kept) == "UPDATE 1"
+    finally:
+        await connection.close()
+    assert await ada.accepted(key="older") == first
 
 
 async def test_the_call_to_runtime_speaks_for_the_tenant_and_keeps_the_request_id(house: House, ada: Visitor) -> None:

@@ -429,6 +429,10 @@ def summarise(name: str, nodes: int, *, valid: bool = True, days_old: float = 1)
     )
 
 
+NO_LINKS = Links(**dict.fromkeys(Links.model_fields, ""))
+"""The page needs none: it knows the addresses."""
+
+
 def wish(minutes_old: float) -> Intent:
     """An intent that Runtime has not heard of."""
     return Intent(
@@ -444,7 +448,7 @@ def wish(minutes_old: float) -> Intent:
         created_at=datetime.now(UTC) - timedelta(minutes=minutes_old),
         delivered_at=None,
         created_by=None,
-        links=Links(status="", events="", cancel="", stream="", page=""),
+        links=NO_LINKS,
     )
 
 
@@ -535,7 +539,7 @@ def _accept(story: Story) -> Accepted:
         intent_id=IntentId(uuid4()),
         execution_id=story.execution_id,
         status=ExecutionStatus.PENDING,
-        links=Links(status="", events="", cancel="", stream="", page=""),
+        links=NO_LINKS,
     )
 
 
