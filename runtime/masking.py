@@ -1,9 +1,9 @@
 """Keeps the values of credentials out of all that a run leaves behind (spec I4, W9).
 
 A value is looked for as it is and in the forms in which pages and programs usually repeat one: percent-encoded, as HTML
-or JSON escapes, wholly or in part, in other letter case, in base64 and in hexadecimal digits. Who wants to smuggle a
-value out of a page that was given it finds another form; what keeps it from being given to such a page are the
-credential's domains.
+or JSON escapes, wholly or in part, in other letter case, in base64, also broken over lines, and in hexadecimal digits.
+Who wants to smuggle a value out of a page that was given it finds another form; what keeps it from being given to such
+a page are the credential's domains.
 
 Looking takes time in proportion to the text, whatever stands in it: sites write these texts, and a worker that looks at
 one does nothing else. So values are looked for as fixed strings, in the text and in what it reads like without escapes.
@@ -150,11 +150,18 @@ class _Finder:
                     span = _Span(*view.locate(start, end), secret)
                     if not secret.alone or _is_alone(text, span):
                         yield span
-                for start, end in _find_forms(view.text, secret.exact):
-                    yield _Span(*view.locate(start, end), secret)
+            yield from self._find_exact(view)
+            if (wrapped := view.unwrap(self._reach)) is not None:
+                yield from self._find_exact(wrapped)
+                yield from self._find_cut_off(wrapped, "")
             if CUT in view.text:
                 yield from self._find_cut_off(view, folded)
             view = view.unfold(self._reach)
+
+    def _find_exact(self, view: View) -> Iterator[_Span]:
+        for secret in self.secrets:
+            for start, end in _find_forms(view.text, secret.exact):
+                yield _Span(*view.locate(start, end), secret)
 
     def _find_cut_off(self, view: View, folded: str) -> Iterator[_Span]:
         """Whoever shortens a text may do it in the middle of a value, and of an escape."""

@@ -7,6 +7,7 @@
 
 One step undoes one level of every kind at once: percent-encoding (RFC 3986), HTML's references, JSON's and JavaScript's
 escapes; JSON in JSON, or an encoded address in an attribute, takes two. Each step takes time in proportion to its text.
+What is broken over lines is put together by `unwrap`.
 """
 
 import re
@@ -21,6 +22,8 @@ _ESCAPES: Final = re.compile(
     r"|(?:\\\\)+|(?:\\u[0-9a-f]{4})+|(?:\\x[0-9a-f]{2})+|(\\[\"'/bfnrt])\1*",
     re.IGNORECASE,
 )
+_BREAKS: Final = re.compile(r"(?<=[A-Za-z0-9+/_-]{16})\s{1,80}(?=[A-Za-z0-9+/_-])")
+"""Between lines of base64 (RFC 2045, 6.8: 76 characters; PEM has 64), also folded or with their breaks made spaces."""
 _BEGINNINGS: Final = ("%", "&", "\\")
 _NAMED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _UNFINISHED: Final = re.compile(
@@ -71,11 +74,22 @@ class View:
         """
         if not any(beginning in self.text for beginning in _BEGINNINGS):
             return None
+        return self._change(((found, list(_undo(found[0]))) for found in _ESCAPES.finditer(self.text)), near)
+
+    def unwrap(self, near: int | None = None) -> "View | None":
+        """The same with lines of base64 put together; None where there are none.
+
+        Args:
+            near: how much is kept before and behind a break; all if None.
+        """
+        return self._change(((found, [("", 1)]) for found in _BREAKS.finditer(self.text)), near)
+
+    def _change(self, changes: Iterable[tuple[re.Match[str], list[Piece]]], near: int | None) -> "View | None":
+        """The same with other characters where something was found; none at all leaves it as it is."""
         made = View("", self)
         parts: list[str] = []
         done = 0
-        for found in _ESCAPES.finditer(self.text):
-            pieces = list(_undo(found[0]))
+        for found, pieces in changes:
             if pieces:
                 parts += made._take(self._leave(done, found.start(), near))
                 parts += made._take(_place(pieces, found.start()))

@@ -4,8 +4,9 @@ import base64
 import html
 import json
 import random
+import textwrap
 from collections.abc import Callable
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import quote, quote_plus, unquote, urlencode
 
 import pytest
 from hypothesis import given
@@ -65,6 +66,37 @@ def test_every_usual_form_is_masked(form: str) -> None:
 def test_a_password_in_basic_authentication_is_masked(user: str) -> None:
     sent = base64.b64encode(f"{user}:correct horse battery".encode()).decode()
     assert ALIAS in make("correct horse battery").clean(f"Authorization: Basic {sent}")
+
+
+WRAPPED: dict[str, Callable[[bytes], str]] = {
+    "MIME": lambda data: base64.encodebytes(data).decode(),
+    "MIME, CRLF": lambda data: base64.encodebytes(data).decode().replace("\n", "\r\n"),
+    "PEM": lambda data: textwrap.fill(base64.b64encode(data).decode(), 64),
+    "for urls": lambda data: textwrap.fill(base64.urlsafe_b64encode(data).decode(), 76),
+    "folded": lambda data: textwrap.fill(base64.b64encode(data).decode(), 75, subsequent_indent=" "),
+    "breaks made spaces": lambda data: " ".join(base64.encodebytes(data).decode().split()),
+    "json": lambda data: json.dumps(base64.encodebytes(data).decode()),
+    "percent": lambda data: quote(base64.encodebytes(data).decode(), safe=""),
+    "html": lambda data: base64.encodebytes(data).decode().replace("\n", "&#10;"),
+}
+
+
+@pytest.mark.parametrize("at", [20, 36, 37, 38, 50, 150])
+@pytest.mark.parametrize("write", WRAPPED.values(), ids=WRAPPED)
+def test_base64_broken_over_lines_is_masked(write: Callable[[bytes], str], at: int) -> None:
+    data = f"{'.' * at}correct horse battery{',' * 150}".encode()
+    masked = make("correct horse battery").clean_text(f"begin\n{write(data)}\nend")
+    assert masked.startswith("begin\n")
+    assert masked.endswith("\nend")
+    assert masked.count(ALIAS) == 1
+    left = unquote(html.unescape(masked.replace(ALIAS, "").replace("\\n", "\n")))
+    digits = "".join(left.removeprefix("begin").removesuffix("end").split()).strip('"')
+    assert len(digits) == len(base64.b64encode(data)) - (28 if at % 3 == 0 else 27)  # of 21 bytes, 6 bits each
+
+
+def test_what_is_left_of_base64_broken_over_lines_is_masked() -> None:
+    whole = base64.encodebytes(b"." * 39 + b"correct horse battery").decode()
+    assert make("correct horse battery").clean_text(f"{whole[:72]}\n{whole[72:76]}…") == f"{whole[:52]}{ALIAS}…"
 
 
 def test_values_are_masked_wherever_they_stand() -> None:
@@ -205,6 +237,8 @@ SLOW = {
     "escapes": ("-abcdefgh12345", lambda size: "\\n\\t%41%FF%C3%BC&amp;&#65;\\u0041\\xff" * size),
     "escapes of escapes": ("-abcdefgh12345", lambda size: "%252525&amp;amp;\\\\\\\\u0041" * size),
     "escapes that never end": ("-abcdefgh12345", lambda size: "&#x000000&aaaaaaaa%2\\u00" * size),
+    "lines of base64": ("-abcdefgh12345", lambda size: base64.encodebytes(b"-abcdefgh1234" * size).decode()),
+    "breaks everywhere": ("-abcdefgh12345", lambda size: ("a" * 16 + " " * 80 + "\n") * size),
     "almost the value": ("-abcdefgh12345", lambda size: "-abcdefgh1234" * size),
     "the value": ("-abcdefgh12345", lambda size: "-abcdefgh12345 %2Dabcdefgh12345 " * size),
 }
