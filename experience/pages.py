@@ -1,7 +1,8 @@
 """What a browser gets besides the API: the built page, and the documents of the API.
 
-The page is one application with addresses of its own, so any path that is no file answers its index. Paths of the API
-never do: who asks for an endpoint that is not there gets a problem document, not a page.
+The page is one application with addresses of its own: the build lists them in `paths.json`, and each answers its index.
+What is at no address is 404: the page's own view of it for who reads HTML, a problem document for all others, and below
+the API's paths for everybody.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from http import HTTPStatus
 from mimetypes import guess_type
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from contracts.wiring.server import knows, name_path, problem_response
 
 BUILD_COMMAND = "uv sync --reinstall-package stagedoor"
 INDEX = "index.html"
+PATHS = "paths.json"
+"""A list of the page's own addresses, such as `/executions/:id`; src/paths.ts says which there are."""
 FAILURE = "failure.txt"
 """Where the build leaves the reason when it could not do its work."""
 HASHED = "assets/"
@@ -49,6 +53,8 @@ _MANNERS = {
 _READ_AGAIN_S = 1.0
 _KEEP = "public, max-age=31536000, immutable"
 _ASK = "no-cache"
+_NOWHERE = re.compile(r"(?!)")
+"""Matches nothing."""
 _OURS = ("api", "ws", "health", "ready")
 """First segments of paths that never are the page's."""
 
@@ -76,6 +82,7 @@ class Site:
         self._stamp: tuple[int, int] | None = None
         self._read_at = 0.0
         self._assets: Mapping[str, Asset] = {}
+        self._addresses: re.Pattern[str] = _NOWHERE
 
     def find(self, path: str) -> Asset | None:
         """The file at a path below the root; the index where the application has its own addresses.
@@ -83,21 +90,17 @@ class Site:
         Only what a walk over the folder has found is ever served: a path is looked up, never opened.
         """
         self._look()
-        name = path.lstrip("/")
-        if name in self._assets:
-            return self._assets[name]
-        if not name.startswith(HASHED) and "." not in name.rpartition("/")[2]:
-            return self._assets.get(INDEX)
-        if self._stamp is not None and time.monotonic() - self._read_at > _READ_AGAIN_S:
-            self._read_at = time.monotonic()
-            self._assets = _read_all(self._folder)  # a build that wrote its index first
-        return self._assets.get(name)
+        found = self._find(path)
+        if found is None and self._stamp is not None and time.monotonic() - self._read_at > _READ_AGAIN_S:
+            self._read()  # a build that wrote its index first
+            found = self._find(path)
+        return found
 
     @property
-    def is_built(self) -> bool:
-        """Whether there is a page."""
+    def index(self) -> Asset | None:
+        """The page itself; None while it is not built."""
         self._look()
-        return INDEX in self._assets
+        return self._assets.get(INDEX)
 
     def explain(self) -> str:
         """Why there is none, in the words of the build; empty when it never ran."""
@@ -106,12 +109,20 @@ class Site:
         except OSError:
             return ""
 
+    def _find(self, path: str) -> Asset | None:
+        is_own = path == "/" or self._addresses.fullmatch(path)
+        return self._assets.get(INDEX if is_own else path.removeprefix("/"))
+
     def _look(self) -> None:
         stamp = self._read_stamp()
         if stamp != self._stamp:
-            self._assets = {} if stamp is None else _read_all(self._folder)
             self._stamp = stamp
-            self._read_at = time.monotonic()
+            self._read()
+
+    def _read(self) -> None:
+        self._read_at = time.monotonic()
+        self._assets = {} if self._stamp is None else _read_all(self._folder)
+        self._addresses = _read_addresses(self._assets.get(PATHS))
 
     def _read_stamp(self) -> tuple[int, int] | None:
         try:
@@ -125,33 +136,38 @@ def page_routes(web_dir: Path) -> list[BaseRoute]:
     """The documents, and at the end everything that nobody else serves."""
     site = Site(web_dir)
 
-    async def answer_page(request: Request) -> Response:
-        return _answer(request, site)
+    async def answer_rest(request: Request) -> Response:
+        if _is_ours(request):
+            return _problem(request, _find_nothing(request))
+        asset = site.find(request.url.path)
+        if asset is None:
+            return _miss(request, site)
+        return _serve(request, asset, _POLICY) if _is_read(request) else _refuse(request)
 
-    answers: dict[str, Page] = {
+    documents: dict[str, Page] = {
         "/api/openapi.json": _document("application/json", _openapi),
         "/api/asyncapi.json": _document("application/json", _asyncapi),
         "/api/docs": _document("text/html; charset=utf-8", _reading),
         "/api/docs/style.css": _document("text/css; charset=utf-8", lambda: STYLESHEET),
-        "/{path:path}": answer_page,
     }
-    return [_route(path, answer) for path, answer in answers.items()]
+    return [_route(path, answer) for path, answer in (documents | {"/{path:path}": answer_rest}).items()]
 
 
 def _route(path: str, answer: Page) -> Route:
-    async def dispatch(request: Request) -> Response:
-        if _is_ours(request) and path.startswith("/{"):
-            return _problem(request, _find_nothing(request))
-        if request.method in ("GET", "HEAD"):
-            return await answer(request)
-        detail = f"{request.url.path} does not take {request.method}."
-        response = _problem(request, ApiError(Code.METHOD_NOT_ALLOWED, detail))
-        response.headers["allow"] = "GET, HEAD"
-        return response
-
-    route = Route(path, dispatch)
+    route = Route(path, answer)
     route.methods = None  # refused by ourselves, as a problem document
     return route
+
+
+def _is_read(request: Request) -> bool:
+    return request.method in ("GET", "HEAD")
+
+
+def _refuse(request: Request) -> Response:
+    detail = f"{name_path(request)} does not take {request.method}."
+    response = _problem(request, ApiError(Code.METHOD_NOT_ALLOWED, detail))
+    response.headers["allow"] = "GET, HEAD"
+    return response
 
 
 def _find_nothing(request: Request) -> ApiError:
@@ -168,13 +184,23 @@ def _is_ours(request: Request) -> bool:
     return request.url.path.split("/")[1] in _OURS
 
 
-def _answer(request: Request, site: Site) -> Response:
-    asset = site.find(request.url.path)
-    if asset is not None:
-        return _serve(request, asset, _POLICY)
-    if not site.is_built:
+def _miss(request: Request, site: Site) -> Response:
+    index = site.index
+    if index is None and _is_read(request):
         return _apologise(site.explain())
-    return _problem(request, ApiError(Code.NOT_FOUND, f"Nothing is at {name_path(request)}."))
+    if index is None or not (_is_read(request) and _takes_html(request)):
+        response = _problem(request, ApiError(Code.NOT_FOUND, f"Nothing is at {name_path(request)}."))
+    else:
+        headers = {**_MANNERS, "content-security-policy": _POLICY, "cache-control": "no-store"}
+        response = Response(index.body, HTTPStatus.NOT_FOUND, headers, index.media_type)
+    response.headers["vary"] = "accept"
+    return response
+
+
+def _takes_html(request: Request) -> bool:
+    """Whether a person is to read the answer: programs that take anything do not name HTML."""
+    ranges = request.headers.get("accept", "").split(",")
+    return any(one.partition(";")[0].strip().lower() == "text/html" for one in ranges)
 
 
 def _document(media_type: str, make: Callable[[], str]) -> Page:
@@ -183,7 +209,7 @@ def _document(media_type: str, make: Callable[[], str]) -> Page:
         return _asset(make().encode(), media_type, immutable=False)
 
     async def answer(request: Request) -> Response:
-        return _serve(request, made(), _DOCUMENT_POLICY)
+        return _serve(request, made(), _DOCUMENT_POLICY) if _is_read(request) else _refuse(request)
 
     return answer
 
@@ -228,6 +254,18 @@ def _apologise(reason: str) -> Response:
 
 def _problem(request: Request, error: ApiError) -> Response:
     return problem_response(request.scope["state"]["request_id"], error)
+
+
+def _read_addresses(listed: Asset | None) -> re.Pattern[str]:
+    """What matches the page's own addresses as its router does: in any case, with or without a slash at the end."""
+    if listed is None:
+        return _NOWHERE
+    addresses = ("/".join(map(_read_segment, path.rstrip("/").split("/"))) for path in json.loads(listed.body))
+    return re.compile("|".join(f"{address}/?" for address in addresses), re.IGNORECASE)
+
+
+def _read_segment(segment: str) -> str:
+    return "[^/]+" if segment.startswith(":") else re.escape(segment)
 
 
 def _read_all(folder: Path) -> dict[str, Asset]:

@@ -1,6 +1,7 @@
 """The page's files, the addresses it has of its own, and the documents; paths of the API never show a page."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 from contracts.wiring.documents import public_asyncapi, public_openapi
 from contracts.wiring.server import build_app
 from experience.pages import BUILD_COMMAND, page_routes
-from tests.support.house import House
+from tests.support.house import House, until
 
 SCRIPT = "console.log('漢')"
 
@@ -21,6 +22,8 @@ def folder(tmp_path: Path) -> Path:
     dist = tmp_path / "dist"
     (dist / "assets").mkdir(parents=True)
     (dist / "index.html").write_text("<!doctype html><title>Stagedoor</title>")
+    paths = ["/sign-in", "/enter", "/", "/executions", "/executions/:id"]
+    (dist / "paths.json").write_text(json.dumps(paths))
     (dist / "favicon.svg").write_text("<svg/>")
     (dist / "assets" / "index-a1b2c3.js").write_text(SCRIPT)
     (tmp_path / "secret.txt").write_text("secret")
@@ -32,7 +35,7 @@ def visit(folder: Path) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://stagedoor.test")
 
 
-@pytest.mark.parametrize("path", ["/", "/sign-in", "/enter", "/executions", "/executions/0199-a", "/no/such/place"])
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/enter", "/executions", "/executions/0199-a", "/Executions/"])
 async def test_every_address_of_the_page_answers_its_index(folder: Path, path: str) -> None:
     async with visit(folder) as http:
         answer = await http.get(path)
@@ -86,6 +89,47 @@ async def test_files_that_are_not_there_are_a_problem(folder: Path, path: str) -
         answer = await http.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert "secret" not in answer.text.replace("secret.txt", "")
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+NO_PAGES = ["/metrics", "/foo.php", "/robots.txt", "/no/such/place", "/executions/1/2", "//", "/.env", "/executionsX"]
+
+
+@pytest.mark.parametrize("path", NO_PAGES)
+async def test_a_browser_sees_the_page_say_that_there_is_none(folder: Path, path: str) -> None:
+    async with visit(folder) as http:
+        answer = await http.get(f"http://stagedoor.test{path}", headers={"accept": BROWSER})
+        index = await http.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert answer.text == index.text
+    assert answer.headers["content-security-policy"] == index.headers["content-security-policy"]
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-store", "accept")
+
+
+@pytest.mark.parametrize("path", NO_PAGES)
+@pytest.mark.parametrize(
+    ("method", "accept"), [("GET", "*/*"), ("GET", "application/json"), ("POST", "*/*"), ("POST", BROWSER)]
+)
+async def test_a_program_gets_a_problem_where_no_page_is(folder: Path, path: str, method: str, accept: str) -> None:
+    async with visit(folder) as http:
+        answer = await http.request(method, f"http://stagedoor.test{path}", headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert (answer.json()["code"], answer.headers["vary"]) == ("not_found", "accept")
+
+
+async def test_addresses_that_the_build_writes_last_are_found_in_the_end(folder: Path) -> None:
+    listed = folder / "paths.json"
+    paths = listed.read_bytes()
+    listed.unlink()
+    async with visit(folder) as http:
+        assert (await http.get("/executions")).status_code == 404
+        assert (await http.get("/")).status_code == 200
+        listed.write_bytes(paths)
+
+        async def is_found() -> bool:
+            return (await http.get("/executions")).status_code == 200
+
+        await until(is_found)
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/nothing", "/api/execution", "/ws", "/ws/x", "/health/x"])

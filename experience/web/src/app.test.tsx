@@ -1,6 +1,7 @@
 import { act, cleanup, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, expect, it, vi } from "vitest";
+import { PATHS } from "./paths";
 import { ME, openPage, Refusal, summary } from "./testing/house";
 import { EXECUTION } from "./testing/log";
 
@@ -201,6 +202,18 @@ it("leads back from an address without a page", async () => {
   expect(await screen.findByRole("heading", { name: "There is no page at this address." })).toBeTruthy();
   await act(async () => screen.getByRole("link", { name: "All executions" }).click());
   expect(window.location.pathname).toBe("/executions");
+});
+
+it("says so without asking who it is that got lost", async () => {
+  openPage("/nowhere", { "GET /api/auth/me": NOBODY });
+  expect(await screen.findByRole("heading", { name: "There is no page at this address." })).toBeTruthy();
+  expect(window.location.pathname).toBe("/nowhere");
+});
+
+it.each(PATHS)("has a page at %s", async (path) => {
+  openPage(path.replace(":id", EXECUTION));
+  await screen.findByRole("heading", { level: 1 });
+  expect(screen.queryByText("There is no page at this address.")).toBeNull();
 });
 
 const UNSANDBOXED = { shortcoming: "browsers_exposed", detail: "Let users have user namespaces.", workers: 2 };

@@ -1,4 +1,5 @@
-import { Route, Switch } from "wouter";
+import type { ComponentType } from "react";
+import { Route, Switch, useParams } from "wouter";
 import { EnterPage } from "./account/enter";
 import { SignInPage } from "./account/sign-in";
 import { CredentialsPage } from "./credentials/page";
@@ -6,27 +7,44 @@ import { DeadLettersPage } from "./dead-letters/page";
 import { ExecutionPage } from "./execution/page";
 import { ExecutionsPage } from "./executions/page";
 import { HomePage } from "./home/page";
+import { INSIDE, OUTSIDE } from "./paths";
 import { LostPage } from "./shell/lost";
 import { Shell } from "./shell/shell";
+
+const OUTSIDE_PAGES: Record<(typeof OUTSIDE)[number], ComponentType> = {
+  "/sign-in": SignInPage,
+  "/enter": EnterPage,
+};
+const INSIDE_PAGES: Record<(typeof INSIDE)[number], ComponentType> = {
+  "/": HomePage,
+  "/executions": ExecutionsPage,
+  "/executions/:id": OneExecution,
+  "/credentials": CredentialsPage,
+  "/dead-letters": DeadLettersPage,
+};
 
 /** Every page by its path. */
 export function App() {
   return (
     <Switch>
-      <Route path="/sign-in" component={SignInPage} />
-      <Route path="/enter" component={EnterPage} />
+      {OUTSIDE.map((path) => (
+        <Route key={path} path={path} component={OUTSIDE_PAGES[path]} />
+      ))}
       <Route>
         <Shell>
           <Switch>
-            <Route path="/" component={HomePage} />
-            <Route path="/executions" component={ExecutionsPage} />
-            <Route path="/executions/:id">{({ id }) => <ExecutionPage key={id} id={id} />}</Route>
-            <Route path="/credentials" component={CredentialsPage} />
-            <Route path="/dead-letters" component={DeadLettersPage} />
+            {INSIDE.map((path) => (
+              <Route key={path} path={path} component={INSIDE_PAGES[path]} />
+            ))}
             <Route component={LostPage} />
           </Switch>
         </Shell>
       </Route>
     </Switch>
   );
+}
+
+function OneExecution() {
+  const { id } = useParams<{ id: string }>();
+  return <ExecutionPage key={id} id={id} />;
 }

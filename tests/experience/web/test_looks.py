@@ -3,11 +3,12 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
+from typing import Literal
 from uuid import uuid4
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect
 
 from contracts.credential import CredentialKind
 from contracts.execution import FailureCode
@@ -18,12 +19,18 @@ from contracts.workflow import WorkflowDocument
 from tests.experience.web.conftest import OpenContext
 from tests.experience.web.playhouse import Playhouse, ask, bury, lock_away, save_login, summarise, wish
 from tests.experience.web.story import LOST, PRODUCTS, PURCHASE, Story, chain, paint, purchase
+from tests.support.sockets import Served
 
 PICTURE = paint(1280, 720, (245, 240, 230))
 NOISE = "ERR_NETWORK_CHANGED"
 """What Chromium says when this machine gets another network interface, which is no fault of the page."""
+NOWHERE = "/nowhere"
+MISSED = "the server responded with a status of 404"
+"""What Chromium says of an address without a page, and of nothing else here."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 PHONE = {"width": 390, "height": 844}
+
+Scheme = Literal["light", "dark"]
 
 PROFILES = [save_login("market", "market.example", "login.market.example")]
 CREDENTIALS = [
@@ -146,7 +153,13 @@ STORIES = (
 async def examine(page: Page, path: str, heading: str) -> list[str]:
     """Open a page and answer everything that is wrong with it."""
     wrong: list[str] = []
-    page.on("console", lambda message: None if NOISE in message.text else wrong.append(f"console: {message.text}"))
+    known = (NOISE, MISSED) if path == NOWHERE else (NOISE,)
+
+    def hear(message: ConsoleMessage) -> None:
+        if not any(words in message.text for words in known):
+            wrong.append(f"console: {message.text}")
+
+    page.on("console", hear)
     page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
     await page.goto(path)
     await page.get_by_role("heading", name=heading, level=1).wait_for()
@@ -173,7 +186,7 @@ async def test_pages_are_sound(
     house.intents = [wish(2), ask(house.stories[STORIES.index(tell_asking)])]
     house.letters = [bury(tell_failed())]
     context = await open_context(color_scheme=scheme, viewport=screen)
-    pages = {"/": "Home", "/executions": "Executions", "/nowhere": "There is no page at this address."}
+    pages = {"/": "Home", "/executions": "Executions", NOWHERE: "There is no page at this address."}
     pages["/dead-letters"] = "Dead letters"
     pages["/credentials"] = "Credentials"
     house.credentials, house.profiles = CREDENTIALS, PROFILES
@@ -182,6 +195,21 @@ async def test_pages_are_sound(
         page = await context.new_page()
         assert await examine(page, path, heading) == [], path
         await page.close()
+
+
+@pytest.mark.parametrize(("scheme", "screen"), [("light", WIDE), ("dark", PHONE)], ids=["light", "dark phone"])
+async def test_who_is_not_signed_in_hears_that_no_page_is_there(
+    browser: Browser, served: Served, scheme: Scheme, screen: ViewportSize
+) -> None:
+    context = await browser.new_context(base_url=served.http(), color_scheme=scheme, viewport=screen)
+    page = await context.new_page()
+    answer = await page.goto("/foo.php")
+    assert answer is not None
+    assert answer.status == 404
+    await page.get_by_role("heading", name="There is no page at this address.").wait_for()
+    assert await judge(page) == []
+    await page.get_by_role("link", name="Home").click()
+    await page.get_by_role("heading", name="Sign in").wait_for()
 
 
 @pytest.mark.parametrize(("scheme", "screen"), [("light", WIDE), ("dark", NARROW)], ids=["light", "dark and narrow"])

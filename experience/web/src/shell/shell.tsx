@@ -1,15 +1,17 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef } from "react";
-import { Link, Redirect, useLocation } from "wouter";
+import { Link, matchRoute, Redirect, useLocation, useRouter } from "wouter";
 import { signInAddress } from "../account/next";
 import { call } from "../api/call";
 import type { Me } from "../api/nouns";
 import { forgetPerson, ME } from "../api/queries";
+import { INSIDE } from "../paths";
 import { Announcer } from "../ui/announce";
 import { Loading } from "../ui/empty";
 import { Icon } from "../ui/icon";
 import { Trouble } from "../ui/trouble";
 import { Boundary } from "./boundary";
+import { LostPage } from "./lost";
 import { isOperator, MeContext, mayDecide, maySeeCredentials } from "./me";
 import { Shortcomings } from "./shortcomings";
 import { ThemeSwitch } from "./theme";
@@ -20,6 +22,14 @@ import "./shell.css";
 export function Shell({ children }: { children: ReactNode }) {
   const me = useQuery(ME);
   const [here] = useLocation();
+  const isPage = useIsPage();
+  if (me.data === null && !isPage)
+    return (
+      <main className="shell-trouble" id="main">
+        <Wordmark />
+        <LostPage />
+      </main>
+    );
   if (me.data === null) return <Redirect to={signInAddress(here + window.location.search)} replace />;
   if (me.error && !me.data)
     return (
@@ -84,6 +94,13 @@ export function Shell({ children }: { children: ReactNode }) {
       <Announcer />
     </div>
   );
+}
+
+/** Whether there is a page at this address: nobody needs to sign in to hear that there is none. */
+function useIsPage(): boolean {
+  const { parser } = useRouter();
+  const [here] = useLocation();
+  return INSIDE.some((path) => matchRoute(parser, path, here)[0]);
 }
 
 function NavLink({ href, here, children }: { href: string; here: string; children: ReactNode }) {
