@@ -18,13 +18,16 @@ ARGS ?=
 COMPOSE ?= docker compose
 ENGINE ?= docker
 
-.PHONY: help run test check mend bench e2e chaos contracts doctor clean compose-test
+.PHONY: help run link test check mend bench e2e chaos contracts doctor clean compose-test
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 run: $(STAMPS)/synced $(STAMPS)/chromium $(STAMPS)/bubblewrap  ## Run the whole product on this machine and print the link that signs you in
 	@exec $(BIN)/stagedoor up $(ARGS)
+
+link: $(STAMPS)/synced  ## Print a new link that signs you in, while `make run` runs
+	@$(BIN)/stagedoor link $(ARGS)
 
 doctor: $(STAMPS)/synced  ## Say what is missing on this machine, and how to mend it
 	@$(BIN)/stagedoor doctor $(ARGS)

@@ -43,6 +43,19 @@ def up(
 
 
 @app.command()
+def link(
+    data: Annotated[Path, typer.Option(help="Folder of the stack that runs.")] = Path(".stagedoor"),
+) -> None:
+    """Make a new link that signs you in, for a stack that runs already. The link alone goes to standard output."""
+    import sys
+
+    from experience.cli.console import Console
+    from experience.cli.link import show_link
+
+    raise typer.Exit(show_link(data, Console(sys.stderr), sys.stdout))
+
+
+@app.command()
 def doctor(
     data: Annotated[Path, typer.Option(help="Folder that `up` uses or will use.")] = Path(".stagedoor"),
 ) -> None:

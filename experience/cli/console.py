@@ -1,10 +1,12 @@
 """What `up` shows: each process's lines behind its name, and a few words of its own."""
 
+import collections
 import os
-import re
 import sys
 import threading
 from typing import TextIO
+
+from experience.cli.routine import RoutineFilter
 
 RESET = "\033[0m"
 BOLD = "\033[1m"
@@ -13,8 +15,6 @@ RED = "\033[31m"
 COLOURS = {"postgres": "\033[34m", "traefik": "\033[36m", "runtime": "\033[35m", "experience": "\033[32m"}
 OTHER_COLOUR = "\033[33m"
 NAME_WIDTH = 10
-ROUTINE = re.compile(r"\[(info|debug) *\]| LOG:  ")
-"""Lines of the tiers and of PostgreSQL that ask nothing of anybody."""
 
 
 class Console:
@@ -28,12 +28,13 @@ class Console:
         self._lock = threading.Lock()
         self._coloured = _wants_colour(self._out)
         self.closed = False
+        self._routine = collections.defaultdict[str, RoutineFilter](RoutineFilter)
         self.hides_routine = False
         """Set where the link that a person is to open would soon scroll away. Log files keep every line."""
 
     def show_line(self, name: str, line: str) -> None:
         """A line that process `name` wrote."""
-        if self.hides_routine and ROUTINE.search(line):
+        if self._routine[name].is_routine(line) and self.hides_routine:
             return
         self._write(f"{self._paint(f'{name:<{NAME_WIDTH}} │', COLOURS.get(name, OTHER_COLOUR))} {line}")
 

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from contracts.identity import Email, Password
 from experience.cli.failure import StackError
 
+DEFAULT_DATA = Path(".stagedoor")
 LAST_PORT = 65_535
 LOCK_WAIT_S = 5.0
 """How long the last processes of a stack that was killed may take to go."""
@@ -95,7 +96,7 @@ class DataDir:
 
     @property
     def ports_file(self) -> Path:
-        """Ports to take again at the next start where they are free."""
+        """Where the last start listened: the shop, to be there again, and the web for who looks for a running stack."""
         return self.root / "ports.json"
 
     def make(self) -> None:
@@ -144,6 +145,11 @@ class DataDir:
         _write_secret(self.admin_file, json.dumps({"email": admin.email, "password": admin.password}).encode())
         return admin
 
+    def find_admin(self, environment: Mapping[str, str]) -> Admin:
+        """Who owns what is there already: from the environment, else as at the first start. Writes nothing."""
+        email, password = environment.get(EMAIL_VARIABLE), environment.get(PASSWORD_VARIABLE)
+        return Admin(email, password) if email and password else self._read_admin()
+
     def _knows_admin(self) -> bool:
         with contextlib.suppress(OSError, StackError):
             return bool(self._read_admin().email)
@@ -153,7 +159,7 @@ class DataDir:
         try:
             kept = json.loads(self.admin_file.read_text())
             return Admin(kept["email"], kept["password"])
-        except (ValueError, KeyError, TypeError) as problem:
+        except (OSError, ValueError, KeyError, TypeError) as problem:
             raise StackError(
                 f"{self.admin_file} cannot be read: {problem!r}",
                 f"Set {EMAIL_VARIABLE} and {PASSWORD_VARIABLE} to the owner's; the file is written anew.",
@@ -185,6 +191,24 @@ class DataDir:
         finally:
             os.close(handle)
 
+    def is_in_use(self) -> bool:
+        """Whether a stack holds the folder. Nobody else's number is taken for its: the lock itself is asked."""
+        try:
+            handle = os.open(self.root / "lock", os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as problem:
+            raise StackError(
+                f"{self.root} cannot be read: {problem.strerror}", "Ask as the user who started the stack."
+            ) from problem
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def _wait_for_lock(self, handle: int) -> None:
         deadline = time.monotonic() + LOCK_WAIT_S
         while True:
@@ -195,7 +219,7 @@ class DataDir:
                 if _is_alive(holder) or time.monotonic() > deadline:
                     raise StackError(
                         f"Another stack (pid {holder or 'unknown'}) is using {self.root}",
-                        "Stop that one, or start this one with another --data.",
+                        "`stagedoor link` makes a link to it. Or stop it, or start this one with another --data.",
                     ) from None
                 time.sleep(0.1)
             else:

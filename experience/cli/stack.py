@@ -1,12 +1,11 @@
 """`stagedoor up`: the whole product as real processes on one port, from start to end."""
 
 import asyncio
-import http
-import http.client
-import json
 import os
+import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from experience.cli.console import Console
-from experience.cli.data_dir import DataDir
+from experience.cli.data_dir import DEFAULT_DATA, DataDir
 from experience.cli.failure import StackError
 from experience.cli.ports import LOOPBACK, find_free_ports, find_holder, find_next_free, is_free
 from experience.cli.postgres import find_socket_dir, prepare_cluster
+from experience.cli.readiness import DISPENSABLE, probe_readiness
 from experience.cli.schema import fingerprint_schema
 from experience.cli.services import Plan, Ports, Programs
 from experience.cli.supervisor import StopRequested, Supervisor
@@ -34,11 +34,8 @@ DEFAULT_PORT = 8080
 POSTGRES_TIMEOUT_S = 60.0
 MIGRATION_TIMEOUT_S = 300.0
 READY_TIMEOUT_S = 120.0
-PROBE_TIMEOUT_S = 5.0
 PATIENCE_S = 8.0
 """After this a person is told what is being waited for."""
-DISPENSABLE = {"page"}
-"""Without it the API works, and every path says how to build it."""
 ECHO_S = 1.0
 """`uv run` and timeout(1) pass a signal on that the terminal has sent us as well: that one shows no impatience."""
 _SOMEBODY = "another program"
@@ -164,7 +161,8 @@ def _choose_ports(wish: Wish, data: DataDir, console: Console) -> Ports:
     shop = data.read_ports().get("shop", other)
     if not is_free(shop):
         shop = other
-    data.write_ports({"shop": shop})  # the same again, so that workflows made for the shop go on working
+    # the shop's is taken again, so that workflows made for it go on working; the web's is for `stagedoor link`
+    data.write_ports({"shop": shop, "web": web})
     return Ports(
         web=web, experience=experience, runtime=runtime, metrics=metrics, shop=shop if wish.with_demo else None
     )
@@ -209,26 +207,6 @@ def _wait_until_ready(ports: Ports, supervisor: Supervisor, console: Console) ->
         time.sleep(0.1)
 
 
-def probe_readiness(port: int) -> dict[str, str]:
-    """What the stack behind `port` still lacks, each with the reason; empty when it is ready."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_S)
-    try:
-        connection.request("GET", "/ready", headers={"Host": f"localhost:{port}"})
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException):
-        return {"traefik": "does not answer"}
-    finally:
-        connection.close()
-    if answer.status == http.HTTPStatus.OK:
-        return {}
-    try:
-        checks = dict(json.loads(body)["checks"])
-    except (ValueError, KeyError, TypeError):  # Traefik's own 404 or 502
-        return {"experience": "does not answer"}
-    return {name: str(reason) for name, reason in checks.items() if reason != "ok"}
-
-
 def _announce(plan: Plan, started: float, console: Console) -> None:
     # Imported late: this takes 0.5 s, while the processes of the stack come up.
     from contracts.errors import ApiError  # noqa: PLC0415
@@ -251,6 +229,7 @@ def describe_visit(visit: "Visit", plan: Plan, took_s: float) -> str:
     rows = [
         ("Sign in", f"{plan.ports.public_url}/sign-in as {plan.admin.email}, password {password}"),
         ("Shop", f"http://{plan.ports.shop_host}, where the demo buys" if plan.ports.shop_host else ""),
+        ("New link", describe_link_command(plan.data.root, Path(sys.argv[0]))),
         ("Data", f"{plan.data.root}"),
         ("Logs", f"{plan.data.logs}; here only warnings and errors, every line with --verbose"),
         ("Stop", "Ctrl-C; everything is kept for the next start"),
@@ -259,3 +238,17 @@ def describe_visit(visit: "Visit", plan: Plan, took_s: float) -> str:
     once = f"Open this link within {visit.valid_s // 60} minutes; {what}. It works once." if visit.valid_s else "Open:"
     lines = ["", f"**Stagedoor is ready** after {took_s:.1f} s. {once}", "", f"    **{visit.url}**", ""]
     return "\n".join([*lines, *(f"    {name:<8} {text}" for name, text in rows if text), ""])
+
+
+def describe_link_command(root: Path, program: Path) -> str:
+    """What to type, in the folder where `up` was typed, for another link to the stack on `root`.
+
+    `program` is how `up` was called: after `make run` or `uv run` no shell finds the command by its name alone.
+    """
+    shown = "stagedoor"
+    if program.name == shown and program.is_absolute() and program.is_relative_to(Path.cwd()):
+        shown = str(program.relative_to(Path.cwd()))
+    elif program.name == shown and not program.is_absolute():
+        shown = str(program)
+    chosen = [] if root == DEFAULT_DATA.resolve() else ["--data", str(root)]
+    return shlex.join([shown, "link", *chosen])

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     asked = parser.parse_args()
-    sys.stdout.write(f"The Prop Room is open at http://{asked.host}:{asked.port}\n")
+    sys.stdout.write(f"[info     ] The Prop Room is open at http://{asked.host}:{asked.port}\n")
     uvicorn.run(
         make_app(), host=asked.host, port=asked.port, log_level="warning", access_log=False, timeout_graceful_shutdown=2
     )

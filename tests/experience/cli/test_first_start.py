@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +31,12 @@ def read_link(stack: Stack) -> str:
     stack.read_until(READY)
     stack.read_until("/enter")
     return stack.lines[-1].strip()
+
+
+def ask_for_link(stack: Stack) -> "subprocess.CompletedProcess[str]":
+    """As a person does in a second terminal."""
+    command = [sys.executable, "-m", "experience.cli", "link", "--data", str(stack.data)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
 
 
 def find_browsers(data: Path) -> list[str]:
@@ -70,6 +78,7 @@ async def test_the_first_five_minutes(start_stack: StartStack) -> None:
     link = read_link(stack)
     execution_id = re.search(r"/executions/([0-9a-f-]{36})", link)
     assert execution_id, "the link leads to the demo at work"
+    assert [line for line in stack.lines if line.startswith(("shop", "migrate-"))] == [], "routine is hidden"
 
     async with open_tab() as tab:
         await tab.goto(link)
@@ -80,6 +89,11 @@ async def test_the_first_five_minutes(start_stack: StartStack) -> None:
         with pytest.raises(ApiError) as used:
             await client.redeem_link(RedeemSignInLink(code=link.rsplit("#", 1)[1]))
         assert used.value.code is Code.UNAUTHENTICATED, "a link works once"
+
+        again = ask_for_link(stack)
+        assert (again.returncode, again.stdout.count("\n")) == (0, 1), again
+        assert again.stdout.startswith(f"http://localhost:{stack.port}/enter")
+        await client.redeem_link(RedeemSignInLink(code=again.stdout.strip().rsplit("#", 1)[1], transport="token"))
 
         ended = await wait_for_end(client)
         assert (str(ended.execution_id), ended.status) == (execution_id[1], ExecutionStatus.COMPLETED)
@@ -126,3 +140,7 @@ async def test_the_second_start_and_its_end_with_a_browser_at_work(start_stack: 
     fourth = start_stack(data=first.data, port=first.port, real=True)
     fourth.read_until("another password by now")
     fourth.read_until(f"http://localhost:{fourth.port}/sign-in")
+    refused = ask_for_link(fourth)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "another password by now" in refused.stderr
+    assert f"http://localhost:{fourth.port}/sign-in" in refused.stderr

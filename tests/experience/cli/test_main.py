@@ -19,7 +19,7 @@ def test_version() -> None:
 @pytest.mark.parametrize("arguments", [(), ("--help",)])
 def test_help_lists_the_commands(arguments: tuple[str, ...]) -> None:
     said = run(*arguments).stdout
-    for command in ("up", "doctor", "version"):
+    for command in ("up", "link", "doctor", "version"):
         assert command in said
 
 
