@@ -64,7 +64,7 @@ def parse(path: Path) -> ast.Module:
 
 def sources(tier: str = "experience") -> Iterator[tuple[str, ast.Module]]:
     for path in sorted((ROOT / tier).rglob("*.py")):
-        if not {"cli", "demo", "web", "node_modules"} & set(path.parts):
+        if not {"cli", "demo", "web", "node_modules"} & set(path.relative_to(ROOT).parts):
             yield path.relative_to(ROOT).as_posix(), parse(path)
 
 
