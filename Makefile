@@ -84,8 +84,8 @@ $(STAMPS)/uv: deploy/local/find-uv
 # The page is built by the sync, from these.
 PAGE := $(shell find experience/web -name node_modules -prune -o -name dist -prune -o -name generated -prune -o -type f -print)
 
-$(STAMPS)/synced: pyproject.toml uv.lock hatch_build.py $(PAGE) $(STAMPS)/uv
-	@"$$(cat $(STAMPS)/uv)" sync --quiet --locked
+$(STAMPS)/synced: pyproject.toml uv.lock hatch_build.py $(PAGE) deploy/local/bring-packages $(STAMPS)/uv
+	@sh deploy/local/bring-packages "$$(cat $(STAMPS)/uv)"
 	@touch $@
 
 $(STAMPS)/chromium: deploy/local/find-chromium $(STAMPS)/synced

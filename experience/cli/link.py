@@ -54,8 +54,7 @@ def find_stack(data: DataDir) -> int:
     if not data.is_in_use():
         raise StackError(
             f"No stack runs on {data.root}",
-            "Start one with `make run` or `stagedoor up`, which prints a link. Of one that runs elsewhere, name the "
-            "folder with --data; `up` printed it as Data.",
+            "Start one with `make run` or `stagedoor up`; for one that runs elsewhere, name its folder with --data.",
         )
     port = data.read_ports().get("web")
     if port is None:

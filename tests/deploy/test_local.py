@@ -33,9 +33,9 @@ def add_program(machine: Path, name: str, body: str) -> None:
     program.chmod(0o755)
 
 
-def run(script: str, machine: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, machine: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": str(machine), "HOME": str(machine.parent)} | more
-    command = ["/bin/sh", str(LOCAL / script)]
+    command = ["/bin/sh", str(LOCAL / script), *arguments]
     return subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=60, env=environment, cwd=machine.parent
     )
@@ -61,6 +61,57 @@ def test_python_without_venv_names_the_package(machine: Path) -> None:
     assert "apt install python3.12-venv" in refused.stderr
 
 
+PACKAGES_LINE = "Bringing Python packages into .venv, the first time about 300 MB …\n"
+PAGE_LINE = "Building the page …\n"
+
+
+def add_uv(machine: Path, *has: str) -> None:
+    """A stand-in that has brought `has` already, and fails where a file `fails` lies."""
+    for part in has:
+        (machine.parent / part).touch()
+    add_program(
+        machine,
+        "uv",
+        """
+        wants=page
+        case "$*" in *--no-install-project*) wants=packages;; esac
+        case "$*" in *--check*) [ -e packages ] && [ -e "$wants" ]; exit;; esac
+        if [ -e fails ]; then echo "no network" >&2; exit 2; fi
+        : > packages
+        : > "$wants"
+        """,
+    )
+
+
+def test_what_is_brought_is_said_a_line_each(machine: Path) -> None:
+    add_uv(machine)
+    done = run("bring-packages", machine, "uv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", PACKAGES_LINE + PAGE_LINE)
+    assert (machine.parent / "page").exists()
+
+
+def test_where_all_is_there_nothing_is_said(machine: Path) -> None:
+    add_uv(machine, "packages", "page")
+    done = run("bring-packages", machine, "uv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_page_that_changed_is_built_and_nothing_else_said(machine: Path) -> None:
+    add_uv(machine, "packages")
+    assert run("bring-packages", machine, "uv").stderr == PAGE_LINE
+
+
+def test_a_page_that_is_not_wanted_is_not_promised(machine: Path) -> None:
+    add_uv(machine)
+    assert run("bring-packages", machine, "uv", SKIP_WEB="1").stderr == PACKAGES_LINE
+
+
+def test_what_uv_complains_of_is_shown(machine: Path) -> None:
+    add_uv(machine, "fails")
+    refused = run("bring-packages", machine, "uv")
+    assert (refused.returncode, refused.stderr) == (2, PACKAGES_LINE + "no network\n")
+
+
 def add_runtime(machine: Path, finds: str) -> None:
     """A stand-in for the project's Python that answers for `python -m runtime browser`, and for nothing else."""
     python = machine.parent / ".venv" / "bin"
@@ -71,7 +122,23 @@ def add_runtime(machine: Path, finds: str) -> None:
 def test_chromium_that_runtime_finds_is_enough(machine: Path) -> None:
     add_program(machine, "chromium", "echo Chromium 156")
     add_runtime(machine, f"echo {machine}/chromium")
-    assert run("find-chromium", machine).returncode == 0
+    done = run("find-chromium", machine)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "Looking for a Chromium that runs …\n")
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_download_is_one_line_but_for_a_terminal(machine: Path, *, works: bool) -> None:
+    python = machine.parent / ".venv" / "bin"
+    python.mkdir(parents=True)
+    asks_runtime = f'echo {machine}/chromium; [ -e "{machine}/chromium" ]'
+    add_program(python, "python", f'if [ "$*" = "-m runtime browser" ]; then {asks_runtime}; fi')
+    brings = f'printf "#!/bin/sh\\n" > {machine}/chromium; {CHMOD} +x {machine}/chromium' if works else "exit 1"
+    add_program(python, "playwright", f'echo "10% of 120 MB"; {brings}')
+    done = run("find-chromium", machine, STAGEDOOR_RUNTIME_BROWSER_PATH="")
+    said = done.stderr.splitlines()
+    assert said[:2] == ["Looking for a Chromium that runs …", "Downloading Playwright's Chromium, about 120 MB …"]
+    assert (done.returncode == 0) == works
+    assert ("10% of 120 MB" in said) != works
 
 
 @pytest.mark.parametrize("finds", ["false", "echo /nowhere/chromium", "echo broken"])
