@@ -38,7 +38,8 @@ _ASKS_TO_WAIT: Final = frozenset({429, 503})
 """Answers that say with Retry-After that the request was not carried out."""
 _FIRST_FAULTY_STATUS: Final = 400
 _FIRST_UNCERTAIN_STATUS: Final = 500
-"""A refusal (4xx) says that nothing was done; a fault of the server says nothing."""
+"""A refusal (4xx) says that nothing was done; a fault of the server says nothing. Behind a redirect neither speaks for
+what was asked first."""
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 10.0
@@ -112,7 +113,7 @@ class HttpInputs(Values):
         alias="Retries",
         description=(
             "Further tries after a lost connection or a 429, 502, 503 or 504; Retry-After is heeded. What is not "
-            "idempotent is sent again only if it can't have been carried out."
+            "idempotent is sent again only if it can't have been carried out; a redirect may say that it was."
         ),
     )
     redirects: Annotated[int, NoEdge(), Field(ge=0, le=20)] = Field(
@@ -176,11 +177,12 @@ async def _exchange(inputs: HttpInputs, stage: Stage, moved: Moved) -> Answer:
 
 async def _conclude(inputs: HttpInputs, answer: Answer, stage: Stage) -> HttpOutputs:
     if inputs.fail_on_error and answer.status >= _FIRST_FAULTY_STATUS:
+        led = f" led to {show(answer.url)}, which" if answer.redirected else ""
         raise NodeFailure(
             FailureCode.HTTP_FAILED,
-            f"{show(inputs.url)} answered {answer.status}: {_excerpt(answer)}",
+            f"{show(inputs.url)}{led} answered {answer.status}: {_excerpt(answer)}",
             "Check what was sent, or turn “Fail On Error” off to go on with the status.",
-            acted=answer.status >= _FIRST_UNCERTAIN_STATUS,
+            acted=answer.redirected or answer.status >= _FIRST_UNCERTAIN_STATUS,
         )
     try:
         return await _hand_on(answer, stage)
@@ -352,7 +354,7 @@ def _judge(answer: Answer, *, may_repeat: bool) -> _Setback | None:
     if answer.status not in _BUSY:
         return None
     asked_s = _read_retry_after(answer.header("retry-after"))
-    was_not_done = answer.status in _ASKS_TO_WAIT and asked_s is not None
+    was_not_done = answer.status in _ASKS_TO_WAIT and asked_s is not None and not answer.redirected
     if not may_repeat and not was_not_done:
         return None
     return _Setback(f"{show(answer.url)} answered {answer.status}.", asked_s)

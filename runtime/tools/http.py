@@ -87,6 +87,8 @@ class Answer:
     body: bytes
     url: str
     """Where the last redirect led."""
+    redirected: bool = False
+    """Whether redirects led there: whoever answered with the first may have done what was asked for."""
 
     def header(self, name: str) -> str:
         """The first header of a name, given in lower case; empty where there is none."""
@@ -115,9 +117,10 @@ class HttpClient:
 
         Raises:
             HttpFailure: invalid_input, host_refused, host_not_found, http_failed, timeout, output_too_large,
-                credential_refused.
+                credential_refused; each behind a redirect as `sent`.
         """
         ends = time.monotonic() + limits.timeout_s
+        redirected = False
         try:
             async with asyncio.timeout(limits.timeout_s):
                 for _ in range(limits.redirects + 1):
@@ -127,8 +130,14 @@ class HttpClient:
                     answer = await self._exchange(dressed, limits, max(0.1, ends - time.monotonic()), sink)
                     target = _find_redirect(request, answer)
                     if target is None or limits.redirects == 0:
-                        return answer
+                        return replace(answer, redirected=redirected)
+                    # 303 says that it was done (RFC 9110, 15.4.4). 307 and 308 say that it was not, but frameworks send
+                    # them behind a POST that they have carried out, so no redirect is a promise
+                    redirected = True
                     request = _redirect(request, answer.status, target)
+        except HttpFailure as failure:
+            failure.sent = failure.sent or redirected
+            raise
         except TimeoutError as error:
             raise _explain_timeout(request.url, limits.timeout_s) from error
         raise HttpFailure(

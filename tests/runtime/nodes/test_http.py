@@ -141,6 +141,45 @@ async def test_what_may_not_is_sent_again_only_where_it_was_not_carried_out(
     assert (lost.code, len(stage.lines)) == (FailureCode.HTTP_FAILED, 2)
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("to", "failure"),
+    [
+        ("/busy?times=9%26code=429%26after=0", FailureCode.HTTP_FAILED),
+        ("/busy?times=9%26code=503%26after=0", FailureCode.HTTP_FAILED),
+        ("/status/404", FailureCode.HTTP_FAILED),
+        ("http://localhost:3/", FailureCode.HTTP_FAILED),  # nobody listens there
+        ("http://10.0.0.1/", FailureCode.HOST_REFUSED),
+        ("ftp://localhost/", FailureCode.HTTP_FAILED),
+        ("/go?to=/echo", FailureCode.HTTP_FAILED),  # one redirect too many
+    ],
+)
+async def test_what_was_answered_with_a_redirect_may_have_been_done_whatever_comes_of_the_redirect(
+    stage: HttpStage, served: Served, api: Api, code: int, to: str, failure: FailureCode
+) -> None:
+    """A shop takes the order and answers 303: that its page is busy then is no reason to order once more."""
+    url = served.http(f"/go?code={code}&to={to}")
+    failed = await fail(stage, url, Method="POST", Redirects=1, Body={"lamp": 1})
+    assert (failed.code, failed.acted, stage.lines) == (failure, True, [])
+    assert sum(asked["path"] == "/go" and asked["query"].get("code") is not None for asked in api.asked) == 1
+
+
+async def test_what_may_be_repeated_is_tried_again_behind_a_redirect_too(
+    stage: HttpStage, served: Served, api: Api
+) -> None:
+    to = "/busy?times=1%26code=429%26after=0"
+    got = await ask(stage, served.http(f"/go?to={to}"))
+    assert (got["Body"], api.counted["/go"]) == ({"tried": 2}, 2)
+    api.counted.clear()
+    got = await ask(stage, served.http(f"/go?code=303&to={to}"), Method="POST", Idempotency_Key=True)
+    assert (got["Body"], api.counted["/go"]) == ({"tried": 2}, 2)
+
+
+async def test_a_failure_behind_a_redirect_says_where_the_redirect_led(stage: HttpStage, served: Served) -> None:
+    failed = await fail(stage, served.http("/go?code=303&to=/status/404"), Method="POST")
+    assert failed.message.startswith(f"{served.http('/go')} led to {served.http('/status/404')}, which answered 404: ")
+
+
 async def test_where_the_other_side_honours_a_key_a_post_may_be_repeated_with_the_same(
     stage: HttpStage, served: Served, api: Api
 ) -> None:
@@ -200,9 +239,10 @@ async def test_what_may_not_be_reached_is_not_reached_by_redirects_either(
 @pytest.mark.parametrize("port", [1, 22, 25, 6000, 6667, 10080])
 async def test_ports_of_other_protocols_are_not_asked(stage: HttpStage, served: Served, api: Api, port: int) -> None:
     url = f"http://localhost:{port}/"
-    for asked in (url, f"http://LOCALHOST.:{port}", served.http(f"/go?to={url}")):
+    led = served.http(f"/go?to={url}")
+    for asked in (url, f"http://LOCALHOST.:{port}", led):
         failed = await fail(stage, asked, Method="POST")
-        assert (failed.code, failed.acted) == (FailureCode.HOST_REFUSED, False), asked
+        assert (failed.code, failed.acted) == (FailureCode.HOST_REFUSED, asked == led), asked
         assert f"port {port} belongs to another protocol" in failed.message
         assert f":{port} to STAGEDOOR_RUNTIME_ALLOWED_HOSTS" in failed.hint
     assert len(api.asked) == 1
