@@ -1,10 +1,14 @@
-"""`stagedoor doctor`: what `up` needs on this machine, and how to mend what is missing. Changes nothing."""
+"""`stagedoor doctor`: what `up` needs on this machine, and how to mend what is missing.
+
+Changes nothing, but that root's programs are tried as `up` starts them: with copies in SHARED where they need some.
+"""
 
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,10 +18,10 @@ from experience.cli.console import Console
 from experience.cli.executables import find_traefik
 from experience.cli.failure import StackError
 from experience.cli.ports import find_holder, is_free
-from experience.cli.postgres import find_account, place_binaries
+from experience.cli.postgres import ACCOUNT, SHARED, find_account, place_binaries
 from experience.cli.stack import DEFAULT_PORT
 
-ASK_TIMEOUT_S = 30
+ASK_TIMEOUT_S = 60
 NEEDED_BYTES = 1_000_000_000
 """Database, browser profiles and some days of screenshots."""
 BUILT_IN = 2026
@@ -43,37 +47,53 @@ class Finding:
 
 
 def examine(data: Path, console: Console) -> int:
-    """Run every check and show what it saw. Returns the exit status: 1 when `up` cannot work."""
+    """Run the checks side by side, since some start a browser or an interpreter, and show what they saw in their order.
+
+    Returns the exit status: 1 when `up` cannot work.
+    """
+    checks = list(list_checks(data))
     broken = 0
-    for name, check in list_checks(data):
-        try:
-            finding = check()
-        except StackError as failure:
-            finding = Finding(Verdict.BROKEN, failure.problem, failure.way_out)
-        match finding.verdict:
-            case Verdict.FINE | Verdict.ODD:
-                pass
-            case Verdict.BROKEN:
-                broken += 1
-            case other:
-                assert_never(other)
-        console.announce(f"  {finding.verdict.value} {name:<12} {finding.seen}")
-        if finding.mend:
-            console.announce(f"      {'':<10} **{finding.mend}**")
+    with ThreadPoolExecutor(len(checks)) as threads:
+        for name, finding in [(name, threads.submit(run_check, check)) for name, check in checks]:
+            broken += show(name, finding.result(), console)
     console.announce("Nothing is in the way of `stagedoor up`." if not broken else f"{broken} to mend.")
     return 1 if broken else 0
 
 
+def run_check(check: Callable[[], Finding]) -> Finding:
+    """What `check` saw; a failure of it is something broken."""
+    try:
+        return check()
+    except StackError as failure:
+        return Finding(Verdict.BROKEN, failure.problem, failure.way_out)
+
+
+def show(name: str, finding: Finding, console: Console) -> bool:
+    """Print one finding. Returns whether `up` cannot work with it."""
+    console.announce(f"  {finding.verdict.value} {name:<12} {finding.seen}")
+    if finding.mend:
+        console.announce(f"      {'':<10} **{finding.mend}**")
+    match finding.verdict:
+        case Verdict.FINE | Verdict.ODD:
+            return False
+        case Verdict.BROKEN:
+            return True
+        case other:
+            assert_never(other)
+
+
 def list_checks(data: Path) -> Iterator[tuple[str, Callable[[], Finding]]]:
-    """The checks by their name, in the order in which `up` would meet them."""
+    """The checks by their name, in the order in which `up` would meet them; those that take a while come last."""
     yield "folder", lambda: check_folder(data)
     yield "port", check_port
+    yield "clock", check_clock
+    if find_account():
+        yield "root", describe_root
     yield "PostgreSQL", check_postgres
     yield "Traefik", check_traefik
     yield "Chromium", check_chromium
-    yield "jail", check_jail
+    yield "browsers", check_jail
     yield "sandbox", check_sandbox
-    yield "clock", check_clock
 
 
 def check_folder(data: Path) -> Finding:
@@ -95,16 +115,22 @@ def check_port() -> Finding:
     return Finding(Verdict.ODD, f"{DEFAULT_PORT} is used by {holder}", "`up` takes the next free one, or --port.")
 
 
+def describe_root() -> Finding:
+    """What is different for root: it is the one who gets files outside of the project and the data folder."""
+    seen = f"accounts without rights run PostgreSQL and code; what they can't read here is copied to {SHARED}"
+    return Finding(Verdict.FINE, seen)
+
+
 def check_postgres() -> Finding:
     """Whether the wheel's server runs here, under the account that it will have."""
     account = find_account()
     seen = ask([str(place_binaries(account) / "postgres"), "--version"])
-    return Finding(Verdict.FINE, seen + (" (as another account, it refuses root)" if account else ""))
+    return Finding(Verdict.FINE, seen + (f" (as `{ACCOUNT}`, it refuses root)" if account else ""))
 
 
 def check_traefik() -> Finding:
     """Whether the wheel's proxy runs here."""
-    return Finding(Verdict.FINE, ask([str(find_traefik()), "version"]).splitlines()[0])
+    return Finding(Verdict.FINE, "Traefik " + ask([str(find_traefik()), "version"]).split()[1])  # "Version: 3…"
 
 
 def check_chromium() -> Finding:
@@ -119,7 +145,7 @@ def check_jail() -> Finding:
         seen, _, mend = ask([sys.executable, "-P", "-m", "runtime", "jail"]).partition("\n")
     except StackError as failure:
         return Finding(Verdict.ODD, failure.problem, failure.way_out)
-    return Finding(Verdict.ODD if mend else Verdict.FINE, f"browsers: {seen}", mend)
+    return Finding(Verdict.ODD if mend else Verdict.FINE, seen, mend)
 
 
 def check_sandbox() -> Finding:
