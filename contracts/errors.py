@@ -127,7 +127,7 @@ def explain_validation(error: ValidationError, sent: Any) -> list[tuple[Path, st
     return [(path, rule, _join(clauses)) for (path, rule), clauses in found.items()]
 
 
-_ID_WORDS = "An id looks like 01890a5d-ac96-774b-bcce-b302099a8057"
+_ID_WORDS = "This is no id; one looks like 01890a5d-ac96-774b-bcce-b302099a8057"
 _INSTANT_WORDS = "Write an instant as 2026-01-31T12:00:00Z"
 _KINDS = {
     "extra_forbidden": ("unknown", "Unknown field"),
@@ -149,6 +149,8 @@ _CLAUSES = {
     "uuid": _ID_WORDS,
 }
 """Clause by what a value should be, for errors that only say that it is not that."""
+_LENGTHS = {"string_too_short": ("minLength", "min_length"), "string_too_long": ("maxLength", "max_length")}
+"""JSON Schema's rule for errors about lengths, and where they say the bound."""
 _NOT_THAT = re.compile(r"([a-z]+?)(time)?_(type|parsing|parsing_size|from_float|from_date_parsing|aware|version)")
 
 
@@ -160,6 +162,9 @@ def _put_in_words(kind: str, said: str, context: dict[str, Any]) -> tuple[str, s
             return "wrong_value", f"Its {context['discriminator']} must be one of {context['expected_tags']}"
         case "value_error" | "assertion_error":
             return "wrong_value", said.partition(", ")[2] or said
+        case _ if kind in _LENGTHS:
+            rule, bound = _LENGTHS[kind]
+            return kind, _say_bound(rule, context[bound])
         case _ if kind in _KINDS:
             return _KINDS[kind]
         case _:
@@ -216,8 +221,12 @@ def explain_schema_rule(rule: str, wanted: Any, schema: Any, said: str) -> str:
         case "pattern" if isinstance(schema, dict) and "description" in schema:
             clause = f"This does not look like one. {str(schema['description']).rstrip('.')}"
         case _:
-            clause = _BOUNDS[rule].format(wanted) if rule in _BOUNDS else said
+            clause = _say_bound(rule, wanted) if rule in _BOUNDS else said
     return clause
+
+
+def _say_bound(rule: str, bound: Any) -> str:
+    return "Must not be empty" if (rule, bound) == ("minLength", 1) else _BOUNDS[rule].format(bound)
 
 
 def _show(value: Any) -> str:

@@ -308,7 +308,7 @@ class ReadStatus(Contract):
     execution_id: ExecutionId
     tenant_id: Annotated[
         TenantId,
-        Whence("it stands in links.status of what started this, and GET /api/auth/me answers it as tenant.tenant_id"),
+        Whence("links.status of what started this holds yours, and GET /api/auth/me has it as tenant.tenant_id"),
     ]
     """Must be the caller's, as `links.status` has it and `GET /api/auth/me` answers it in `tenant.tenant_id`; any other
     answers as an unknown execution."""

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 from contracts.execution import Artifact
 from contracts.model import ArtifactId, Contract
 from contracts.workflow import DataType, JsonObject, Port
+from runtime.engine.plan import NOT_BLANK
 
 
 class _Text(str):
@@ -195,6 +196,8 @@ def _derive_schema(name: str, field: FieldInfo, type_: DataType, schema: JsonObj
     found = {key: value for key, value in whole.items() if key not in ("title", "description")}
     if _find_mark(field, WebAddress):
         found["format"] = ADDRESS_FORMAT
+    if found.get("minLength") and any(getattr(mark, "strip_whitespace", False) for mark in field.metadata):
+        found.setdefault("pattern", NOT_BLANK)  # JSON Schema has no word for what is stripped first
     return {**found, "$defs": schema["$defs"]} if "$ref" in str(found) and "$defs" in schema else found
 
 

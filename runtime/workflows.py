@@ -23,6 +23,7 @@ from runtime.browser.hosts import BLANK
 from runtime.egress.hosts import NotAHost, Target, read_web_target
 from runtime.egress.policy import Policy, find_entry_faults, read_lists
 from runtime.engine.document import normalize_document
+from runtime.engine.literals import coerce_literal
 from runtime.engine.plan import Plan, make_plan
 from runtime.engine.validate import check_document, find_unavailable
 from runtime.handles import ADDRESS_FORMAT
@@ -120,7 +121,7 @@ def _find_addresses(document: WorkflowDocument, catalogue: Catalogue) -> Iterato
     for index, node in enumerate(normal.nodes):
         ports = catalogue[node.type].inputs if node.type in catalogue else []
         for port in ports:
-            text = node.data.inputs.get(port.name)
+            text = coerce_literal(node.data.inputs.get(port.name), port.type)
             if port.value_schema.get("format") != ADDRESS_FORMAT or (node.id, port.name) in connected:
                 continue
             if not isinstance(text, str) or text.strip() in ("", BLANK) or "{{" in text:

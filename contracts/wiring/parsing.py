@@ -132,7 +132,9 @@ class Parser:
         in_path = [fault for fault in faults if fault.where.startswith("path.")]
         if in_path and not before:  # what else is wrong of the request comes first
             # an id that can't be one is an id of nothing; answering 404 leaves no way to tell the two apart
-            return ApiError(Code.NOT_FOUND, f"There is no such thing: {_sentence(in_path)}", faults=faults)
+            name, said = in_path[0].where.removeprefix("path."), in_path[0].detail
+            detail = f"Nothing has that {name}: {said[:1].lower()}{said[1:]}"
+            return ApiError(Code.NOT_FOUND, detail, faults=faults)
         return ApiError(Code.INVALID, _sentence(faults), faults=faults)
 
     def _fault(self, loc: Path, rule: str, detail: str) -> Fault:

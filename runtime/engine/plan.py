@@ -28,6 +28,8 @@ from runtime.engine.retry import default_attempts
 Join = Literal["any", "all", "first"]
 ERROR_HANDLE = "Error"
 """The output that a node with `on_error: route` gains: {code, message, hint} of its failure."""
+NOT_BLANK = r"\S"
+"""The pattern, in the JSON Schema of an input, that says that blanks alone leave it empty."""
 
 _NO_DATA = (DataType.BROWSER_INSTANCE, DataType.CONDITIONAL)
 
@@ -217,8 +219,11 @@ def choose_on_error(node: Node, fallback: OnError) -> OnError:
 def is_given(value: Any, port: Port) -> bool:
     """Whether a literal counts as a value: editors send null and "" for fields nobody filled in.
 
-    An empty text is a value only where the port may be empty, such as the text to fill into a field.
+    An empty text is a value only where the port may be empty, such as the text to fill into a field, and so are blanks
+    where they are stripped.
     """
+    if isinstance(value, str) and value.strip() == "" and port.value_schema.get("pattern") == NOT_BLANK:
+        return False
     if value == "" and isinstance(value, str):
         return port.type is DataType.STRING and port.value_schema.get("minLength", 0) == 0
     return value is not None

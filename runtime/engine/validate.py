@@ -149,10 +149,12 @@ def _check_edges(graph: _Graph) -> Iterator[Fault]:
 
 
 def _check_ends(graph: _Graph, edge: Edge, where: str) -> Iterator[Fault]:
-    for end, node_id in (("source", edge.source), ("target", edge.target)):
+    ends = (("source", edge.source, edge.sourceHandle), ("target", edge.target, edge.targetHandle))
+    for (end, node_id, _), (_, other, handle) in zip(ends, reversed(ends), strict=True):
         if node_id not in graph.nodes:
-            said = f"The edge's {end} “{node_id}” is not a node of this workflow."
-            yield Fault(where=f"{where}.{end}", rule="dangling_edge", detail=said, node_id=node_id)
+            said = f"The {end} of edge “{edge.id}”, “{node_id}”, is not a node of this workflow."
+            there = {"node_id": other, "handle": handle} if other in graph.nodes else {}
+            yield Fault(where=f"{where}.{end}", rule="dangling_edge", detail=said, **there)
 
 
 def _check_handles(graph: _Graph, edge: Edge, where: str, taken: Counter[tuple[str, str]]) -> Iterator[Fault]:

@@ -23,6 +23,7 @@ class Choice(Contract):
     execution_id: ExecutionId | None = None
     cursor: Cursor | None = None
     flag: bool = False
+    name: Annotated[str, Field(min_length=1, max_length=3)] = "a"
 
 
 def explain(model: type[Contract], sent: Any) -> list[tuple[str, str, str]]:
@@ -62,7 +63,9 @@ def test_a_documents_faults_stand_side_by_side_at_their_places() -> None:
         ({"at": "0001-01-01T00:00:00+14:00"}, ("at", "wrong_value", "There is no such time in UTC")),
         ({"at": "2026-01-01"}, ("at", "timezone_aware", "Write an instant as 2026-01-31T12:00:00Z")),
         ({"at": "soon"}, ("at", "datetime_from_date_parsing", "Write an instant as 2026-01-31T12:00:00Z")),
-        ({"execution_id": "4"}, ("execution_id", "uuid_parsing", f"An id looks like {ID}")),
+        ({"execution_id": "4"}, ("execution_id", "uuid_parsing", f"This is no id; one looks like {ID}")),
+        ({"name": ""}, ("name", "string_too_short", "Must not be empty")),
+        ({"name": "four"}, ("name", "string_too_long", "Must have at most 3 characters")),
         (
             {"cursor": "!"},
             ("cursor", "string_pattern_mismatch", "This is no cursor: take the one of the page before as it is"),
@@ -90,8 +93,10 @@ def test_a_field_is_named_as_it_is_written() -> None:
         ("const", None, "Must be null"),
         ("type", "integer", "Expected a whole number"),
         ("type", ["string", "null"], "Expected a text or null"),
-        ("format", "uuid", f"An id looks like {ID}"),
+        ("format", "uuid", f"This is no id; one looks like {ID}"),
         ("pattern", "^https?://", "This does not look like one. An address"),
+        ("minLength", 1, "Must not be empty"),
+        ("minLength", 2, "Must have at least 2 characters"),
         ("maxLength", 20, "Must have at most 20 characters"),
         ("not", {}, "as the validator says"),
     ],

@@ -126,6 +126,17 @@ async def test_ids_that_are_none_and_ids_of_nothing(ada: Visitor, method: str, p
     check(await ada.http.request(method, path.format("%00", tenant=ada.tenant_id)), 422, "invalid")
 
 
+async def test_what_is_no_id_is_said_to_be_none(ada: Visitor) -> None:
+    looks = "one looks like 01890a5d-ac96-774b-bcce-b302099a8057."
+    problem = check(await ada.http.get("/api/workflow/42"), 404, "not_found")
+    assert problem["detail"] == f"Nothing has that workflow_id: this is no id; {looks}"
+    problem = check(await ada.http.get("/api/execution?workflow_id=42"), 422, "invalid")
+    assert problem["detail"] == f"query.workflow_id: This is no id; {looks}"
+    node = {"id": "", "type": "delay"}
+    problem = check(await ada.http.post("/api/workflow/validate", json={"name": "n", "nodes": [node]}), 422, "invalid")
+    assert problem["detail"] == "body.nodes[0].id: Must not be empty."
+
+
 SHUT = [(endpoint.method, path_of(endpoint)) for _, endpoint in endpoints(PublicApi) if endpoint.scope is not None]
 
 
@@ -219,7 +230,7 @@ async def test_who_sends_no_tenant_is_told_where_its_id_is(ada: Visitor, query: 
     path = f"/api/execution/{accepted['execution_id']}/status"
     fault = check(await ada.http.get(path + query), 422, "invalid")["faults"][0]
     assert fault["where"] == "query.tenant_id"
-    assert "; it stands in links.status of what started this, and GET /api/auth/me answers it as " in fault["detail"]
+    assert "; links.status of what started this holds yours, and GET /api/auth/me has it as " in fault["detail"]
     assert (await ada.http.get(accepted["links"]["status"])).status_code == 200
     me = (await ada.http.get("/api/auth/me")).json()
     assert (await ada.http.get(path, params={"tenant_id": me["tenant"]["tenant_id"]})).status_code == 200

@@ -1,12 +1,16 @@
 """The catalogue, held to the handles that the specification lists."""
 
+from typing import Any
+
 import jsonschema
 import pytest
+from pydantic import ValidationError
 
 from contracts.workflow import DataType, WorkflowDocument
 from runtime.app import NODES
 from runtime.catalogue import Catalogue, list_realms
-from runtime.engine.plan import make_plan
+from runtime.engine.literals import find_literal_fault
+from runtime.engine.plan import is_given, make_plan
 from runtime.engine.validate import check_document
 from runtime.handles import EXECUTE_CONDITION
 from runtime.nodes import flow
@@ -118,6 +122,27 @@ def test_every_entry_can_be_shown_to_a_person() -> None:
         for port in [*kind.inputs, *kind.outputs]:
             assert port.description.endswith(".")
             jsonschema.Draft202012Validator.check_schema(port.value_schema)
+
+
+TYPED: tuple[Any, ...] = (
+    5, 5.5, True, [], {}, ["x"], {"a": 1}, "x", "5", "true", "http://a.example", "[1]", '{"a": 1}', " ", "\t\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("type_", sorted(CATALOGUE.types))
+def test_what_validation_lets_pass_a_node_takes(type_: str) -> None:
+    inputs = CATALOGUE.node(type_)._inputs
+    refused = []
+    for port in CATALOGUE.types[type_].inputs:
+        for value in TYPED if port != EXECUTE_CONDITION else ():
+            if not is_given(value, port) or find_literal_fault(value, port) is not None:
+                continue
+            try:
+                inputs.model_validate({port.name: [value] if port.mergeable else value})
+            except ValidationError as error:
+                found = [one["msg"] for one in error.errors() if one["loc"][:1] == (port.name,)]
+                refused += [(port.name, value, found)] if found else []
+    assert refused == []
 
 
 def test_nodes_are_found_by_type_and_chosen_once() -> None:

@@ -25,6 +25,7 @@ def check(document: WorkflowDocument, policy: Policy | None = None) -> Validatio
 @pytest.mark.parametrize(
     ("url", "said"),
     [
+        (5, "“5” is not an http or https address"),
         ("not a url", "“not a url” is not an http or https address"),
         ("shop.example/x", "“shop.example/x” is not an http or https address"),
         ("ftp://x", "“ftp://x” is not an http or https address"),
@@ -38,7 +39,7 @@ def check(document: WorkflowDocument, policy: Policy | None = None) -> Validatio
         ("http://256.1.1.1/", "“256.1.1.1” is beyond the addresses there are"),
     ],
 )
-def test_an_address_that_can_never_work_is_a_fault_at_its_field(url: str, said: str) -> None:
+def test_an_address_that_can_never_work_is_a_fault_at_its_field(url: Any, said: str) -> None:
     (fault,) = check(draw(url)).faults
     assert (fault.where, fault.rule) == ('body.nodes[0].data.inputs["Website URL"]', "wrong_address")
     assert (fault.node_id, fault.handle) == ("open", "Website URL")

@@ -23,6 +23,7 @@ CATALOGUE = {
             port("Count", DataType.NUMBER, value_schema={"type": "number", "minimum": 0}),
             port("Loud", DataType.BOOLEAN, value_schema={"type": "boolean"}),
             port("Way", DataType.SELECT, connectable=False, value_schema={"enum": ["up", "down"], "type": "string"}),
+            port("Plain", DataType.STRING, value_schema={"type": "string", "minLength": 1, "pattern": r"\S"}),
             port("Map", DataType.JSON, value_schema={"type": "object"}),
         ],
         [port("Text", DataType.STRING), port("Number", DataType.NUMBER), port("Html", DataType.HTML)],
@@ -60,12 +61,24 @@ def test_all_faults_come_in_one_answer_each_with_its_place() -> None:
     assert [(fault.where, fault.rule, fault.node_id, fault.handle) for fault in faults] == [
         ("body.cron", "cron_too_often", None, None),
         ("body.nodes[2].type", "unknown_node_type", "c", None),
-        ("body.edges[0].target", "dangling_edge", "gone", None),
+        ("body.edges[0].target", "dangling_edge", "a", PAGE),
         ("body.edges[1].sourceHandle", "unknown_handle", "a", "Wrong"),
         ("body.edges[2].targetHandle", "type_mismatch", "b", PAGE),
         ('body.nodes[3].data.inputs["Required"]', "missing_input", "d", "Required"),
         ("body.nodes[3]", "unreachable", "d", None),
     ]
+
+
+def test_an_edge_without_an_end_is_told_of_at_the_node_that_is_there() -> None:
+    faults = check([node("a", "open")], [edge("gone.Out", "a.In"), edge("gone.Out", "nowhere.In")])
+    assert [(fault.where, fault.node_id, fault.handle) for fault in faults if fault.rule == "dangling_edge"] == [
+        ("body.edges[0].source", "a", "In"),
+        ("body.edges[1].source", None, None),
+        ("body.edges[1].target", None, None),
+    ]
+    edges = [edge("gone.Out", "a.In")]
+    (fault,) = [fault for fault in check([node("a", "open")], edges) if fault.rule == "dangling_edge"]
+    assert fault.detail == f"The source of edge “{edges[0].id}”, “gone”, is not a node of this workflow."
 
 
 def test_an_empty_workflow_and_one_that_nothing_starts() -> None:
@@ -309,6 +322,13 @@ def test_literals_that_do_not_fit(inputs: dict[str, Any], rule: str) -> None:
 def test_an_empty_text_fills_only_what_may_be_empty() -> None:
     faults = check([node("s", "work"), node("a", "fields", {"Required": ""})])
     assert "missing_input" in rules(faults)
+
+
+def test_blanks_fill_only_what_does_not_strip_them() -> None:
+    assert check([node("a", "form", {"Name": " "}), node("b", "form", {"Plain": " "})]) == []
+    assert make_plan(document([node("b", "form", {"Name": " ", "Plain": " "})], []), CATALOGUE).nodes[0].literals == {
+        "Name": " "
+    }
 
 
 def test_a_page_can_not_be_typed() -> None:
