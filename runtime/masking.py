@@ -7,17 +7,21 @@ a page are the credential's domains.
 
 Looking takes time in proportion to the text, whatever stands in it: sites write these texts, and a worker that looks at
 one does nothing else. So values are looked for as fixed strings, in the text and in what it reads like without escapes.
+Credentials are few, and are looked for one by one. Of what sites keep in a saved login there may be hundreds: those are
+looked for all at once.
 """
 
 import base64
 import re
+import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
 
 from runtime.charsets import LATIN_1, UTF_8, find_charset
+from runtime.needles import Needles
 from runtime.spellings import View, find_unfinished, fold
 
 MIN_LENGTH: Final = 4
@@ -29,6 +33,10 @@ MIN_WORD_LENGTH: Final = 3
 """Of what names; one or two letters are masked nowhere."""
 CUT: Final = "…"
 """What stands at the end of a text that was shortened."""
+MAX_TOKENS: Final = 500
+"""Values of saved logins that one run masks."""
+MAX_TOKEN_CHARACTERS: Final = 65_536
+"""Of all of them together: some tenths of a second are spent on these, once."""
 _MIN_BASE64: Final = 8
 _MIN_HEX: Final = 8
 _MIN_BINARY: Final = 8
@@ -98,6 +106,18 @@ def _prepare(alias: str, value: str, *, alone: bool) -> _Secret:
     )
 
 
+class _Crowd:
+    """Secrets of ASCII, however many, ready to be found all at once; it never changes."""
+
+    def __init__(self, tokens: Mapping[str, _Secret]) -> None:
+        self.tokens = dict(tokens)
+        secrets = self.tokens.values()
+        self.size = max((secret.size for secret in secrets), default=0)
+        self.folded = Needles({form.written.encode(): secret for secret in secrets for form in secret.folded})
+        self.exact = Needles({form.written.encode(): secret for secret in secrets for form in secret.exact})
+        self.wide = Needles({written: secret for secret in secrets for written in secret.wide})
+
+
 @dataclass(frozen=True)
 class _Span:
     """Where a value stands in a text."""
@@ -110,9 +130,10 @@ class _Span:
 class _Finder:
     """Finds the values of some secrets; it never changes."""
 
-    def __init__(self, secrets: Iterable[_Secret]) -> None:
+    def __init__(self, secrets: Iterable[_Secret], crowd: _Crowd) -> None:
         self.secrets = tuple(secrets)
-        self._reach = _MAX_SPELLED * max((secret.size for secret in self.secrets), default=0)
+        self.crowd = crowd
+        self._reach = _MAX_SPELLED * max((crowd.size, *(secret.size for secret in self.secrets)))
         self._window = max(_WINDOW, self._reach)
 
     def mask(self, text: str) -> str:
@@ -150,6 +171,7 @@ class _Finder:
                     span = _Span(*view.locate(start, end), secret)
                     if not secret.alone or _is_alone(text, span):
                         yield span
+            yield from _place(view, self.crowd.folded.find(folded))
             yield from self._find_exact(view)
             if (wrapped := view.unwrap(self._reach)) is not None:
                 yield from self._find_exact(wrapped)
@@ -160,16 +182,19 @@ class _Finder:
 
     def _find_exact(self, view: View) -> Iterator[_Span]:
         for secret in self.secrets:
-            for start, end in _find_forms(view.text, secret.exact):
-                yield _Span(*view.locate(start, end), secret)
+            yield from _place(view, ((*found, secret) for found in _find_forms(view.text, secret.exact)))
+        yield from _place(view, self.crowd.exact.find(view.text))
 
     def _find_cut_off(self, view: View, folded: str) -> Iterator[_Span]:
         """Whoever shortens a text may do it in the middle of a value, and of an escape."""
         before, end = 0, view.text.find(CUT)
         while end >= 0:
-            secrets = self.secrets if end - before >= MIN_LENGTH else ()
-            ends = {end, find_unfinished(view.text, end)} if secrets else set()
-            for secret in secrets:
+            ends = {end, find_unfinished(view.text, end)} if end - before >= MIN_LENGTH else set()
+            for needles, text in ((self.crowd.folded, folded), (self.crowd.exact, view.text)):
+                for begun in (needles.find_beginning(text, before, last) for last in ends):
+                    if begun is not None:
+                        yield _Span(*view.locate(begun[0], end), begun[1])
+            for secret in self.secrets if ends else ():
                 if secret.alone:
                     continue
                 starts = [
@@ -182,6 +207,11 @@ class _Finder:
                 if starts:
                     yield _Span(*view.locate(min(starts), end), secret)
             before, end = end + 1, view.text.find(CUT, end + 1)
+
+
+def _place(view: View, found: Iterable[tuple[int, int, _Secret]]) -> Iterator[_Span]:
+    for start, end, secret in found:
+        yield _Span(*view.locate(start, end), secret)
 
 
 def _find_forms(text: str, forms: Iterable[_Form]) -> Iterator[tuple[int, int]]:
@@ -232,20 +262,35 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: dict[str, _Secret] = {}
-        self._everywhere = _Finder(())
-        self._in_binary = _Finder(())
+        self._crowd = _Crowd({})
+        self._adding = threading.Lock()
+        """Held by who adds tokens, in whatever thread."""
+        self._changing = threading.Lock()
+        """Held for a moment, while what is looked for is exchanged."""
+        self._renew()
         _live.add(self)
 
     @property
     def armed(self) -> bool:
         """Whether there is anything to mask."""
-        return bool(self._secrets)
+        return bool(self._secrets or self._crowd.tokens)
 
     @property
     def values(self) -> list[str]:
-        """What must not be seen wherever it stands, the longest first."""
+        """What must not be seen wherever it stands, the longest first; without tokens."""
         found = [value for value, secret in self._secrets.items() if not secret.alone]
         return sorted(found, key=len, reverse=True)
+
+    @property
+    def holds_tokens(self) -> bool:
+        """Whether there are any."""
+        return bool(self._crowd.tokens)
+
+    def find_tokens(self, text: str) -> set[str]:
+        """Those tokens that stand in a text as they are, in whatever letter case."""
+        folded = fold(text)
+        found = {folded[start:end] for start, end, _ in self._crowd.folded.find(folded)}
+        return {token for token in self._crowd.tokens if fold(token) in found} if found else set()
 
     def add(self, alias: str, value: str, *, names: bool = False) -> None:
         """Mask `value` from now on, and each of its lines, by `[alias]`.
@@ -260,13 +305,37 @@ class Redactor:
             if len(part) >= (MIN_WORD_LENGTH if alone else MIN_LENGTH) and (known is None or known.alone > alone):
                 secrets[part] = _prepare(alias, part, alone=alone)
         if secrets != self._secrets:  # what is under way in another thread keeps what it began with
-            self._secrets = secrets
-            self._everywhere = _Finder(secrets.values())
-            self._in_binary = _Finder(secret for secret in secrets.values() if secret.fits_binary)
+            with self._changing:
+                self._secrets = secrets
+                self._renew()
+
+    def add_tokens(self, alias: str, tokens: Iterable[str]) -> int:
+        """Mask tokens from now on by `[alias]`, as many as there is room for; best called in a thread.
+
+        Args:
+            tokens: of ASCII, each of 16 characters or more.
+
+        Returns: how many there was no room for.
+        """
+        with self._adding:
+            known = self._crowd.tokens
+            new = [token for token in dict.fromkeys(tokens) if token not in known]
+            taken = {token: _prepare(alias, token, alone=False) for token in _fit(new, known)}
+            if taken:
+                crowd = _Crowd(known | taken)
+                with self._changing:
+                    self._crowd = crowd
+                    self._renew()
+            return len(new) - len(taken)
+
+    def _renew(self) -> None:
+        secrets = self._secrets.values()
+        self._everywhere = _Finder(secrets, self._crowd)
+        self._in_binary = _Finder((secret for secret in secrets if secret.fits_binary), self._crowd)
 
     def clean(self, value: Any) -> Any:
         """A JSON value with all of them masked, in keys and numbers too."""
-        if not self._secrets:
+        if not self.armed:
             return value
         match value:
             case str():
@@ -283,14 +352,14 @@ class Redactor:
 
     def clean_text(self, text: str) -> str:
         """A text with all of them masked."""
-        return self._everywhere.mask(text) if self._secrets else text
+        return self._everywhere.mask(text) if self.armed else text
 
     def clean_bytes(self, data: bytes, media_type: str) -> bytes:
         """A file with all of them masked: in one that is no text, those of eight characters and more.
 
         It may be called in another thread than what adds values: it masks those there were when it began.
         """
-        if not self._secrets:
+        if not self.armed:
             return data
         everywhere, in_binary = self._everywhere, self._in_binary
         named = _CHARSET.search(media_type)
@@ -314,11 +383,31 @@ def _clean_binary(data: bytes, finder: _Finder, *, wide_only: bool) -> bytes:
     for secret in finder.secrets:
         for written in secret.wide:
             data = data.replace(written, secret.alias.encode())
-    if wide_only or not finder.secrets:
+    data = _replace_wide(data, finder.crowd)
+    if wide_only or not (finder.secrets or finder.crowd.tokens):
         return data
     text = UTF_8.decode(data, "surrogateescape")
     masked = finder.mask(text)
     return data if masked is text else masked.encode("utf-8", "surrogateescape")
+
+
+def _replace_wide(data: bytes, crowd: _Crowd) -> bytes:
+    parts: list[bytes] = []
+    done = 0
+    for start, end, secret in crowd.wide.find_bytes(data):
+        parts += [data[done:start], secret.alias.encode()]
+        done = end
+    return b"".join([*parts, data[done:]]) if parts else data
+
+
+def _fit(new: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    """As many of the new ones as there is room for beside those that are known."""
+    sizes = [len(token) for token in known]
+    room, characters = MAX_TOKENS - len(sizes), MAX_TOKEN_CHARACTERS - sum(sizes)
+    for token in new:
+        if room > 0 and len(token) <= characters:
+            room, characters = room - 1, characters - len(token)
+            yield token
 
 
 def scrub(line: str) -> str:

@@ -4,7 +4,7 @@ A page is never told what to look for: texts are found by Playwright's selectors
 the contents of fields are brought here and compared here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
 from playwright.async_api import Error, Frame, Locator
@@ -15,6 +15,17 @@ _FIELDS: Final = "input, textarea, select"
 _READ_FIELDS: Final = """found => found.slice(0, 2000).map(one => [
   one.value, one.placeholder, one.selectedOptions && one.selectedOptions[0] && one.selectedOptions[0].text,
 ].filter(text => typeof text === "string").join("\\n"))"""
+_READ_TEXTS: Final = """roots => {
+  const texts = [], left = [...roots];
+  while (left.length) {
+    const root = left.pop();
+    texts.push(root.textContent);
+    for (const one of root.querySelectorAll("*")) if (one.shadowRoot) left.push(one.shadowRoot);
+    if (root.shadowRoot) left.push(root.shadowRoot);
+  }
+  return texts;
+}"""
+"""Also in open shadow roots, where Playwright's selectors look too."""
 _MAX_FILLED: Final = 100
 
 
@@ -24,6 +35,15 @@ class Secrets(Protocol):
     @property
     def values(self) -> Sequence[str]:
         """Those values."""
+        ...
+
+    @property
+    def holds_tokens(self) -> bool:
+        """Whether there are more of them than can be looked for one by one."""
+        ...
+
+    def find_tokens(self, text: str) -> Collection[str]:
+        """Those of these that stand in a text."""
         ...
 
     def clean_text(self, text: str) -> str:
@@ -45,21 +65,25 @@ class Concealed:
 
     async def find(self) -> list[Locator]:
         """What to cover now."""
-        values = self.secrets.values if self.secrets is not None else ()
-        if not values:
+        secrets = self.secrets
+        if secrets is None or not (secrets.values or secrets.holds_tokens):
             return self._filled
         found = list(self._filled)
         for frame in self._page.frames:
             try:
-                found += await self._find_in(frame, values)
+                found += await self._find_in(frame, secrets)
             except Error:
                 if not frame.is_detached():  # one that has gone shows nothing
                     raise
         return found
 
-    async def _find_in(self, frame: Frame, values: Sequence[str]) -> list[Locator]:
+    async def _find_in(self, frame: Frame, secrets: Secrets) -> list[Locator]:
         fields = frame.locator(_FIELDS)
         contents: list[Any] = await fields.evaluate_all(_READ_FIELDS)
+        values = list(secrets.values)
+        if secrets.holds_tokens:
+            shown: list[Any] = await frame.locator(":root").evaluate_all(_READ_TEXTS)
+            values += secrets.find_tokens("\n".join(map(str, [*contents, *shown])))
         showing = [index for index, text in enumerate(contents) if _shows(str(text), values)]
         return [*(fields.nth(index) for index in showing), *(frame.get_by_text(value) for value in values)]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -39,6 +39,11 @@ class Checkpoints:
         for page, node_id in self._states:
             found.setdefault(page, set()).add(node_id)
         return {page: frozenset(nodes) for page, nodes in found.items()}
+
+    @property
+    def storages(self) -> list[dict[str, Any]]:
+        """What sites kept in the browsers that these pages were in."""
+        return [state.storage for state in self._states.values()]
 
     def read(self, kept: Iterable[SealedCheckpoint], owner: ExecutionId | None = None) -> None:
         """Take note of stored ones; of those that can't be opened any more nothing is known.

@@ -35,7 +35,7 @@ from runtime.run.clock import Clock
 from runtime.run.departure import Departure
 from runtime.run.draft import Draft
 from runtime.run.events import tell_end
-from runtime.run.logins import Logins
+from runtime.run.logins import Logins, names_logins
 from runtime.run.outputs import make_storable
 from runtime.run.recorder import Recorder
 from runtime.run.recordings import Keeper, forbid_recordings
@@ -136,11 +136,13 @@ class RunDriver:
         forbid_recordings(browser, plan.nodes)
         self._machine = past.machine
         self._redactor = Redactor()
-        self._secrets = RunSecrets(resources.vault, lease.tenant_id, lease.execution_id, self._redactor)
-        self._writer = ArtifactWriter(resources.folder, lease.tenant_id, lease.execution_id, self._redactor)
+        owner = lease.tenant_id, lease.execution_id
+        self._secrets = RunSecrets(resources.vault, *owner, self._redactor)
+        self._writer = ArtifactWriter(resources.folder, *owner, self._redactor)
         self._steps = StepTracker(lease.epoch, plan, past, self._writer, resources.telemetry)
         self._recorder = Recorder(resources.runs, lease, self._redactor)
         permit.tell(self._recorder.add_refusal)
+        self._logins = Logins(resources.profiles, *owner, self._redactor, self._recorder)
         self._clock = Clock(claimed.spent_s)
         self._checkpoints = past.checkpoints
         self._reused = past.reused
@@ -156,7 +158,7 @@ class RunDriver:
             checkpoints=past.checkpoints,
             sandbox=resources.sandbox,
             shelf=Shelf(resources.records, resources.folder, lease.tenant_id),
-            logins=Logins(resources.profiles, lease.tenant_id, lease.execution_id),
+            logins=self._logins,
         )
         self._inbox: Queue[Signal] = Queue()
         self._attempts: dict[str, Task[None]] = {}
@@ -209,6 +211,8 @@ class RunDriver:
         if (reason := self._claimed.cancel_reason) is not None:
             commands = self._machine.on_cancel(reason)  # before `start`, so that nothing starts
         await self._secrets.mask_used(node for node in self._nodes.values() if node.id in self._steps.begun)
+        if names_logins(self._nodes.values()):
+            await self._logins.mask_kept(self._checkpoints.storages)
         await self._take_over()
         ended = await self._obey([*self._machine.start(), *commands], Draft(self._lease), group)
         while not ended:

@@ -11,6 +11,7 @@ from runtime.browser.pool import Lease as BrowserLease
 from runtime.browser.recording import Recorded
 from runtime.engine.plan import PlannedNode
 from runtime.run.draft import Draft
+from runtime.run.logins import names_logins
 from runtime.run.recorder import Recorder
 from runtime.run.secrets import ask_for
 from runtime.run.signals import RecordingsKept, Signal
@@ -20,8 +21,6 @@ KEEP_S: Final = 40.0
 """To end all recordings of a run and to store them."""
 HURRY_S: Final = 0.5
 """The same, once the worker has to be gone; what the run writes last needs some of the second that is left then."""
-_PROFILE: Final = "Profile"
-"""The input by which nodes name a saved login."""
 
 
 def forbid_recordings(browser: BrowserLease, nodes: Iterable[PlannedNode]) -> None:
@@ -29,7 +28,7 @@ def forbid_recordings(browser: BrowserLease, nodes: Iterable[PlannedNode]) -> No
     plan = list(nodes)
     credentials = any(ask_for(node) for node in plan)
     browser.may_film = not credentials
-    browser.may_trace = not credentials and not any(node.literals.get(_PROFILE) for node in plan)
+    browser.may_trace = not credentials and not names_logins(plan)
 
 
 def explain_left_out(asked: ContextOptions, given: ContextOptions) -> Iterator[str]:

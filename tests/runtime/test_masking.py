@@ -5,14 +5,15 @@ import html
 import json
 import random
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, quote_plus, unquote, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.masking import Redactor, scrub
+from runtime.masking import MAX_TOKEN_CHARACTERS, MAX_TOKENS, Redactor, scrub
 from tests.support.growth import FOURFOLD_LIMIT, measure_growth
 
 SECRET = 'p&ss "w/rd" <ü>+1'
@@ -277,3 +278,125 @@ def test_an_escape_may_be_cut_off_too(left: str) -> None:
     value = 'cor"ect' if left.startswith("cor%2") else "corrüct"
     masked = make(value).clean(f"saw {left}… and on")
     assert masked == (f"saw {left}… and on" if left == "cor%2" else f"saw {ALIAS}… and on")
+
+
+# --- tokens of saved logins
+
+
+def make_token(number: int, size: int = 24) -> str:
+    return "".join(random.Random(number).choices("abcdefghijkmnpqrstuvwxyzABCDEFGHJK23456789-_+/", k=size))
+
+
+MANY = [make_token(number) for number in range(400)]
+LOGIN = "[profile.shop]"
+
+
+def make_many(tokens: Iterable[str] = MANY) -> Redactor:
+    redactor = Redactor()
+    redactor.add_tokens("profile.shop", tokens)
+    return redactor
+
+
+TOKEN_FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "upper case": str.upper,
+    "percent": lambda token: quote(token, safe=""),
+    "percent, every byte, twice": lambda token: quote("".join(f"%{byte:02x}" for byte in token.encode()), safe=""),
+    "html, every character": lambda token: "".join(f"&#{ord(char)};" for char in token),
+    "json, every character": lambda token: "".join(f"\\u{ord(char):04x}" for char in token),
+    "hex": lambda token: token.encode().hex(),
+    "base64": lambda token: base64.b64encode(token.encode()).decode(),
+    "base64, inside": lambda token: base64.urlsafe_b64encode(f"a:{token}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("write", TOKEN_FORMS.values(), ids=TOKEN_FORMS)
+def test_each_of_many_tokens_is_masked_in_every_usual_form(write: Callable[[str], str]) -> None:
+    redactor = make_many()
+    for token in MANY[:: len(MANY) // 10]:
+        masked = redactor.clean_text(f"före {write(token)} after")
+        assert masked.startswith("före ")
+        assert masked.endswith(" after")
+        assert masked.count(LOGIN) == 1
+        assert len(masked) <= len(f"före {LOGIN} after") + 6  # what base64 has around it
+
+
+def test_a_token_is_masked_in_base64_over_lines_across_pieces_and_where_it_is_cut_off() -> None:
+    redactor, token = make_many(), MANY[7]
+    wrapped = base64.encodebytes(b"." * 45 + token.encode()).decode()
+    assert LOGIN in redactor.clean_text(wrapped)
+    assert token[:8] not in redactor.clean_text(f"saw {token[:12]}… and on")
+    assert redactor.clean_text(f"saw {token[:12]}…") == f"saw {LOGIN}…"
+    assert redactor.clean_text(f"{'.' * 524_280}{token}{'.' * 600_000}") == f"{'.' * 524_280}{LOGIN}{'.' * 600_000}"
+
+
+def test_tokens_are_masked_beside_credentials_in_values_and_files_of_any_kind() -> None:
+    redactor, token = make_many(), MANY[0]
+    redactor.add("credential.shop.password", "correct horse")
+    assert redactor.armed
+    assert redactor.clean({token: ["correct horse", 1]}) == {LOGIN: [ALIAS, 1]}
+    for coding in ("utf-8", "utf-16-le", "utf-16-be"):
+        said = b"\x89\xfe" + token.encode(coding) + b"\x00\xff" + token.encode(coding)
+        assert redactor.clean_bytes(said, "image/png") == b"\x89\xfe" + LOGIN.encode() + b"\x00\xff" + LOGIN.encode()
+    assert scrub(f"log {token}") == f"log {LOGIN}"
+
+
+def test_only_so_many_tokens_are_masked_and_it_is_said_how_many_are_not() -> None:
+    redactor = Redactor()
+    tokens = [make_token(number, 16) for number in range(MAX_TOKENS + 5)]
+    assert redactor.add_tokens("profile.shop", tokens[:3]) == 0
+    assert redactor.add_tokens("profile.shop", tokens) == 5
+    assert redactor.add_tokens("profile.shop", tokens[:3]) == 0
+    assert redactor.clean_text(tokens[-6]) == LOGIN
+    assert redactor.clean_text(tokens[-5]) == tokens[-5]
+    long = Redactor()
+    assert long.add_tokens("profile.shop", [make_token(number, 4_096) for number in range(17)]) == 1
+    assert MAX_TOKEN_CHARACTERS == 16 * 4_096
+
+
+def test_tokens_that_are_added_in_threads_are_all_masked() -> None:
+    redactor = Redactor()
+    with ThreadPoolExecutor(4) as threads:
+        adding = [threads.submit(redactor.add_tokens, "profile.shop", [token]) for token in MANY[:20]]
+        redactor.add("credential.shop.password", "correct horse")
+        assert [one.result() for one in adding] == [0] * 20
+    assert redactor.clean_text(" ".join(MANY[:20])) == " ".join([LOGIN] * 20)
+    assert redactor.clean_text("correct horse") == ALIAS
+
+
+def test_tokens_in_a_text_are_named() -> None:
+    redactor = make_many()
+    assert redactor.find_tokens(f"x{MANY[3].upper()}x {MANY[5].encode().hex()}") == {MANY[3]}
+    assert redactor.holds_tokens
+    assert not make("correct horse").holds_tokens
+
+
+def test_looking_takes_no_longer_for_many_tokens() -> None:
+    text = "<li class='a b'><a href='/products/123?x=%20y'>A lamp with three arms</a></li>\n" * 400
+
+    def prepare(size: int) -> Callable[[], str]:
+        redactor = make_many(MANY[: size // 100])
+        return lambda: redactor.clean_text(text)
+
+    assert measure_growth(prepare, 10_000) < FOURFOLD_LIMIT / 2
+
+
+ALIKE = [f"{'a' * size}1bcdefgh" for size in range(16, 316)]
+SLOW_TOKENS = {
+    "much alike": (ALIKE, lambda size: "a" * size),
+    "much alike, cut off": (ALIKE, lambda size: "a" * size + "…"),
+    "much alike, cut off often": (ALIKE, lambda size: ("a" * 100 + "…") * size),
+    "all of them": (MANY, lambda size: " ".join(MANY) * size),
+    "almost": (MANY, lambda size: "".join(token[:-1] for token in MANY) * size),
+}
+
+
+@pytest.mark.parametrize(("tokens", "write"), SLOW_TOKENS.values(), ids=SLOW_TOKENS)
+def test_a_text_takes_time_in_proportion_with_many_tokens(tokens: list[str], write: Callable[[int], str]) -> None:
+    redactor = make_many(tokens)
+
+    def prepare(size: int) -> Callable[[], str]:
+        text = write(size)[-size:]
+        return lambda: redactor.clean_text(text)
+
+    assert measure_growth(prepare, 30_000) < FOURFOLD_LIMIT

@@ -58,6 +58,38 @@ async def test_two_pages_that_differ_in_their_secret_look_the_same(lease: Lease,
     assert len({first, seen, other}) == 3
 
 
+KEEP = """<!doctype html><style>* { font: 20px monospace }</style>
+<input id="field"><p id="text"></p><div id="host"></div><script>
+  const kept = localStorage.getItem("token")
+  document.getElementById("field").value = kept
+  document.getElementById("text").innerHTML = "kept <b>" + kept + "</b> here"
+  document.getElementById("host").attachShadow({mode: "open"}).innerHTML = "<p>" + kept + "</p>"
+</script>"""
+
+
+async def picture_of_kept(lease: Lease, name: str, site: Site, token: str, *, hidden: bool) -> bytes:
+    site.pages |= {"/kept": KEEP, "/keep": f"<script>localStorage.setItem('token', '{token}')</script>"}
+    page = await lease.open_page(name)
+    if hidden:
+        redactor = Redactor()
+        redactor.add_tokens("profile.shop", [token, *(f"other{number}token0123456" for number in range(300))])
+        page.conceal(redactor)
+    await page.open_url(site.url("/keep"))
+    await page.open_url(site.url("/kept"))
+    await page.wait_for("#text b", "visible")
+    picture = await page.take_picture(format_="png")
+    await page.close()
+    return picture.data
+
+
+async def test_pages_that_show_one_of_many_tokens_look_the_same(lease: Lease, site: Site) -> None:
+    tokens = ("a1b2c3d4e5f6g7h8", "h8g7f6e5d4c3b2a1")
+    hidden = [await picture_of_kept(lease, f"hidden-{token}", site, token, hidden=True) for token in tokens]
+    seen = [await picture_of_kept(lease, f"seen-{token}", site, token, hidden=False) for token in tokens]
+    assert hidden[0] == hidden[1]
+    assert len({hidden[0], *seen}) == 3
+
+
 async def test_what_decides_is_the_document_that_the_field_is_in(lease: Lease, site: Site) -> None:
     page = await open_page(lease, site, "frames", "/outer")
     asked: list[str] = []

@@ -1,5 +1,6 @@
 """A login is saved by one run and loaded by another: cookies, local storage and databases, on a site that asks."""
 
+import io
 import json
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
@@ -38,18 +39,36 @@ SHOW = """<p id=seen></p><script>
     }
   }
 </script>"""
+# shows what an earlier visit has stored wherever a page can show it
+REPEAT = """<title>repeats</title><p id=text></p><input id=field><pre id=html></pre><p id=parts></p>
+<div id=host></div><script>
+  const kept = [document.cookie, localStorage.getItem("token")].join(" ")
+  document.querySelector("#text").textContent = kept
+  document.querySelector("#field").value = kept
+  document.querySelector("#parts").innerHTML = kept.replaceAll("-", "<b>-</b>")
+  document.querySelector("#html").textContent = JSON.stringify({base64: btoa(kept), address: encodeURIComponent(kept)})
+  document.querySelector("#host").attachShadow({mode: "open"}).innerHTML = "<p>" + kept + "</p>"
+  console.log("kept", kept)
+  history.replaceState(null, "", "?kept=" + encodeURIComponent(kept))
+  document.title = "repeats " + kept
+  setTimeout(() => { throw new Error("can't use " + kept) })
+</script>"""
+HOLD = """<p id=p></p><script>
+  const ask = async () => (await fetch("/released")).ok ? document.querySelector("#p").innerHTML = "<b id=go>go</b>" : 0
+  setInterval(ask, 100)
+</script>"""
 PAGE = "Web Page"
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with run_site({"/in": SIGN_IN, "/show": SHOW}) as running:
+    with run_site({"/in": SIGN_IN, "/show": SHOW, "/repeat": REPEAT}) as running:
         yield running
 
 
 @pytest.fixture
 async def staging(own_database: Database, tmp_path: Path, site: Site) -> AsyncIterator[Staging]:
-    made = Staging(own_database, tmp_path, NODES)
+    made = Staging(own_database, tmp_path, NODES, grace_s=0.5)
     made.hosts = (site.host,)
     made.seal = Seal([b"k" * 32])
     yield made
@@ -138,6 +157,80 @@ async def test_a_page_that_comes_back_is_still_signed_in(staging: Staging, site:
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     assert await read_seen(staging, execution_id) == "3 of 3"
+
+
+def repeat(site: Site, way: str) -> list[JsonObject]:
+    """Begins with the saved login on a page that shows what is in it, and fails there."""
+    inputs = {"Website URL": site.url("/repeat"), **({"Profile": "shop"} if way == "launch" else {})}
+    load = [node("load", "load_login", {"Profile": "shop"})] if way == "load" else []
+    return [
+        node("open", "launch_standard_browser", inputs),
+        *load,
+        node("html", "get_html"),
+        node("rows", "extract_list", {"Selector": "body", "Fields": {"text": "#text", "address": "#html"}}),
+        node("fail", "wait_for_element", {"Selector": "#never", "Visibility": "visible"}, timeout_s=3),
+    ]
+
+
+@pytest.mark.parametrize("way", ["launch", "load"])
+async def test_what_a_site_has_stored_is_masked_in_a_run_that_only_loads_it(
+    staging: Staging, site: Site, own_database: Database, logged: io.StringIO, way: str
+) -> None:
+    async with staging.perform():
+        await run(staging, *save(site))
+    async with staging.perform():
+        execution_id, status = await run(staging, *repeat(site, way))
+    assert status is ExecutionStatus.FAILED
+    events = "\n".join(event.model_dump_json() for event in await staging.read(execution_id))
+    assert "session%3D[profile.shop]%20[profile.shop]" in events  # the page's address
+    files = [path for path in staging.artifact_dir.rglob("*") if path.is_file()]
+    assert len(files) >= 2  # picture and console of the failure
+    channels = {
+        "events": events,
+        "log": logged.getvalue(),
+        **await dump(own_database.superuser_dsn, "runtime"),
+        **{str(path): path.read_bytes().decode("latin-1") for path in files},
+    }
+    for secret in (f"{CANARY}-c", f"{CANARY}-l"):
+        assert {name: leaks for name, text in channels.items() if (leaks := find_leaks(secret, text))} == {}
+
+
+async def test_what_a_run_saves_is_masked_from_then_on(staging: Staging, site: Site) -> None:
+    body = node("rows", "extract_list", {"Selector": "body", "Fields": {"text": "#text"}})
+    async with staging.perform():
+        goto = node("go", "navigate", {"URL": site.url("/repeat")})
+        execution_id, status = await run(staging, *save(site), goto, body)
+    assert status is ExecutionStatus.COMPLETED
+    assert CANARY not in "\n".join(event.model_dump_json() for event in await staging.read(execution_id))
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    assert "session=[profile.shop] [profile.shop]" in json.dumps([step.outputs for step in steps])
+
+
+async def test_a_page_that_comes_back_is_masked_by_what_it_was_kept_with(staging: Staging, site: Site) -> None:
+    site.pages["/hold"] = HOLD
+    inputs = {"Website URL": site.url("/hold"), "Profile": "shop"}
+    nodes = [
+        node("open", "launch_standard_browser", inputs),
+        node("hold", "wait_for_element", {"Selector": "#go", "Visibility": "visible"}),
+        node("go", "navigate", {"URL": site.url("/repeat")}),
+        node("html", "get_html"),
+    ]
+    async with staging.perform():
+        await run(staging, *save(site))
+    async with staging.perform():
+        edges = [edge(str(one["id"]), str(other["id"]), PAGE, PAGE) for one, other in pairwise(nodes)]
+        execution_id = await staging.submit(nodes, edges)
+        await staging.wait_until(execution_id, lambda row: row.current_node == "hold")
+    (profile,), _ = await staging.profiles.list_page(staging.tenant_id, ListBrowserProfiles())
+    await staging.profiles.delete(staging.tenant_id, profile.browser_profile_id)
+    site.pages["/released"] = "now"
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    told = "\n".join(event.model_dump_json() for event in await staging.read(execution_id))
+    told += json.dumps([step.outputs for step in steps])
+    assert "session=[profile] [profile]" in told
+    assert find_leaks(f"{CANARY}-c", told) == find_leaks(f"{CANARY}-l", told) == []
 
 
 @pytest.mark.parametrize("way", ["launch", "load"])

@@ -1,22 +1,18 @@
 """A credential is typed where it may go, and nothing that the run leaves behind holds it (spec I4)."""
 
 import io
-import logging
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import structlog
 
 from contracts.credential import CreateCredential, ListCredentials, ListUses
 from contracts.execution import ExecutionStatus, FailureCode
 from contracts.model import ExecutionId
 from contracts.tool import ListToolEvents
-from contracts.wiring.logging import configure
 from contracts.workflow import JsonObject
 from runtime.app import NODES
-from runtime.masking import scrub
 from runtime.seal import Seal
 from runtime.store.tool_events import ToolEvents
 from runtime.vault import Vault
@@ -47,17 +43,6 @@ async def staging(own_database: Database, tmp_path: Path, site: Site) -> AsyncIt
     made.seal = Seal([b"k" * 32])
     yield made
     await made.close()
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """What this process logs, as a process of Runtime writes it."""
-    root, stream = logging.getLogger(), io.StringIO()
-    handlers, level = root.handlers[:], root.level
-    configure("runtime", "json", stream=stream, scrub=scrub)
-    yield stream
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 async def keep(staging: Staging, domains: list[str], **changes: object) -> Vault:
