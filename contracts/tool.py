@@ -22,7 +22,7 @@ class ToolEvent(Contract):
     user_id: UserId | None
     """Who started the execution."""
     tool: str
-    """`http_request` or `run_code`."""
+    """`http_request`, `run_code`, or `download_file` where that fetches an address."""
     what: str
     """The method and the address without its query, or the language."""
     outcome: str

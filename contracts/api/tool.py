@@ -14,7 +14,7 @@ class ToolApi:
         path="/api/admin/tool-events",
         request=ListToolEvents,
         result=Page[ToolEvent],
-        summary="What executions used http_request and run_code for, newest first.",
+        summary="What executions used http_request, run_code and download_file for, newest first.",
         scope=Scope.AUDIT,
         tag="admin",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from runtime.browser.failure import BrowserFailure
 from runtime.node import NodeFailure, Stage
 from runtime.store.tool_events import ToolUse
 
@@ -29,7 +30,7 @@ def record_use(stage: Stage, tool: str, what: str) -> Iterator[Moved]:
     try:
         yield moved
         outcome = "ok"
-    except NodeFailure as failure:
+    except (NodeFailure, BrowserFailure) as failure:
         outcome = failure.code.value
         raise
     except asyncio.CancelledError:

@@ -7,6 +7,7 @@ the run's checked door and by the way that the page's traffic goes, with what th
 import asyncio
 import email.utils
 import mimetypes
+import os
 import re
 from email.message import Message
 from tempfile import TemporaryFile
@@ -46,7 +47,6 @@ async def fetch_file(page: Page, url: str, stage: Stage, *, max_bytes: int, time
             limits = Limits(_REDIRECTS, max_bytes, timeout_s)
             answer = await client.send(Outgoing("GET", url), limits, sink=file, dress=page.introduce)
         _check(answer, page)
-        file.seek(0)
     except HttpFailure as failure:
         file.close()
         raise NodeFailure(
@@ -68,6 +68,9 @@ class Fetched:
     def __init__(self, file: BinaryIO, answer: Answer) -> None:
         self.file = file
         """Open at its beginning. It is nowhere else: whoever closes it has done away with it."""
+        self.size = file.seek(0, os.SEEK_END)
+        """Bytes."""
+        file.seek(0)
         self.name = name_file(_find_name(answer.header("content-disposition")) or unquote(urlsplit(answer.url).path))
         """As the site calls it, without any folder."""
         self.media_type = _read_media_type(answer) or mimetypes.guess_type(self.name)[0] or UNKNOWN

@@ -12,6 +12,8 @@ from runtime.handles import FileRef, NoEdge, WebAddress, refer_to
 from runtime.node import Node, NodeFailure, Stage
 from runtime.nodes.browser.fetch import UNKNOWN, fetch_file
 from runtime.nodes.browser.pages import PageInputs, PageOutputs, Selector, choose_timeout
+from runtime.tools.http import show
+from runtime.tools.record import record_use
 
 _GROUP = "Browser"
 _KEEP_S = 5.0
@@ -64,7 +66,9 @@ class DownloadFile(Node[DownloadInputs, DownloadOutputs]):
 
 
 async def _fetch(inputs: DownloadInputs, page: Page, stage: Stage, timeout_s: float) -> FileRef:
-    found = await fetch_file(page, inputs.url, stage, max_bytes=inputs.max_size, timeout_s=timeout_s)
+    with record_use(stage, DownloadFile.type_id, f"GET {show(inputs.url)}") as moved:
+        found = await fetch_file(page, inputs.url, stage, max_bytes=inputs.max_size, timeout_s=timeout_s)
+        moved.received = found.size
     with found.file as file:
         return refer_to(await stage.store_file(found.name, found.media_type, file, page_url=page.url))
 

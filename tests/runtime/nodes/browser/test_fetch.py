@@ -22,6 +22,7 @@ from runtime.egress.upstream import Upstream
 from runtime.engine.plan import is_safe
 from runtime.node import NodeFailure
 from runtime.nodes.browser.files import DownloadFile
+from runtime.tools.http import show
 from tests.runtime.nodes.stage import MemoryStage
 from tests.support.browsers import TENANT, make_permit
 from tests.support.relay import Relay
@@ -134,6 +135,20 @@ async def test_every_kind_of_file_is_kept(stage: MemoryStage, served: Served, na
     assert (artifact.name, artifact.media_type, artifact.page_url) == (name, KINDS[name], served.http("/"))
     assert stage.lease is not None
     assert stage.lease.page("node-1").url == served.http("/")
+
+
+async def test_each_is_on_record_whatever_comes_of_it(stage: MemoryStage, served: Served) -> None:
+    await fetch(stage, served.http("/files/a.txt?token=1"))
+    stage.artifacts.clear()
+    await refuse(stage, served.http("/status/404"))
+    with pytest.raises(NodeFailure) as caught:
+        await fetch(stage, "file:///etc/passwd")
+    found = [(use.node_id, use.tool, use.what, use.outcome, use.sent, use.received) for use in stage.tools]
+    assert found == [
+        (stage.node_id, "download_file", f"GET {served.http('/files/a.txt')}", "ok", 0, len("this is a.txt")),
+        (stage.node_id, "download_file", f"GET {served.http('/status/404')}", "http_failed", 0, 0),
+        (stage.node_id, "download_file", f"GET {show('file:///etc/passwd')}", caught.value.code, 0, 0),
+    ]
 
 
 async def test_it_is_asked_for_as_the_browser_would(stage: MemoryStage, served: Served) -> None:
