@@ -9,7 +9,7 @@ import pytest
 from runtime.quarantine import Quarantine
 from runtime.store.queue import HandBack
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Door(Quarantine):

@@ -13,7 +13,8 @@ _ROUNDS: Final = 5
 def measure_growth(prepare: Callable[[int], Callable[[], object]], size: int) -> float:
     """Processor time for four times `size` by that for `size`; what is quicker than the clock counts as ten ms.
 
-    Both are measured in turns and the best of each is taken: a neighbour on the same core slows down single turns.
+    Only this thread's: others of the process have work of their own. Both are measured in turns and the best of
+    each is taken: a neighbour on the same core slows down single turns.
     """
     small, large = prepare(size), prepare(4 * size)
     took = [(_measure(small), _measure(large)) for _ in range(_ROUNDS)]
@@ -21,6 +22,6 @@ def measure_growth(prepare: Callable[[int], Callable[[], object]], size: int) ->
 
 
 def _measure(work: Callable[[], object]) -> float:
-    began = time.process_time()
+    began = time.thread_time()
     work()
-    return time.process_time() - began
+    return time.thread_time() - began

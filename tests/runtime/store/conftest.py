@@ -24,7 +24,7 @@ def executions(db: Database, queue: PgQueue) -> Executions:
 
 @pytest.fixture
 def runs(db: Database, queue: PgQueue) -> Runs:
-    return Runs(db, queue, patience_s=5)
+    return Runs(db, queue, patience_s=60)
 
 
 @pytest.fixture

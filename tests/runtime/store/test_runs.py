@@ -226,7 +226,7 @@ async def test_a_lost_commit_is_repeated_and_a_lost_answer_is_not(
     lease = (await start(executions, runs, tenant_id)).lease
     for when, transactions in (("before the commit", 3), ("during the commit", 2), ("after the commit", 2)):
         flaky = FlakyDatabase(db, when)
-        await Runs(flaky, runs._queue, patience_s=5).record(lease, Change(events=[make_log(lease.execution_id, when)]))
+        await Runs(flaky, runs._queue, patience_s=60).record(lease, Change(events=[make_log(lease.execution_id, when)]))
         assert flaky.attempts == transactions
     page = await events.read_after(tenant_id, lease.execution_id, 2, 100)
     assert [event.log.message for event in page.events if event.type == "log"] == [
@@ -242,7 +242,7 @@ async def test_a_claim_whose_answer_is_lost_is_no_loss(
 ) -> None:
     lease = (await start(executions, runs, tenant_id)).lease
     await runs.hand_back(lease, 1)
-    flaky = Runs(FlakyDatabase(db, when), runs._queue, patience_s=5)
+    flaky = Runs(FlakyDatabase(db, when), runs._queue, patience_s=60)
     claimed = await flaky.claim(tenant_id, lease.execution_id, "worker-2")
     assert claimed is not None
     assert (claimed.lease.epoch, claimed.losses, claimed.spent_s) == (2, 0, 1)

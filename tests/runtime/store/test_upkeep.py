@@ -257,10 +257,11 @@ async def test_a_batch_that_takes_too_long_is_tried_again_with_fewer(
     await superuser.execute(KINDS["executions"], 12, place.tenant_id)
     await superuser.execute("""
         CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql
-            AS 'BEGIN PERFORM pg_sleep(0.4); RETURN old; END';
+            AS 'BEGIN PERFORM pg_sleep(1); RETURN old; END';
         CREATE TRIGGER dawdle BEFORE DELETE ON runtime.executions FOR EACH ROW EXECUTE FUNCTION public.dawdle()
     """)
-    monkeypatch.setattr("runtime.store.db.connect", partial(connect, command_timeout_s=3))
+    monkeypatch.setattr("runtime.store.upkeep.BATCH", 12)
+    monkeypatch.setattr("runtime.store.db.connect", partial(connect, command_timeout_s=8))
     impatient = SystemDatabase(own_database.dsn("runtime_system"))
     gone = [one.executions async for one in Upkeep(impatient, place.queue).prune()]
     await impatient.close()

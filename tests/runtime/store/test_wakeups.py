@@ -1,7 +1,6 @@
 """Wake-ups arrive, come back after a lost connection, and nobody depends on them, whatever carries them."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -37,6 +36,14 @@ def executions(process: tuple[TenantDatabase, Wakeups], queue: PgQueue) -> Execu
     return Executions(process[0], queue)
 
 
+@pytest.fixture
+def only_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks by himself."""
+    monkeypatch.setattr("runtime.store.wakeups.BLIND_POLL_S", 600)
+    monkeypatch.setattr("runtime.store.wakeups.POLL_S", 600)
+
+
+@pytest.mark.usefixtures("only_rings")
 @both_ways
 async def test_a_commit_rings(wakeups: Wakeups, executions: Executions, tenant_id: TenantId) -> None:
     new = make_execution()
@@ -44,10 +51,11 @@ async def test_a_commit_rings(wakeups: Wakeups, executions: Executions, tenant_i
         with wakeups.subscribe(new.execution_id) as bell:
             await settle(wakeups, bell)
             await executions.submit(tenant_id, new)
-            assert await seconds(bell) < 1
+            await rung(bell)
         assert wakeups._bells == {}
 
 
+@pytest.mark.usefixtures("only_rings")
 @both_ways
 async def test_a_commit_rings_in_another_process(
     migrated: Database, way: Way, executions: Executions, wakeups: Wakeups, tenant_id: TenantId
@@ -58,10 +66,11 @@ async def test_a_commit_rings_in_another_process(
         with elsewhere.subscribe(new.execution_id) as bell:
             await settle(elsewhere, bell)
             await executions.submit(tenant_id, new)
-            assert await seconds(bell) < 1
+            await rung(bell)
     await elsewhere_db.close()
 
 
+@pytest.mark.usefixtures("only_rings")
 @both_ways
 async def test_a_cancel_rings(wakeups: Wakeups, executions: Executions, tenant_id: TenantId) -> None:
     new = make_execution()
@@ -70,22 +79,24 @@ async def test_a_cancel_rings(wakeups: Wakeups, executions: Executions, tenant_i
         with wakeups.subscribe(new.execution_id) as bell:
             await settle(wakeups, bell)
             await executions.request_cancel(tenant_id, new.execution_id, "")
-            assert await seconds(bell) < 1
+            await rung(bell)
 
 
+@pytest.mark.usefixtures("only_rings")
 @both_ways
 async def test_a_lost_wake_up_only_delays(wakeups: Wakeups, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.store.wakeups.POLL_S", 0.3)
     async with listening(wakeups):
         with wakeups.subscribe(ExecutionId(uuid7())) as bell:
             await settle(wakeups, bell)
-            assert await seconds(bell) < 2  # nobody ever rings: it is time to look anyway
+            await rung(bell)  # nobody ever rings: it is time to look anyway
 
 
 @any_way
-async def test_without_a_carrier_readers_look_often(wakeups: Wakeups) -> None:
+async def test_without_a_carrier_readers_look_often(wakeups: Wakeups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.store.wakeups.POLL_S", 600)
     with wakeups.subscribe(ExecutionId(uuid7())) as bell:
-        assert await seconds(bell) < 3 * BLIND_POLL_S
+        await rung(bell)
 
 
 def test_many_readers_without_a_carrier_share_the_looks(wakeups: Wakeups) -> None:
@@ -96,6 +107,7 @@ def test_many_readers_without_a_carrier_share_the_looks(wakeups: Wakeups) -> Non
     assert wakeups.poll_s <= 1.2 * POLL_S
 
 
+@pytest.mark.usefixtures("only_rings")
 @both_ways
 async def test_it_comes_back_by_itself(
     wakeups: Wakeups, executions: Executions, migrated: Database, way: Way, tenant_id: TenantId
@@ -109,22 +121,19 @@ async def test_it_comes_back_by_itself(
             way.mend()
             await settle(wakeups, bell)
             await executions.submit(tenant_id, new)
-            assert await seconds(bell) < 1
+            await rung(bell)
 
 
+@pytest.mark.usefixtures("only_rings")
 @both_ways
-async def test_whoever_waited_is_rung_when_it_is_back(
-    wakeups: Wakeups, migrated: Database, way: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("runtime.store.wakeups.BLIND_POLL_S", 600)
-    monkeypatch.setattr("runtime.store.wakeups.POLL_S", 600)
+async def test_whoever_waited_is_rung_when_it_is_back(wakeups: Wakeups, migrated: Database, way: Way) -> None:
     async with listening(wakeups):
         with wakeups.subscribe(ExecutionId(uuid7())) as bell:
             await settle(wakeups, bell)
             await way.cut(migrated)
             await until_listening(wakeups, wanted=False)
             way.mend()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 await bell.wait()
 
 
@@ -135,7 +144,7 @@ async def test_an_absence_is_told_once_and_so_is_its_end(way: Way) -> None:
         async with listening(wakeups):
             with pytest.raises(ApiError, match="NATS can't be reached"):
                 await wakeups.check()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while not (said := [line for line in lines if "wake-ups" in line["event"]]):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             await asyncio.sleep(1)  # several more attempts
@@ -169,7 +178,7 @@ async def settle(wakeups: Wakeups, bell: Wakeup) -> None:
     await bell.wait(0.05)
 
 
-async def seconds(bell: Wakeup) -> float:
-    began = time.monotonic()
-    await bell.wait()
-    return time.monotonic() - began
+async def rung(bell: Wakeup) -> None:
+    """Until it is: in time, and long before anybody looks who `only_rings` lets."""
+    async with asyncio.timeout(60):
+        await bell.wait()

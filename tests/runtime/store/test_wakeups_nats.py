@@ -53,7 +53,7 @@ class Ears:
     async def listen(self) -> AsyncIterator["Ears"]:
         task = asyncio.create_task(self._carrier.listen(self._begun.set, self.heard.append))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await self._begun.wait()
             yield self
         finally:
@@ -61,7 +61,7 @@ class Ears:
             await asyncio.wait({task})
 
     async def until(self, condition: Callable[[list[UUID]], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition(self.heard):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -77,7 +77,7 @@ async def test_nothing_is_notified(migrated: Database, nats: NatsServer, queue: 
     await executions.submit(tenant_id, new)
     await executions.request_cancel(tenant_id, new.execution_id, "")
     await connection.execute("SELECT pg_notify($1, 'the end')", CHANNEL)  # what came before it came before it
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "the end" not in said:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert said == ["the end"]
@@ -174,6 +174,7 @@ async def test_more_than_one_batch_goes_out(nats: NatsServer) -> None:
 
 async def test_who_leaves_says_what_is_left(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wakeups_nats, "WINDOW_S", 600)
+    monkeypatch.setattr(wakeups_nats, "_CLOSE_TIMEOUT_S", 60)
     carrier = NatsCarrier([nats.url])
     first, second = uuid4(), uuid4()
     async with Ears(NatsCarrier([nats.url])).listen() as ears:
@@ -232,7 +233,7 @@ async def test_a_frozen_server_is_noticed_and_used_again_when_it_thaws(
         one = ExecutionId(uuid7())
         with wakeups.subscribe(one) as bell:
             carrier.ring([one])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not bell._rung.is_set():  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
@@ -248,7 +249,7 @@ async def test_a_server_that_takes_nothing_counts_as_away(nats: NatsServer, monk
     nats.freeze()
     carrier.ring(ids)
     with pytest.raises(CarrierAway, match="takes nothing"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -366,7 +367,7 @@ class TestTls:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(CarrierAway, match="offers no TLS"):
             await NatsCarrier([f"tls://open-sesame@127.0.0.1:{port}"]).listen(lambda: None, lambda _: None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not said:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert set(said) == {b""}
