@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 
 from experience.cli.ports import find_free_port
 
-START_TIMEOUT_S = 20
+START_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)

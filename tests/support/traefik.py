@@ -16,8 +16,9 @@ from traefik.configuration import Place, Profile, build_static, render
 from traefik.files import DYNAMIC_DIR, write_dynamic
 from traefik.routes import Tier
 
-START_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 15
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+ANSWER_TIMEOUT_S = 60
 
 Servers = Mapping[Tier, Sequence[str]]
 
@@ -32,7 +33,7 @@ class Traefik:
 
     def ask(self, path: str, headers: Sequence[tuple[str, str]] = (), host: str = "localhost") -> "Answer":
         """GET `path` exactly as written: nothing is normalised or escaped on the way."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_TIMEOUT_S)
         try:
             connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
             for name, value in (("Host", host), *headers):
@@ -70,10 +71,12 @@ class Answer:
 
 
 @contextmanager
-def run_traefik(folder: Path, servers: Servers, profile: Profile = Profile.DEFAULT) -> Iterator[Traefik]:
-    """Start the binary on a port of its own."""
+def run_traefik(
+    folder: Path, servers: Servers, profile: Profile = Profile.DEFAULT, *, watched: bool = False
+) -> Iterator[Traefik]:
+    """Start the binary on a port of its own. `watched`, for tests that replace routes, takes an inotify instance."""
     port = find_free_port()
-    place = Place(address=f"127.0.0.1:{port}", dynamic_dir=folder / DYNAMIC_DIR, grace="1s")
+    place = Place(address=f"127.0.0.1:{port}", dynamic_dir=folder / DYNAMIC_DIR, grace="1s", watched=watched)
     access_log = {"accessLog": {"format": "json", "filePath": str(folder / "access.log")}}
     write_dynamic(folder, servers)
     with start_traefik(folder, render(build_static(place, profile) | access_log), port) as running:

@@ -5,7 +5,7 @@ import json
 import ssl
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from socket import create_connection, create_server
@@ -17,34 +17,53 @@ from websockets.sync.client import connect
 from experience.cli.ports import find_free_ports
 from tests.support.echo import Echo, run_echo
 from tests.support.traefik import Answer, Traefik, start_traefik
+from traefik import compose
 from traefik.compose import COMPOSE_SERVERS, PLAIN, TLS, Edition, build_compose_static
 from traefik.configuration import render
-from traefik.follow import find_servers, find_tls_host, resolve_name, write_routes
+from traefik.follow import Servers, find_servers, find_tls_host, resolve_name, write_routes
 from traefik.routes import Tier
 
 HOST = "stagedoor.example.com"
 NOWHERE = "http://127.0.0.1:1"
 
 
+def write_patient_routes(folder: Path, servers: Servers, tls_host: str | None) -> None:
+    """The routes, but with health checks that forgive a pause: the replicas are threads of this one process."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(compose._HEALTH_CHECK, "timeout", "30s")
+        write_routes(folder, servers, tls_host)
+
+
 @contextmanager
 def run_compose_traefik(
-    folder: Path, replicas: dict[Tier, tuple[Echo, ...]], edition: Edition = Edition.DEFAULT
+    folder: Path,
+    replicas: dict[Tier, tuple[Echo, ...]],
+    edition: Edition = Edition.DEFAULT,
+    *,
+    watched: bool = False,
+    write: Callable[[Path, Servers, str | None], None] = write_patient_routes,
 ) -> Iterator[tuple[Traefik, dict[str, int]]]:
-    """Traefik as compose starts it, on free ports of this machine and with its files under `folder`."""
+    """Traefik as compose starts it, on free ports of this machine and with its files under `folder`.
+
+    `watched`, for tests that replace its routes, takes an inotify instance.
+    """
     static: dict[str, Any] = build_compose_static(edition)
     ports = dict(zip(static["entryPoints"], find_free_ports(len(static["entryPoints"])), strict=True))
     for name, point in static["entryPoints"].items():
         point["address"] = f"127.0.0.1:{ports[name]}"
-    static["providers"]["file"]["directory"] = str(folder / (TLS if edition is Edition.TLS else PLAIN))
+    static["providers"]["file"] = {
+        "directory": str(folder / (TLS if edition is Edition.TLS else PLAIN)),
+        "watch": watched,
+    }
     if edition is Edition.TLS:
         acme = static["certificatesResolvers"]["acme"]["acme"]
         acme |= {"storage": str(folder / "acme.json"), "caServer": NOWHERE}
-    write_routes(folder, {tier: tuple(echo.url for echo in echoes) for tier, echoes in replicas.items()}, HOST)
+    write(folder, {tier: tuple(echo.url for echo in echoes) for tier, echoes in replicas.items()}, HOST)
     with start_traefik(folder, render(static), ports["web"]) as traefik:
         yield traefik, ports
 
 
-def wait_for(condition: Any, timeout_s: float = 15) -> None:
+def wait_for(condition: Any, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -84,8 +103,8 @@ def test_sockets_spread_by_how_many_are_open(stack: tuple[Traefik, dict[str, int
     traefik, *_ = stack
     with ExitStack() as opened:
         url = f"ws://127.0.0.1:{traefik.port}/api/ws/executions/1"
-        sockets = [opened.enter_context(connect(url, open_timeout=10)) for _ in range(20)]
-        counted = Counter(json.loads(socket.recv(timeout=10))["name"] for socket in sockets)
+        sockets = [opened.enter_context(connect(url, open_timeout=60)) for _ in range(20)]
+        counted = Counter(json.loads(socket.recv(timeout=60))["name"] for socket in sockets)
     assert min(counted.values()) >= 5
     assert set(counted) == {"experience 1", "experience 2"}
 
@@ -101,10 +120,10 @@ def test_the_door_inside_leads_to_runtime_whatever_the_path(stack: tuple[Traefik
 
 def test_sockets_pass_the_door_inside(stack: tuple[Traefik, dict[str, int], Any]) -> None:
     _, ports, _ = stack
-    with connect(f"ws://127.0.0.1:{ports['internal']}/api/runtime/events", open_timeout=10) as socket:
-        assert str(json.loads(socket.recv(timeout=10))["name"]).startswith("runtime")
+    with connect(f"ws://127.0.0.1:{ports['internal']}/api/runtime/events", open_timeout=60) as socket:
+        assert str(json.loads(socket.recv(timeout=60))["name"]).startswith("runtime")
         socket.send("still there?")
-        assert socket.recv(timeout=10) == "still there?"
+        assert socket.recv(timeout=60) == "still there?"
 
 
 def test_the_front_has_no_door_inside(stack: tuple[Traefik, dict[str, int], Any]) -> None:
@@ -119,12 +138,14 @@ def test_the_front_has_no_door_inside(stack: tuple[Traefik, dict[str, int], Any]
 def test_no_request_is_lost_when_a_replica_dies_nor_when_one_comes(tmp_path: Path) -> None:
     with run_echo("stays") as stays, run_echo("runtime") as runtime, ExitStack() as dying:
         dies = dying.enter_context(run_echo("dies"))
-        with run_compose_traefik(tmp_path, {Tier.EXPERIENCE: (stays, dies), Tier.RUNTIME: (runtime,)}) as (traefik, _):
+        replicas = {Tier.EXPERIENCE: (stays, dies), Tier.RUNTIME: (runtime,)}
+        with run_compose_traefik(tmp_path, replicas, watched=True) as (traefik, _):
             wait_for(lambda: set(count_answers(traefik, "/", 10)) == {"stays", "dies"})
             dying.close()
             assert set(count_answers(traefik, "/", 100)) == {"stays"}
             with run_echo("comes") as comes:
-                write_routes(tmp_path, {Tier.EXPERIENCE: (stays.url, comes.url), Tier.RUNTIME: (runtime.url,)}, None)
+                urls = {Tier.EXPERIENCE: (stays.url, comes.url), Tier.RUNTIME: (runtime.url,)}
+                write_patient_routes(tmp_path, urls, None)
                 wait_for(lambda: set(count_answers(traefik, "/", 10)) == {"stays", "comes"})
 
 
@@ -137,7 +158,7 @@ def test_no_request_is_lost_when_a_replica_dies_and_the_other_one_holds_sockets(
             url = f"ws://127.0.0.1:{traefik.port}/api/ws/executions/1"
             wait_for(lambda: set(count_answers(traefik, "/", 10)) == {"stays", "dies"})
             for _ in range(4):
-                watching.enter_context(connect(url, open_timeout=10))
+                watching.enter_context(connect(url, open_timeout=60))
             dying.close()
             assert set(count_answers(traefik, "/", 100)) == {"stays"}
 
@@ -147,7 +168,7 @@ def test_no_request_is_lost_when_a_replica_is_gone_without_a_word(tmp_path: Path
     with run_echo("stays") as stays, run_echo("runtime") as runtime, ExitStack() as dying:
         goes = dying.enter_context(run_echo("goes"))
         replicas = {Tier.EXPERIENCE: (stays, goes), Tier.RUNTIME: (runtime,)}
-        with run_compose_traefik(tmp_path, replicas) as (traefik, _):
+        with run_compose_traefik(tmp_path, replicas, write=write_routes) as (traefik, _):
             wait_for(lambda: set(count_answers(traefik, "/", 10)) == {"stays", "goes"})
             dying.close()
             place = ("127.0.0.1", int(goes.url.rpartition(":")[2]))
@@ -177,7 +198,7 @@ def test_tls_edition_serves_https_and_sends_http_there(tmp_path: Path) -> None:
 
 
 def ask_location(port: int) -> tuple[int, str | None]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", "/executions?x=1", headers={"Host": f"{HOST}:{port}"})
         with connection.getresponse() as response:
             return response.status, response.headers["Location"]
@@ -187,7 +208,7 @@ def ask_securely(port: int) -> tuple[int, str | None, dict[str, Any]]:
     trusting = ssl.create_default_context()  # the certificate is Traefik's own while the authority can't be reached
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
-    with closing(http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=trusting)) as connection:
+    with closing(http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=trusting)) as connection:
         connection.request("GET", "/api/execution/1", headers={"Host": HOST, "X-Tenant-Id": "forged"})
         with connection.getresponse() as response:
             body = response.read()

@@ -60,7 +60,7 @@ def test_replacing_the_routes_loses_no_request(tmp_path: Path, backends: dict[Ti
     statuses: Counter[int] = Counter()
     enough = threading.Event()
 
-    with run_traefik(tmp_path, there) as traefik:
+    with run_traefik(tmp_path, there, watched=True) as traefik:
 
         def load() -> None:
             while not enough.is_set():
@@ -87,14 +87,14 @@ def test_the_local_stack_has_routes_where_no_inotify_instance_is_left(
     port = find_free_port()
     servers = {tier: (echo.url,) for tier, echo in backends.items()}
     static = write_local(tmp_path, f"127.0.0.1:{port}", Profile.DEFAULT, servers)
-    if subprocess.run([*WITHOUT_INOTIFY, "true"], check=False, timeout=10).returncode:
+    if subprocess.run([*WITHOUT_INOTIFY, "true"], check=False, timeout=60).returncode:
         pytest.skip("this machine gives no user namespace")
     with start_traefik(tmp_path, static.read_text(), port, WITHOUT_INOTIFY) as traefik:
         assert traefik.ask("/api/runtime/x").echo["name"] == Tier.RUNTIME
 
 
 def wait_until_answered_by(traefik: Traefik, name: Tier) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while traefik.ask("/api/runtime/y").echo.get("name") != name:
         assert time.monotonic() < deadline, "Traefik did not take the new routes over"
         time.sleep(0.02)

@@ -17,7 +17,7 @@ EXPERIENCE, RUNTIME = Tier.EXPERIENCE, Tier.RUNTIME
 def find_router(traefik: Traefik, path: str) -> str:
     """The name of the row that took `path`, from Traefik's own access log."""
     traefik.ask(path)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         record = traefik.read_access_log()[-1]
         if record["RequestPath"] == path:
@@ -176,17 +176,17 @@ def test_oversized_headers_are_refused(traefik: Traefik) -> None:
 )
 def test_websocket_reaches_tier(traefik: Traefik, path: str, tier: Tier) -> None:
     forged = {"X-Tenant-Id": "forged", "X_User_Id": "forged", "Forwarded": "for=6.6.6.6"}
-    with connect(f"ws://127.0.0.1:{traefik.port}{path}", additional_headers=forged, open_timeout=10) as client:
-        opened = json.loads(client.recv(timeout=10))
+    with connect(f"ws://127.0.0.1:{traefik.port}{path}", additional_headers=forged, open_timeout=60) as client:
+        opened = json.loads(client.recv(timeout=60))
         client.send("still there?")
-        echoed = client.recv(timeout=10)
+        echoed = client.recv(timeout=60)
     assert opened["name"] == tier
     assert {name for name, _ in opened["headers"]}.isdisjoint(name.lower() for name in forged)
     assert echoed == "still there?"
 
 
 def test_request_without_host_is_refused(traefik: Traefik) -> None:
-    with socket.create_connection(("127.0.0.1", traefik.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", traefik.port), timeout=60) as raw:
         raw.sendall(b"GET /api/runtime/x HTTP/1.1\r\n\r\n")
         assert raw.recv(1000).startswith(b"HTTP/1.1 400 ")
 
