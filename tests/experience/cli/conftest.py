@@ -22,7 +22,7 @@ from experience.cli.ports import find_free_port
 from experience.cli.postgres import find_socket_dir, prepare_cluster
 from tests.support.processes import find_marked, wait_until_gone
 
-START_TIMEOUT_S = 110
+START_TIMEOUT_S = 180
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Stack:
 
     def ask(self, path: str, port: int | None = None) -> int | None:
         """Status of GET `path` through the front door; None when nobody answers."""
-        connection = HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", port or self.port, timeout=60)
         try:
             connection.request("GET", path)
             return connection.getresponse().status
@@ -85,7 +85,7 @@ class Stack:
         """Ask it to stop; returns how many seconds it took."""
         started = time.monotonic()
         self.process.send_signal(with_signal)
-        self.process.wait(30)
+        self.process.wait(90)
         return time.monotonic() - started
 
 
@@ -106,7 +106,7 @@ def fresh_cluster() -> Iterator[Path]:
 
 @pytest.fixture
 def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
-    """Start stacks; `data` and `port` are made up where they are not given. Kills whatever a test leaves."""
+    """Start stacks. `data` and `port` are made up, `options` are the stand-in's. Kills whatever a test leaves."""
     folder = Path(tempfile.mkdtemp(prefix="stagedoor-test-up-"))
     # Every process of the stack inherits this variable. Not STAGEDOOR_…: those are for single processes.
     mark = f"TEST_MARK_{uuid.uuid4().hex}"
@@ -119,6 +119,7 @@ def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
         *,
         initialised: bool = True,
         real: bool = False,
+        **options: float,
     ) -> Stack:
         port = port or find_free_port()
         if data is None:
@@ -126,8 +127,10 @@ def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
             data.mkdir(mode=0o700)
             if initialised:
                 subprocess.run(["cp", "-a", fresh_cluster, data / "postgres"], check=True)
-        program = ["experience.cli", "up"] if real else ["tests.support.standin_stack"]
+        program = ["experience.cli", "up"] if real and not options else ["tests.support.standin_stack"]
         command = [sys.executable, "-m", *program, "--data", str(data), "--port", str(port)]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        command += ["--real"] if real and options else []
         if through:
             command = ["bash", "-c", f"{shlex.join(command)} | {through}; exit ${{PIPESTATUS[0]}}"]
         process = subprocess.Popen(
@@ -145,7 +148,7 @@ def start_stack(fresh_cluster: Path) -> Iterator[StartStack]:
         stack.process.kill()
         stack.process.wait()
         stack.read_rest()
-    left = wait_until_gone(mark, 10)
+    left = wait_until_gone(mark, 60)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     shutil.rmtree(find_socket_dir(folder / "data" / "postgres"), ignore_errors=True)

@@ -34,6 +34,16 @@ def plan(tmp_path: Path) -> Plan:
     )
 
 
+def test_all_of_it_is_gone_within_ten_seconds(plan: Plan) -> None:
+    """A turn after the other is waited for, and what has not gone by then is killed."""
+    services = [plan.plan_postgres(0), plan.plan_traefik(Path("/traefik.yml")), *plan.plan_tiers(), plan.plan_shop()]
+    patience: dict[int, float] = {}
+    for service in services:
+        assert service is not None
+        patience[service.stop_turn] = max(patience.get(service.stop_turn, 0), service.patience_s)
+    assert sum(patience.values()) < 10
+
+
 def test_each_tier_gets_its_own_settings_and_no_other(plan: Plan) -> None:
     runtime, experience = (service.environment for service in plan.plan_tiers())
     assert experience["STAGEDOOR_EXPERIENCE_REGISTRATION"] == "invite"

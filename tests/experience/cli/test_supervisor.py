@@ -14,7 +14,7 @@ from experience.cli.supervisor import Service, StopRequested, Supervisor
 
 def make_service(name: str, code: str, folder: Path, *, is_job: bool = False) -> Service:
     return Service(
-        name=name, command=(sys.executable, "-c", code), environment={}, folder=folder, is_job=is_job, patience_s=2
+        name=name, command=(sys.executable, "-c", code), environment={}, folder=folder, is_job=is_job, patience_s=30
     )
 
 
