@@ -3,9 +3,14 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from experience.cli import ports
 from tests.support.postgres import Database, Postgres, run_postgres
+
+# how long an example takes says something of the machine, and nothing of what is tested
+settings.register_profile("stagedoor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("stagedoor")
 
 
 def pytest_configure(config: pytest.Config) -> None:

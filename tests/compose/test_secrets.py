@@ -91,7 +91,7 @@ async def test_nats_takes_its_configuration_and_asks_for_the_token(
             await stranger.listen(begun.set, lambda _: None)
         known = NatsCarrier([server.url], volumes / "runtime" / "nats-token")
         listening = asyncio.create_task(known.listen(begun.set, lambda _: None))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await begun.wait()
         listening.cancel()
         await asyncio.wait({listening})

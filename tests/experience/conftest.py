@@ -3,15 +3,28 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 
+from experience import intents
+from experience.outbox import Outbox
 from experience.store.db import SystemDatabase, TenantDatabase
 from experience.store.migrate import migrate
 from tests.support.front import Front, TurnableClock, make_settings, open_front
 from tests.support.house import House, Visitor, register, run_house
 from tests.support.postgres import Database, Postgres
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests hand over their intents themselves, and the outbox stays away meanwhile, also where the machine pauses.
+
+    A test of what comes after the product's own times takes them back with `monkeypatch.undo()`.
+    """
+    monkeypatch.setattr(Outbox, "hand_over", partialmethod(Outbox.hand_over, timeout_s=30.0))
+    monkeypatch.setattr(intents, "INLINE_LEASE", timedelta(seconds=60))
 
 
 @pytest.fixture(scope="session")

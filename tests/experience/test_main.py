@@ -25,6 +25,7 @@ from tests.support.postgres import Database, Postgres
 
 ADMIN = "root@main.test"
 START_S = 90
+ANSWER_S = 60
 FORWARDED = "198.51.100.77"
 
 
@@ -60,7 +61,7 @@ def serve(environment: dict[str, str], log: Path) -> Iterator[tuple[subprocess.P
         yield process, text.partition("Uvicorn running on ")[2].partition(" ")[0]
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +82,9 @@ def running(postgres: Postgres, place: Path) -> Iterator[tuple[str, Path]]:
 
 def test_it_says_that_it_lives_and_what_it_lacks(running: tuple[str, Path]) -> None:
     url, _ = running
-    health = httpx.get(f"{url}/health")
+    health = httpx.get(f"{url}/health", timeout=ANSWER_S)
     assert (health.status_code, health.json()) == (200, {"status": "ok", "checks": {}})
-    ready = httpx.get(f"{url}/ready")
+    ready = httpx.get(f"{url}/ready", timeout=ANSWER_S)
     assert ready.status_code == 503
     assert ready.json()["checks"]["database"] == "ok"
     assert ready.json()["checks"]["runtime"].startswith("Runtime does not answer")
@@ -91,17 +92,19 @@ def test_it_says_that_it_lives_and_what_it_lacks(running: tuple[str, Path]) -> N
 
 def test_the_first_operator_signs_in(running: tuple[str, Path]) -> None:
     url, _ = running
-    grant = httpx.post(f"{url}/api/auth/login", json={"email": ADMIN, "password": PASSWORD}).json()
+    body = {"email": ADMIN, "password": PASSWORD}
+    grant = httpx.post(f"{url}/api/auth/login", json=body, timeout=ANSWER_S).json()
     assert grant["user"]["operator"]
 
 
 def register_from_afar(url: str, email: str) -> str:
     """Where the trail says that somebody registered from, who says that they come from FORWARDED."""
     body = {"email": email, "password": PASSWORD}
-    grant = httpx.post(f"{url}/api/auth/register", json=body, headers={"x-forwarded-for": FORWARDED}).json()
-    bearer = {"authorization": f"Bearer {grant['access_token']}"}
-    # by its act: what executions did, Runtime would have to say, and there is none
-    [entry] = httpx.get(f"{url}/api/admin/audit?act=registered", headers=bearer).json()["items"]
+    with httpx.Client(base_url=url, timeout=ANSWER_S) as http:
+        grant = http.post("/api/auth/register", json=body, headers={"x-forwarded-for": FORWARDED}).json()
+        bearer = {"authorization": f"Bearer {grant['access_token']}"}
+        # by its act: what executions did, Runtime would have to say, and there is none
+        [entry] = http.get("/api/admin/audit?act=registered", headers=bearer).json()["items"]
     return str(entry["address"])
 
 
@@ -112,7 +115,7 @@ def test_a_trusted_proxy_says_where_somebody_comes_from(running: tuple[str, Path
 async def test_no_log_line_holds_a_secret(running: tuple[str, Path]) -> None:
     url, log = running
     mail = "canary@main.test"
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=ANSWER_S) as client:
         grant = (await client.post("/api/auth/register", json={"email": mail, "password": PASSWORD})).json()
         bearer = {"authorization": f"Bearer {grant['access_token']}"}
         key = (await client.post("/api/auth/keys", json={"name": "k"}, headers=bearer)).json()["secret"]
@@ -151,12 +154,12 @@ async def test_no_log_line_holds_a_secret(running: tuple[str, Path]) -> None:
 def test_it_believes_no_stranger_and_ends_in_time_when_asked_to(experience_database: Database, tmp_path: Path) -> None:
     environment = make_environment(experience_database, tmp_path, **{f"{PREFIX}TRUSTED_PROXIES": "10.1.2.3"})
     log = tmp_path / "log"
-    with serve(environment, log) as (process, url), httpx.Client(base_url=url) as client:
+    with serve(environment, log) as (process, url), httpx.Client(base_url=url, timeout=ANSWER_S) as client:
         assert register_from_afar(url, "stranger@main.test") == "127.0.0.1"
         # an idle connection kept alive is no reason to stay
         assert client.get("/health").status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert "Traceback" not in log.read_text()
 
 

@@ -28,7 +28,7 @@ from tests.support.house import House, Visitor, register, run_house, until
 from tests.support.postgres import Database, Postgres
 from tests.support.served import listen
 
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ async def test_two_processes_deliver_everything_once(pair: tuple[House, House], 
         beside = Visitor(elsewhere, visitor.tenant_id, visitor.token)
         answers = await asyncio.gather(*(who.accepted() for who in (visitor, beside) for _ in range(20)))
         one.runtime.up()
-        await until(lambda: is_all_delivered(database, visitor), timeout_s=30)
+        await until(lambda: is_all_delivered(database, visitor))
         wanted = {UUID(answer["execution_id"]) for answer in answers}
         assert wanted <= set(one.runtime.executions[visitor.tenant_id])
         assert {one.runtime.deliveries[execution_id] for execution_id in wanted} == {1}
@@ -92,7 +92,7 @@ async def test_a_clock_that_is_set_back_keeps_nothing_waiting(pair: tuple[House,
         await until(lambda: is_tried(database, answer))
         one.clock.ahead = other.clock.ahead = timedelta()
         one.runtime.up()
-        await until(lambda: is_all_delivered(database, visitor), timeout_s=60)
+        await until(lambda: is_all_delivered(database, visitor))
     assert one.runtime.deliveries[UUID(answer["execution_id"])] == 1
 
 
@@ -141,13 +141,13 @@ async def test_a_process_killed_between_commit_and_delivery_loses_nothing(databa
             await visitor.accepted()
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
             with run_process(make_settings(database, tmp_path, runtime_url=url, port=find_free_port())) as victim:
-                async with httpx.AsyncClient(base_url=victim.url, headers=visitor.http.headers, timeout=20) as http:
+                async with httpx.AsyncClient(base_url=victim.url, headers=visitor.http.headers, timeout=60) as http:
                     doomed = asyncio.ensure_future(Visitor(http, visitor.tenant_id, "").submit(key="doomed"))
                     await until(lambda: is_stored(database, "doomed"))
                     victim.process.send_signal(signal.SIGKILL)
                     with pytest.raises(httpx.TransportError):
                         await doomed
-            await until(lambda: is_all_delivered(database, visitor), timeout_s=30)
+            await until(lambda: is_all_delivered(database, visitor))
             again = await visitor.accepted(key="doomed")
             delivered = survivor.runtime.executions[visitor.tenant_id]
             assert len(delivered) == 2
@@ -204,7 +204,7 @@ def run_process(settings: Settings) -> Iterator[Running]:
         yield running
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_attempts_grow_rarer_up_to_a_bound() -> None:

@@ -15,7 +15,15 @@ from structlog.testing import capture_logs
 from contracts.declare import NOTHING
 from contracts.errors import ApiError, Code
 from experience.cli.ports import find_free_port
-from experience.runtime_calls import NOBODY, TIMEOUT_S, RuntimeCalls, RuntimeHttp, RuntimeTransport, make_socket
+from experience.runtime_calls import (
+    _CONNECT_S,
+    NOBODY,
+    TIMEOUT_S,
+    RuntimeCalls,
+    RuntimeHttp,
+    RuntimeTransport,
+    make_socket,
+)
 from tests.support.eventlog import KEYS
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -37,7 +45,7 @@ async def met_by(talk: Talk) -> AsyncIterator[RuntimeHttp]:
         port = server.sockets[0].getsockname()[1]
         async with RuntimeHttp(f"http://127.0.0.1:{port}", RuntimeTransport(4, 60)) as http:
             yield http
-        await asyncio.wait(meetings, timeout=5)
+        await asyncio.wait(meetings, timeout=60)
 
 
 async def hang_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -55,30 +63,35 @@ async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWrite
 
 
 @pytest.mark.parametrize(
-    ("talk", "kind"),
-    [(hang_up, httpx.ConnectError), (break_off, httpx.ReadError), (say_nothing, httpx.ReadTimeout)],
+    ("talk", "timeout_s", "kind"),
+    [
+        (hang_up, 60.0, httpx.ConnectError),
+        (break_off, 60.0, httpx.ReadError),
+        (say_nothing, 0.5, httpx.ReadTimeout),
+    ],
 )
 async def test_each_way_to_lose_an_answer_has_the_name_that_httpx_gives_it(
-    talk: Talk, kind: type[httpx.TransportError]
+    talk: Talk, timeout_s: float, kind: type[httpx.TransportError]
 ) -> None:
     async with met_by(talk) as http:
         with pytest.raises(kind):
-            await http.get("/x", timeout=0.5)
+            await http.get("/x", timeout=timeout_s)
 
 
 async def test_a_refused_connection_is_no_silence() -> None:
     async with RuntimeHttp(f"http://127.0.0.1:{find_free_port()}", RuntimeTransport(4, 60)) as http:
         with pytest.raises(httpx.ConnectError):
-            await http.get("/x", timeout=5.0)
+            await http.get("/x", timeout=60.0)
 
 
 async def test_who_does_not_even_answer_the_connection_leaves_time_for_another_try() -> None:
+    assert _CONNECT_S * 2 < TIMEOUT_S
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:  # with one waiting, further ones hear nothing
         address = full.getsockname()
         with socket.create_connection(address):
             async with RuntimeHttp(f"http://127.0.0.1:{address[1]}", RuntimeTransport(4, 60)) as http:
                 with pytest.raises(httpx.ConnectTimeout):
-                    async with asyncio.timeout(TIMEOUT_S):
+                    async with asyncio.timeout(TIMEOUT_S * 2):
                         await http.get("/x", timeout=TIMEOUT_S * 3)
 
 
@@ -102,7 +115,7 @@ async def test_connections_end_when_the_machine_behind_them_has_gone_without_a_w
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)]
     monkeypatch.setattr("experience.runtime_calls.make_socket", make)
     async with met_by(talk) as http:
-        await http.get("/x", timeout=5.0)
+        await http.get("/x", timeout=60.0)
     kept_alive, given_up_ms = given
     assert kept_alive == 1
     assert 0 < given_up_ms < TIMEOUT_S * 1_000
@@ -118,7 +131,7 @@ async def test_cookies_and_redirects_of_one_answer_change_nothing_about_the_next
 
     async with met_by(talk) as http:
         for _ in range(2):
-            assert (await http.get("/x", timeout=5.0)).status_code == 302
+            assert (await http.get("/x", timeout=60.0)).status_code == 302
     assert len(asked) == 2
     assert b"cookie" not in asked[1].lower()
     assert all(request.startswith(b"GET /x HTTP/1.1\r\n") for request in asked)

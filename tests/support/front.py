@@ -47,13 +47,18 @@ class IdentityApi(AuthApi, AdminApi):
 
 
 class TurnableClock:
-    """Real time, plus what a test adds to it."""
+    """Real time, plus what a test adds to it; once stopped, only what a test adds."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self._stopped_at: datetime | None = None
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self._stopped_at or datetime.now(UTC)) + self.ahead
+
+    def stop(self) -> None:
+        """Let no time pass by itself: for waits that must not end before a test lets them."""
+        self._stopped_at = datetime.now(UTC)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

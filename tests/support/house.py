@@ -22,7 +22,7 @@ from tests.support.front import PASSWORD, TurnableClock, hash_cheaply, make_sett
 from tests.support.postgres import Database
 from tests.support.served import ServedThread, listen
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 _addresses: Iterator[int] = itertools.count(1)
 
 Json = dict[str, Any]
@@ -91,7 +91,7 @@ class House:
         headers = {"x-forwarded-for": f"10.7.{number >> 8 & 255}.{number & 255}"}
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60)
 
 
 @contextmanager

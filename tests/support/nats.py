@@ -12,7 +12,7 @@ from pathlib import Path
 from experience.cli.orphans import die_with_parent
 from experience.cli.ports import find_free_port
 
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
 
 
@@ -49,7 +49,7 @@ class NatsServer:
         """As a crash does. Again is fine."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def freeze(self) -> None:

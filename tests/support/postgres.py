@@ -15,7 +15,7 @@ from experience.cli.orphans import die_with_parent
 from experience.cli.postgres import SUPERUSER, Cluster, prepare_cluster, run_as
 
 START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 60
 THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from contracts.wiring.uvicorn_socket import uvicorn_settings
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 
 class ServedThread:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from contracts.wiring.uvicorn_socket import uvicorn_settings
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @dataclass
@@ -75,7 +75,8 @@ async def serve(app: ASGIApp, port: int = 0, **settings: Any) -> AsyncIterator[S
 @asynccontextmanager
 async def open_socket(url: str, **options: Any) -> AsyncIterator[ClientConnection]:
     """A client as bare as they come: no pings of its own, no compression, no proxy."""
-    async with connect(url, ping_interval=None, compression=None, proxy=None, close_timeout=1, **options) as client:
+    bare: dict[str, Any] = {"ping_interval": None, "compression": None, "proxy": None, "close_timeout": 1}
+    async with connect(url, open_timeout=WAIT_S, **bare, **options) as client:
         yield client
 
 

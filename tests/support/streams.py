@@ -165,6 +165,6 @@ async def read_seqs(client: ClientConnection, until: int) -> list[int]:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait for something that tells nobody."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

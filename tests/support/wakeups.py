@@ -79,6 +79,6 @@ async def listening(wakeups: Wakeups) -> AsyncIterator[None]:
 
 async def until_listening(wakeups: Wakeups, *, wanted: bool = True) -> None:
     """Until wake-ups come, or don't."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while wakeups.listening is not wanted:  # noqa: ASYNC110 — no event says so outside
             await asyncio.sleep(0.01)

@@ -109,7 +109,7 @@ async def test_a_peer_that_falls_over_has_no_code_of_its_own() -> None:
 
 async def closed(served: Served) -> Mapping[str, float]:
     """By code, once there is one: the server learns of a close after the client."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             figures = await scrape(served)
             found = {

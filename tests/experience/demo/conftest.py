@@ -21,19 +21,19 @@ def shop_url() -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(make_app(), port=port, log_level="error", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
-    thread.join(20)
+    thread.join(60)
 
 
 @pytest.fixture
 async def visitor(shop_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody who keeps cookies and follows redirects."""
-    async with httpx.AsyncClient(base_url=shop_url, follow_redirects=True, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=shop_url, follow_redirects=True, timeout=60) as client:
         yield client
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import time
 from uuid import uuid4
 
 import pytest
@@ -12,6 +11,7 @@ from websockets.asyncio.client import connect
 from contracts.events import EventPage
 from contracts.model import LogId
 from contracts.wiring.client import NotUnderstood
+from experience.realtime import hub
 from tests.support.eventlog import Log, Store, line, novel, serve_runtime
 from tests.support.sockets import Served, open_socket, read_close, read_frame
 from tests.support.streams import TENANT, Front, eventually, finish, front, read_seqs, stage
@@ -33,7 +33,8 @@ async def test_watchers_of_one_execution_share_one_subscription() -> None:
         await eventually(lambda: front.streams.hub.feeds == 0 and store.watched == 0)
 
 
-async def test_batches_are_arrays_and_the_first_event_does_not_wait() -> None:
+async def test_batches_are_arrays_and_the_first_event_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "COALESCE_S", 0.5)
     store = Store()
     log = store.create(TENANT)
     async with stage(store) as front, open_socket(front.stream(log.execution_id, "&after=1&batch=1")) as client:
@@ -64,10 +65,10 @@ async def test_a_slow_client_delays_nobody_and_loses_nothing() -> None:
                 store.append(log, line(log, f"{number} " + "x" * 10_000))
                 if number % 50 == 0:
                     await asyncio.sleep(0)
-            async with asyncio.timeout(15):  # 15 MB, of which the stalled one has taken what buffers hold
+            async with asyncio.timeout(60):  # 15 MB, of which the stalled one has taken what buffers hold
                 assert await read_seqs(client, until=total + 1) == list(range(1, total + 2))
             finish(store, log)
-            code, _, frames = await read_close(stalled, 30)
+            code, _, frames = await read_close(stalled)
     assert [frame["seq"] for frame in frames[1:]] == list(range(1, total + 4))
     assert code == 1000
 
@@ -84,7 +85,7 @@ async def test_a_slow_client_gets_pongs_and_pings_late_but_only_the_latest() -> 
         await client.send("ping")
         await asyncio.sleep(0.2)
         finish(store, log)
-        _, _, frames = await read_close(client, 30)
+        _, _, frames = await read_close(client)
     kinds = [frame["type"] for frame in frames]
     assert kinds.count("pong") == 1
     assert [frame["seq"] for frame in frames if "log" in frame or frame["type"] == "completion"][-1] == 803
@@ -195,20 +196,19 @@ async def test_a_log_that_can_not_be_read_is_not_tried_for_ever(monkeypatch: pyt
             assert (await read_close(behind))[0] == 1012
 
 
-async def test_on_sigterm_streams_are_closed_with_1012_within_a_second() -> None:
+async def test_on_sigterm_streams_are_closed_with_1012_at_once() -> None:
     store = Store()
     log = store.create(TENANT)
-    async with stage(store) as front:
+    # at once: not when the time for a stop in order is over
+    async with stage(store, timeout_graceful_shutdown=300) as front:
         clients = [await connect(front.stream(log.execution_id), proxy=None).__aenter__() for _ in range(5)]
         for client in clients:
             await read_frame(client)
-        began = time.monotonic()
         front.served.terminate()
         for client in clients:
             code, reason, _ = await read_close(client)
             assert (code, reason) == (1012, {"code": "restarting", "retry": True})
-        assert time.monotonic() - began < 1.0
-        await asyncio.wait_for(asyncio.shield(front.served.finished), 3)
+        await asyncio.wait_for(asyncio.shield(front.served.finished), 60)
 
 
 async def watch(front: Front, log: Log, *, batch: bool) -> list[int]:

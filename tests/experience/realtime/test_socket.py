@@ -230,19 +230,19 @@ async def test_a_flood_is_told_to_back_off() -> None:
 async def test_pings_come_on_their_beat_also_beside_events_and_need_no_answer() -> None:
     store = Store()
     log = store.create(TENANT)
-    pings: list[dict[str, Any]] = []
+    began, began_at = time.monotonic(), time.time()
     async with stage(store, ping_interval_s=0.2) as front, open_socket(front.stream(log.execution_id)) as client:
         assert (await read_frame(client))["ping_interval"] == 0.2
-        began = time.monotonic()
-        while time.monotonic() - began < 1.5:
-            store.append(log, line(log, "busy"))
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(60):
+            while front.streams.pings < 6:
+                store.append(log, line(log, "busy"))
+                await asyncio.sleep(0.02)
         finish(store, log)
         _, _, frames = await read_close(client)
     pings = [frame for frame in frames if frame["type"] == "ping"]
-    assert 5 <= len(pings) <= 8
+    assert 6 <= len(pings) <= (time.monotonic() - began) / 0.2 + 1  # a wheel may call a tick early
     assert set(pings[0]) == {"type", "ts", "seq"}
-    assert abs(pings[-1]["ts"] - time.time()) < 5
+    assert all(began_at <= ping["ts"] <= time.time() for ping in pings)
     assert pings[-1]["seq"] > 10
 
 
@@ -262,19 +262,21 @@ async def test_a_clients_ping_is_answered_and_its_pong_is_not(ping: str) -> None
 async def test_a_client_that_only_listens_lives() -> None:
     store = Store()
     log = store.create(TENANT)
-    keepalive = {"ws_ping_interval": 0.1, "ws_ping_timeout": 0.2}
-    async with stage(store, ping_interval_s=0.1, **keepalive) as front:
-        for url in (front.stream(log.execution_id), front.guide(log.execution_id)):
-            async with open_socket(url) as client:
-                await asyncio.sleep(1.0)
-                assert client.state.name == "OPEN"
+    keepalive = {"ws_ping_interval": 0.1, "ws_ping_timeout": 3}
+    async with (
+        stage(store, ping_interval_s=0.1, **keepalive) as front,
+        open_socket(front.stream(log.execution_id)) as native,
+        open_socket(front.guide(log.execution_id)) as guide,
+    ):
+        await asyncio.sleep(4.0)
+        assert (native.state.name, guide.state.name) == ("OPEN", "OPEN")
 
 
 async def test_an_ending_credential_is_announced_and_closes_with_4401() -> None:
     store = Store()
     log = store.create(TENANT)
     async with stage(store, ping_interval_s=0.5) as front:
-        front.rules.principals["me"] = principal(ends_in_s=1.0)
+        front.rules.principals["me"] = principal(ends_in_s=8.0)  # time enough to open
         async with open_socket(front.stream(log.execution_id)) as client:
             code, reason, frames = await read_close(client)
         assert (code, reason["code"], reason["retry"]) == (4401, "unauthenticated", True)
@@ -282,7 +284,7 @@ async def test_an_ending_credential_is_announced_and_closes_with_4401() -> None:
         ends = front.rules.principals["me"].expires_at
         assert ends is not None
         assert warning["expires_at"] == pytest.approx(ends.timestamp())
-        assert abs(time.time() - ends.timestamp()) < 0.9
+        assert time.time() > ends.timestamp() - 0.9
 
 
 async def test_the_guides_stream_outlives_its_token_and_not_its_login() -> None:
