@@ -15,12 +15,16 @@ class Shortcoming(StrEnum):
     `code_refused`: nothing can shut code in, so that `run_code` is refused. That needs bubblewrap and user namespaces,
     or Linux 5.13 with Landlock.
 
+    `tenants_together`: more than one tenant has executions on this installation, and a worker is not told to keep them
+    apart. `STAGEDOOR_RUNTIME_MULTI_TENANT=true` tells it.
+
     `stagedoor doctor` tries both; docs/OPERATING.md has more, under "How browsers are shut in" and "Code in the
     sandbox".
     """
 
     BROWSERS_EXPOSED = "browsers_exposed"
     CODE_REFUSED = "code_refused"
+    TENANTS_TOGETHER = "tenants_together"
 
 
 class FoundShortcoming(Contract):

@@ -240,6 +240,13 @@ async def reseal(settings: Settings) -> Resealed:
         await system.close()
 
 
+TOGETHER: Final = (
+    "More than one tenant has executions here, and a worker may start without what keeps those apart that don't trust "
+    "each other. Set STAGEDOOR_RUNTIME_MULTI_TENANT=true for every worker: one whose browsers would have no sandbox of "
+    "their own then refuses to start, and says what it needs."
+)
+
+
 async def run(settings: Settings, *, serves: bool, works: bool) -> None:
     """Run until SIGTERM or SIGINT, then leave within the drain time."""
     settings.artifact_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -268,7 +275,9 @@ async def run(settings: Settings, *, serves: bool, works: bool) -> None:
             serving = group.create_task(server.serve())
             working = group.create_task(worker.work()) if worker else None
             if worker is not None and pool is not None:
-                beside.append(group.create_task(_look_after(ground, pool.sandboxing, worker.name)))
+                beside.append(
+                    group.create_task(_look_after(ground, pool.sandboxing, worker.name, guarded=settings.multi_tenant))
+                )
             await _wait_for_the_end(serving, working)
             server.should_exit = True
             if worker is not None and working is not None:
@@ -289,13 +298,28 @@ def open_egress(settings: Settings) -> Egress:
     )
 
 
-async def _look_after(ground: Ground, browsers: Sandboxing, worker: str) -> None:
-    """Keep watch over the sandbox, and say in the database what was found of it and of browsers, until cancelled."""
+async def _look_after(ground: Ground, browsers: Sandboxing, worker: str, *, guarded: bool) -> None:
+    """Keep watch over the sandbox, and say in the database what was found of it and of browsers, until cancelled.
+
+    Args:
+        guarded: whether this worker has to keep tenants apart that don't trust each other.
+    """
     reports = SandboxReports(ground.system, worker)
+    warned = False
+
+    async def look_at_tenants() -> str:
+        nonlocal warned
+        if guarded or not await reports.find_tenants():
+            return ""
+        if not warned:
+            warned = True
+            log.warning("tenants are together on a worker that need not keep them apart", hint=TOGETHER)
+        return TOGETHER
 
     async def tell(found: State) -> None:
         try:
-            await reports.tell(found.name, f"{found.describe()}. {found.hint}".strip(), browsers.shortcoming)
+            together = await look_at_tenants()
+            await reports.tell(found.name, f"{found.describe()}. {found.hint}".strip(), browsers.shortcoming, together)
         except DatabaseAway as error:  # the next look says it
             log.warning("what the sandbox found is not noted", reason=error.detail)
 

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import delete, exists
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from contracts.model import TenantId
 from contracts.shortcoming import FoundShortcoming, Shortcoming
 from runtime.store.db import Database, SystemDatabase
-from runtime.store.tables import SandboxRow
+from runtime.store.tables import ExecutionRow, SandboxRow, TenantRow
 
 FRESH = timedelta(minutes=11)
 """Workers look every five minutes; what has been silent for longer than two looks is gone."""
@@ -49,6 +49,7 @@ class Sandboxes:
         """
         rows = await self._list_fresh(tenant_id)
         said = Counter((Shortcoming.BROWSERS_EXPOSED, row.browsers) for row in rows if row.browsers)
+        said.update((Shortcoming.TENANTS_TOGETHER, row.tenants) for row in rows if row.tenants)
         said.update((Shortcoming.CODE_REFUSED, row.reason) for row in rows if row.backend == NONE)
         return [
             FoundShortcoming(shortcoming=what, detail=detail, workers=count)
@@ -68,19 +69,31 @@ class SandboxReports:
         self._system = system
         self._worker = worker
 
-    async def tell(self, backend: str, reason: str, browsers: str = "") -> None:
+    async def find_tenants(self) -> bool:
+        """Whether more than one tenant has executions here, whatever became of them.
+
+        Raises:
+            DatabaseAway: the connection failed.
+        """
+        theirs = exists().where(col(ExecutionRow.tenant_id) == col(TenantRow.tenant_id))
+        async with self._system.write() as session:
+            return len((await session.exec(select(TenantRow.tenant_id).where(theirs).limit(2))).all()) > 1
+
+    async def tell(self, backend: str, reason: str, browsers: str = "", tenants: str = "") -> None:
         """Note what was found now, and forget workers that have been gone for a day.
 
         Args:
             backend: what shuts code in.
             reason: why it is that one, and what to do for a stronger one.
             browsers: what is wrong with how browsers are shut in; empty where nothing is, or none has started yet.
+            tenants: what is wrong with how tenants are kept apart; empty where nothing is.
 
         Raises:
             DatabaseAway: the connection failed.
         """
         now = datetime.now(UTC)
-        found = {"backend": backend, "reason": reason[:2_000], "browsers": browsers[:2_000], "seen_at": now}
+        found: dict[str, str | datetime] = {"backend": backend, "reason": reason[:2_000], "browsers": browsers[:2_000]}
+        found |= {"tenants": tenants[:2_000], "seen_at": now}
         put = insert(SandboxRow).values(worker=self._worker, **found)
         changed = {name: put.excluded[name] for name in found}
         async with self._system.write() as session:

@@ -372,6 +372,8 @@ class SandboxRow(Row, table=True):
     seen_at: datetime = _required(_INSTANT)
     browsers: str = _required(Text)
     """What is wrong with how its browsers are shut in; empty where nothing is."""
+    tenants: str = _required(Text)
+    """What is wrong with how tenants are kept apart; empty where nothing is."""
 
 
 class CredentialUseRow(Row, table=True):

@@ -19,13 +19,17 @@ from runtime.app import Ground, _look_after
 from runtime.browser.jail import Jail
 from runtime.browser.pool import PoolOptions
 from runtime.browser.sandboxing import Confinement
-from runtime.store.db import Database
+from runtime.store.db import Database, SystemDatabase
 from runtime.store.egress import RefusedHost, put_refusals
+from runtime.store.executions import Executions
+from runtime.store.queue import PgQueue
 from runtime.store.sandboxes import SandboxReports
 from runtime.store.tables import CredentialUseRow
 from runtime.store.tool_events import ToolUse, put_tool_uses
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.api.test_executions import ask
+from tests.runtime.made import make_execution
+from tests.support import postgres
 from tests.support.browsers import open_pool
 
 BEGAN = datetime.now(UTC) - timedelta(hours=1)
@@ -80,28 +84,58 @@ async def test_a_worker_says_at_once_how_its_browsers_are_shut_in(
     client: RuntimeClient, ground: Ground, tmp_path: Path
 ) -> None:
     async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
-        looking = asyncio.create_task(_look_after(ground, pool.sandboxing, "a-worker"))
+        looking = asyncio.create_task(_look_after(ground, pool.sandboxing, "a-worker", guarded=True))
         async with asyncio.timeout(60):
             while not ground.sandbox.looked:  # noqa: ASYNC110 — a thread looks
                 await asyncio.sleep(0.05)
-        assert await read_browsers(client) == []
+        assert await read_told(client, Shortcoming.BROWSERS_EXPOSED) == []
         pool.sandboxing._choose(Confinement(Jail.NONE, sandboxed=False))
         async with asyncio.timeout(30):
-            while not (said := await read_browsers(client)):  # noqa: ASYNC110 — a task of the worker's tells
+            while not (said := await read_told(client, Shortcoming.BROWSERS_EXPOSED)):  # noqa: ASYNC110 — a task of the worker's tells
                 await asyncio.sleep(0.05)
+        assert await read_told(client, Shortcoming.TENANTS_TOGETHER) == []  # it has to keep them apart
         assert ("sandbox: none" in said[0], "user namespaces" in said[0]) == (True, True)
         looking.cancel()
         await asyncio.wait({looking})
     assert await list_shortcomings(client) == []
 
 
+async def test_a_worker_that_need_not_keep_tenants_apart_says_so_once_there_are_two(
+    make_client: MakeClient, ground: Ground, tenant_id: TenantId, tmp_path: Path
+) -> None:
+    client = make_client(tenant_id)
+    for one in (client, make_client(TenantId(uuid7()))):
+        await one.submit_execution(ask())
+    async with open_pool(PoolOptions(tmp_path, spare=False)) as pool:
+        looking = asyncio.create_task(_look_after(ground, pool.sandboxing, "a-worker", guarded=False))
+        async with asyncio.timeout(60):
+            while not (said := await read_told(client, Shortcoming.TENANTS_TOGETHER)):  # noqa: ASYNC110 — as above
+                await asyncio.sleep(0.05)
+        assert "MULTI_TENANT=true" in said[0]
+        looking.cancel()
+        await asyncio.wait({looking})
+    assert await list_shortcomings(client) == []
+
+
+async def test_one_tenant_is_not_together_with_anybody(own_database: postgres.Database) -> None:
+    system, db = SystemDatabase(own_database.dsn("runtime_system")), Database(own_database.dsn("runtime_app"))
+    reports, executions = SandboxReports(system, "a-worker"), Executions(db, PgQueue("", concurrency=1, heartbeat_s=15))
+    try:
+        mine, other = TenantId(uuid7()), TenantId(uuid7())
+        for tenant_id, together in ((mine, False), (mine, False), (other, True)):
+            await executions.submit(tenant_id, make_execution())
+            assert await reports.find_tenants() is together
+    finally:
+        await db.close()
+        await system.close()
+
+
 async def list_shortcomings(client: RuntimeClient) -> list[tuple[Shortcoming, str, int]]:
     return [(one.shortcoming, one.detail, one.workers) for one in (await client.list_shortcomings(NOTHING)).items]
 
 
-async def read_browsers(client: RuntimeClient) -> list[str]:
-    found = await list_shortcomings(client)
-    return [detail for what, detail, _ in found if what is Shortcoming.BROWSERS_EXPOSED]
+async def read_told(client: RuntimeClient, which: Shortcoming) -> list[str]:
+    return [detail for what, detail, _ in await list_shortcomings(client) if what is which]
 
 
 async def test_acts_are_uses_of_credentials_and_refusals(

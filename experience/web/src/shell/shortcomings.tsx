@@ -7,6 +7,7 @@ import "./shortcomings.css";
 const TITLES: Record<FoundShortcoming["shortcoming"], string> = {
   browsers_exposed: "Browsers are not shut in",
   code_refused: "Nothing shuts code in",
+  tenants_together: "Nothing insists on keeping tenants apart",
 };
 const DOCUMENTATION = "/api/docs#shape-Shortcoming";
 const KEY = "stagedoor.dismissed";
