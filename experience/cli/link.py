@@ -10,7 +10,7 @@ from experience.cli.console import Console
 from experience.cli.data_dir import DataDir
 from experience.cli.failure import StackError
 from experience.cli.first_visit import Visit, prepare_visit
-from experience.cli.readiness import DISPENSABLE, probe_readiness
+from experience.cli.readiness import probe_readiness
 
 
 def show_link(folder: Path, console: Console, out: TextIO) -> int:
@@ -33,17 +33,20 @@ def make_link(data: DataDir) -> Visit:
     """A link to the stack that runs on `data`.
 
     Raises:
-        StackError: none runs there, it is not ready, or its owner has another password by now.
+        StackError: none runs there, it can't do that yet, or its owner has another password by now.
     """
     port = find_stack(data)
-    missing = probe_readiness(port)
-    if missing.keys() - DISPENSABLE:
-        words = ", ".join(f"{name}: {reason}" for name, reason in missing.items())
-        raise StackError(f"The stack on {data.root} is not ready: {words}", "Ask again when `up` says that it is.")
     try:
         visit = asyncio.run(prepare_visit(f"http://localhost:{port}", data.find_admin(os.environ), None))
     except ApiError as failure:
-        raise StackError(failure.detail, failure.hint) from failure
+        # asked only now: a stack that lacks something may sign people in all the same
+        missing = probe_readiness(port)
+        if not missing:
+            raise StackError(failure.detail, failure.hint) from failure
+        words = ", ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise StackError(
+            f"The stack on {data.root} is not ready: {words}", "Ask again when `up` says that it is."
+        ) from failure
     if visit.problem:
         raise StackError(visit.problem, f"Here: {visit.url}")
     return visit

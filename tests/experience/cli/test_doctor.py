@@ -12,6 +12,8 @@ from experience.cli.console import Console
 from experience.cli.failure import StackError
 from experience.cli.postgres import SHARED, Account
 
+pytestmark = pytest.mark.timeout(400)
+
 
 def test_what_is_there_is_fine(tmp_path: Path) -> None:
     assert doctor.check_postgres().seen.startswith("postgres (PostgreSQL) 18")
