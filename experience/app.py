@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from contracts.api.public import PublicApi
-from contracts.execution import Execution
+from contracts.execution import Execution, IntentStatus
 from contracts.model import ExecutionId, TenantId
 from contracts.wiring.channel import Channels, Keepalive
 from contracts.wiring.client import RuntimeClient
@@ -249,16 +249,16 @@ def serve_streams(channels: Channels[Principal], ground: Ground, intents: Intent
     def make_client(tenant_id: TenantId) -> RuntimeClient:
         return RuntimeClient(ground.http, ground.runtime.vouch_for(tenant_id, None, _STREAMS))
 
-    async def is_accepted(caller: Principal, execution_id: ExecutionId) -> bool:
+    async def find_promise(caller: Principal, execution_id: ExecutionId) -> IntentStatus | None:
         row = await intents.find_by_execution(caller, execution_id)
-        return row is not None and row.status != "refused"  # that one never begins
+        return IntentStatus(row.status) if row is not None else None
 
     async def read_snapshot(caller: Principal, execution_id: ExecutionId) -> Execution:
         return await executions.read_status(caller, execution_id, _STREAMS)
 
     vouch = ground.runtime.vouch_for(NOBODY, None, _STREAMS)
     subscriber = Subscriber(ground.settings.runtime_url, vouch, make_client)
-    doors = Doors(is_accepted=is_accepted, read_snapshot=read_snapshot, renew=ground.guard.renew)
+    doors = Doors(find_promise=find_promise, read_snapshot=read_snapshot, renew=ground.guard.renew)
     settings = ground.settings
     streams = Streams(
         Hub(subscriber, make_client),

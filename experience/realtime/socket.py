@@ -12,7 +12,7 @@ from typing import assert_never
 
 from contracts.api.public import PublicApi
 from contracts.errors import ApiError, Code
-from contracts.execution import Execution
+from contracts.execution import Execution, IntentStatus
 from contracts.frames import (
     AuthExpiring,
     ClientFrame,
@@ -55,8 +55,8 @@ _FRAMES = Frames(ClientFrame)
 class Doors:
     """What streams ask of the parts above them."""
 
-    is_accepted: Callable[[Principal, ExecutionId], Awaitable[bool]]
-    """Whether Experience has promised this execution and Runtime has not confirmed it yet."""
+    find_promise: Callable[[Principal, ExecutionId], Awaitable[IntentStatus | None]]
+    """How far the intent has come that asked for this execution; None where there is none."""
     read_snapshot: Callable[[Principal, ExecutionId], Awaitable[Execution]]
     """How it stands right now, read and not remembered; NOT_FOUND as ApiError."""
     renew: Callable[[Principal], Awaitable[Principal]]
@@ -222,17 +222,22 @@ class Stream:
         heard = await feed.settle(PENDING_S)
         if heard and not feed.unknown and not feed.gone:
             return
-        # promised and not begun, as far as anybody knows: it begins when Runtime has heard of it
-        accepted = await self._owner.doors.is_accepted(self._principal, feed.execution_id)
-        if accepted and asked == Asked() and not feed.gone:
+        status = await self._find_promise()
+        # promised and not begun, as far as anybody knows: it begins when Runtime has heard of it. One that Runtime has
+        # confirmed was there already: where Runtime knows it no more, it is pruned
+        promised = status is IntentStatus.PENDING or (status is IntentStatus.DELIVERED and not heard)
+        if promised and asked == Asked() and not feed.gone:
             return
         # but that events a client has already still count can only be shown with Runtime's word
         if not heard and not await feed.settle(OPEN_S - PENDING_S):
             raise ApiError(Code.UNAVAILABLE, "Runtime does not answer.")
         if feed.gone:
             raise ApiError(Code.NOT_FOUND, UNKNOWN)
-        if feed.unknown and not accepted:
+        if feed.unknown and status is not IntentStatus.PENDING:
             await self._make_sure()
+
+    async def _find_promise(self) -> IntentStatus | None:
+        return await self._owner.doors.find_promise(self._principal, self._feed.execution_id)
 
     async def _make_sure(self) -> None:
         """Ask once more: Runtime may have heard of it since it said that it had not."""
@@ -312,11 +317,22 @@ class Stream:
             if error.code in (Code.UNAUTHENTICATED, Code.FORBIDDEN) and self._watcher is not None:
                 self._watcher.fail(close_for(error.code), error.detail, renewable=error.renewable)
                 return
+        if self._feed.unknown:
+            await self._look_for()
         if self._principal.expires_at != before:
             self._times.renew(self._expires_at())
         elif warn and before is not None and self._watcher is not None:
             warning = AuthExpiring(expires_at=before.timestamp())
             self._watcher.say(Aside.WARNING, self._dialect.say(warning))
+
+    async def _look_for(self) -> None:
+        """End the stream of what was waited for and never comes: refused by now, or pruned while Runtime was away."""
+        try:
+            if await self._find_promise() is not IntentStatus.PENDING:
+                await self._make_sure()
+        except ApiError as error:
+            if error.code is Code.NOT_FOUND and self._watcher is not None:
+                self._watcher.fail(Close.NOT_FOUND, error.detail)
 
     def _expires_at(self) -> float | None:
         """When the credential ends, on the loop's clock."""

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from contracts.api.public import PublicApi
 from contracts.declare import Channel
 from contracts.errors import ApiError, Code
-from contracts.execution import Execution, ExecutionStatus, ReadExecution
+from contracts.execution import Execution, ExecutionStatus, IntentStatus, ReadExecution
 from contracts.identity import Role, Scope
 from contracts.model import ExecutionId, TenantId, UserId
 from contracts.wiring.channel import Channels, Opening
@@ -78,8 +78,9 @@ class Rules:
             raise ApiError(Code.UNAUTHENTICATED, "This credential has been revoked.")
         return self._renew(known)
 
-    async def is_accepted(self, caller: Principal, execution_id: ExecutionId) -> bool:
-        return caller.tenant_id == TENANT and execution_id in self.accepted
+    async def find_promise(self, caller: Principal, execution_id: ExecutionId) -> IntentStatus | None:
+        accepted = caller.tenant_id == TENANT and execution_id in self.accepted
+        return IntentStatus.PENDING if accepted else None
 
     async def read_snapshot(self, caller: Principal, execution_id: ExecutionId) -> Execution:
         try:
@@ -127,7 +128,7 @@ async def front(
         clients = RuntimeClients(http)
         rules = Rules(clients, renew)
         subscriber = Subscriber(runtime.http(), KEYS.headers, clients, poll_s=0.05)
-        doors = Doors(is_accepted=rules.is_accepted, read_snapshot=rules.read_snapshot, renew=rules.renew)
+        doors = Doors(find_promise=rules.find_promise, read_snapshot=rules.read_snapshot, renew=rules.renew)
         streams = Streams(Hub(subscriber, clients), doors, ping_interval_s=ping_interval_s, check_s=check_s)
         channels: Channels[Principal] = Channels(StreamApi, rules.let_in)
         streams.serve(channels)

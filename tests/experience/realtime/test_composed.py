@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -108,6 +108,17 @@ async def test_unknown_and_foreign_executions_are_told_alike(house: House, ada: 
     await eve.http.aclose()
     assert answers[0][0] == 4404
     assert answers == answers[:1] * 3
+
+
+@pytest.mark.parametrize("door", ["execution/{}/stream", "ws/executions/{}"])
+async def test_what_runtime_has_pruned_is_unknown(house: House, ada: Visitor, door: str) -> None:
+    accepted = await ada.accepted()
+    assert (await ada.intent(accepted))["status"] == "delivered"
+    del house.runtime.executions[ada.tenant_id][UUID(accepted["execution_id"])]
+    address = f"ws://localhost:{house.port}/api/{door.format(accepted['execution_id'])}"
+    async with open_socket(address, additional_headers={"authorization": f"Bearer {ada.token}"}) as client:
+        code, reason, _ = await read_close(client, 15)
+    assert (code, reason["code"], reason["retry"]) == (4404, "not_found", False)
 
 
 async def test_plain_http_on_a_stream_is_told_what_it_is(house: House, ada: Visitor) -> None:

@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from contracts.errors import ApiError, Code
-from contracts.execution import ExecutionStatus
+from contracts.execution import ExecutionStatus, IntentStatus
 from contracts.model import ExecutionId, TenantId
 from contracts.wiring.uvicorn_socket import SocketProtocol
 from experience.auth.principal import Principal
@@ -133,11 +133,12 @@ async def test_what_was_delivered_in_this_very_moment_is_not_taken_for_unknown(m
     execution_id = ExecutionId(uuid4())
     async with stage(store) as front:
 
-        async def is_accepted(*_: object) -> bool:
-            store.create(TENANT, execution_id)  # Runtime has said that it does not know it, and now it does
-            return False
+        async def find_promise(*_: object) -> IntentStatus:
+            if execution_id not in store.logs:
+                store.create(TENANT, execution_id)  # Runtime has said that it does not know it, and now it does
+            return IntentStatus.DELIVERED
 
-        monkeypatch.setattr(front.streams, "doors", replace(front.streams.doors, is_accepted=is_accepted))
+        monkeypatch.setattr(front.streams, "doors", replace(front.streams.doors, find_promise=find_promise))
         async with open_socket(front.stream(execution_id)) as client:
             assert (await read_frame(client))["type"] == "hello"
             assert await read_seqs(client, until=1) == [1]
@@ -163,6 +164,25 @@ async def test_what_is_accepted_while_runtime_is_away_is_waited_for(monkeypatch:
             async with serve_runtime(store, runtime.port):
                 store.create(TENANT, execution_id)
                 assert await read_seqs(client, until=1) == [1]
+
+
+@pytest.mark.parametrize("kept", [IntentStatus.DELIVERED, IntentStatus.REFUSED])
+async def test_what_was_waited_for_and_never_comes_ends_the_stream(
+    monkeypatch: pytest.MonkeyPatch, kept: IntentStatus
+) -> None:
+    store = Store()
+    execution_id = ExecutionId(uuid4())
+    async with stage(store, check_s=0.1) as front:
+        promise = IntentStatus.PENDING
+
+        async def find_promise(*_: object) -> IntentStatus:
+            return promise
+
+        monkeypatch.setattr(front.streams, "doors", replace(front.streams.doors, find_promise=find_promise))
+        async with open_socket(front.stream(execution_id)) as client:
+            assert (await read_frame(client))["type"] == "hello"
+            promise = kept  # Runtime had it and has pruned it, or would not have it
+            assert (await read_close(client))[0] == 4404
 
 
 # --- refusals
