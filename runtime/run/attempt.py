@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -61,6 +61,8 @@ class Ground:
     sandbox: Sandbox
     shelf: Shelf
     logins: Logins
+    tell_waiting: Callable[[], None]
+    """Tells the run that one of its attempts begins to wait."""
 
 
 class AttemptStage:
@@ -82,6 +84,7 @@ class AttemptStage:
         self._since = since
         self._limit: asyncio.Timeout | None = None
         self._clock = ground.clock
+        self._tell_waiting = ground.tell_waiting
         self._checkpoints = ground.checkpoints
         self._shelf = ground.shelf
         self._logins = ground.logins
@@ -125,6 +128,7 @@ class AttemptStage:
         if self._limit is not None and (when := self._limit.when()) is not None:
             self._limit.reschedule(when + seconds)
         self.waits = True
+        self._tell_waiting()  # whoever wanted to leave before this could not
         try:
             with self._clock.stand_still():
                 await asyncio.sleep(seconds)

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Final, assert_never
 
 from contracts.execution import Failure, FailureCode, Question
@@ -57,6 +58,7 @@ from runtime.run.signals import (
     Stalled,
     Succeeded,
     TimeIsUp,
+    Waiting,
 )
 from runtime.run.steps import StepTracker, make_failure_storable
 from runtime.run.watch import Drain, watch_clock, watch_drain, watch_lease
@@ -147,6 +149,7 @@ class RunDriver:
         self._checkpoints = past.checkpoints
         self._reused = past.reused
         self._since = dict(past.since)
+        self._inbox: Queue[Signal] = Queue()
         self._ground = Ground(
             tenant_id=lease.tenant_id,
             execution_id=lease.execution_id,
@@ -159,8 +162,8 @@ class RunDriver:
             sandbox=resources.sandbox,
             shelf=Shelf(resources.records, resources.folder, lease.tenant_id),
             logins=self._logins,
+            tell_waiting=partial(self._inbox.put_nowait, Waiting()),
         )
-        self._inbox: Queue[Signal] = Queue()
         self._attempts: dict[str, Task[None]] = {}
         """Attempts that run or wait for their turn, by node."""
         self._stages: dict[str, AttemptStage] = {}
@@ -249,6 +252,8 @@ class RunDriver:
             case TimeIsUp():
                 commands = self._machine.on_deadline()
                 self._stopped_why = self._stopped_why or "the execution's time was up"
+            case Waiting():
+                commands = []  # whether that lets the run leave is looked at after every signal
             case RecordingsKept():
                 commands = []
                 await self._put_kept()

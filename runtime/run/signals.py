@@ -40,6 +40,11 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """An attempt only lets time pass from now on, so that its worker may leave it."""
+
+
+@dataclass(frozen=True)
 class CancelAsked:
     """Somebody wants the end."""
 
@@ -95,6 +100,7 @@ Signal = (
     Due
     | Succeeded
     | Failed
+    | Waiting
     | CancelAsked
     | RecordingsKept
     | PauseAsked

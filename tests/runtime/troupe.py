@@ -139,6 +139,21 @@ class Stroll(Node[Line, Said]):
         return Said(text=inputs.text)
 
 
+class Ponder(Node[Line, Said]):
+    """Is at work until it is let go, and only lets time pass from then on."""
+
+    type_id, title, group, icon, description = "ponder", "Ponder", "Test", "circle", "Works, then waits."
+    can_be_start_node = True
+    let_go: ClassVar[asyncio.Event]
+    """A test's own."""
+
+    async def run(self, inputs: Line, stage: Stage) -> Said:
+        """Work, then wait."""
+        await Ponder.let_go.wait()
+        await stage.wait(300)
+        return Said(text=inputs.text)
+
+
 class Break(Node[Line, Said]):
     """Fails in a way that no node type should."""
 
@@ -196,6 +211,7 @@ TROUPE: tuple[type[Node[Any, Any]], ...] = (
     Slip,
     Stumble,
     Stroll,
+    Ponder,
     Break,
     Flood,
     Measure,

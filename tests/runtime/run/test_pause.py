@@ -1,5 +1,6 @@
 """Pausing: nothing starts, the worker goes free where it can, and resuming goes on where it stood."""
 
+import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from contracts.execution import ExecutionStatus, StepStatus
 from contracts.model import ExecutionId
 from runtime.engine.commands import StartNode
 from runtime.run import driver
-from runtime.run.signals import DrainBegun, Due, Signal
+from runtime.run.signals import DrainBegun, Due, PauseAsked, Signal, Waiting
 from runtime.store.changes import Change
 from runtime.store.runs import Runs
 from tests.runtime.staging import Staging, edge, node
-from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
+from tests.runtime.troupe import TROUPE, Echo, Hang, Ponder, Stumble
 from tests.support.postgres import Database
 
 
@@ -274,3 +275,46 @@ async def test_a_pause_right_after_a_resume_is_heard(staging: Staging, monkeypat
         await resume(staging, execution_id)
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     assert Echo.asked == ["c"]
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[tuple[type[Signal], driver.Verdict | None]]:
+    """Each time that a run wanted to leave: after which signal, and how it did. After the first, the node may wait."""
+    Ponder.let_go = asyncio.Event()
+    take, leave = driver.RunDriver._take, driver.RunDriver._leave
+    taken: list[type[Signal]] = []
+    tried: list[tuple[type[Signal], driver.Verdict | None]] = []
+
+    async def note(self: driver.RunDriver, signal: Signal, group: asyncio.TaskGroup) -> bool:
+        taken.append(type(signal))
+        return await take(self, signal, group)
+
+    async def let_go(self: driver.RunDriver, group: asyncio.TaskGroup) -> driver.Verdict | None:
+        verdict = await leave(self, group)
+        tried.append((taken[-1], verdict))
+        Ponder.let_go.set()
+        return verdict
+
+    monkeypatch.setattr(driver.RunDriver, "_take", note)
+    monkeypatch.setattr(driver.RunDriver, "_leave", let_go)
+    return tried
+
+
+async def test_a_pause_is_heard_that_came_before_the_wait(staging: Staging, left: list[Any]) -> None:
+    execution_id = await staging.submit([node("a", "ponder")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        await pause(staging, execution_id)
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+    assert left == [(PauseAsked, None), (Waiting, driver.Verdict.PARKED)]
+
+
+async def test_a_worker_that_leaves_need_not_stay_for_a_wait_that_begins_then(
+    own_database: Database, tmp_path: Path, left: list[Any]
+) -> None:
+    staging = Staging(own_database, tmp_path, TROUPE, grace_s=60)
+    execution_id = await staging.submit([node("a", "ponder")])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+    await staging.close()
+    assert left == [(DrainBegun, None), (Waiting, driver.Verdict.HANDED_BACK)]
