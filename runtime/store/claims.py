@@ -16,7 +16,7 @@ from contracts.events import Event, LogEntry, Logged, StatusChanged, StatusData
 from contracts.execution import ExecutionStatus
 from contracts.model import ExecutionId
 from contracts.workflow import JsonObject
-from runtime.store.admission import TURNS, pass_turn
+from runtime.store.admission import TURNS, admit_waiting, lock_tenant, pass_turn
 from runtime.store.changes import Lease
 from runtime.store.checkpoints import SealedCheckpoint
 from runtime.store.db import OfTenant, PlainSession, TenantSession
@@ -100,6 +100,7 @@ class Claim:
         Raises:
             Suspected: not alone, and it should be.
         """
+        self.meets_pause = False  # else what an earlier look found would count, and may be over
         row = await _LOCK.fetch_one(session, self._key(session))
         if row is None:
             return None
@@ -138,7 +139,11 @@ class Claim:
         return self._describe(session, row, epoch, losses)
 
     async def pause(self, session: TenantSession) -> bool:
-        """Pause what was to be paused when its worker was lost; False when it is wanted after all."""
+        """Pause what was to be paused when its worker was lost, and admit what waited for its place.
+
+        False when it is wanted after all.
+        """
+        tenant = await lock_tenant(session, session.tenant_id)  # before the execution's row, see admission.py
         row = await find_execution(session, self._execution_id, lock=True)
         if row is None or row.epoch != self._epoch or row.status.final or row.admitted_at is None:
             return True  # nothing is to do any more
@@ -147,6 +152,7 @@ class Claim:
         await pass_turn(session, row.turn)
         row.losses += await _close_lost(session, self._execution_id)
         await pause_unclaimed(session, row, self._queue)
+        await admit_waiting(session, self._queue, tenant)
         return True
 
     def _is_due(self, row: Record) -> bool:

@@ -249,6 +249,17 @@ async def test_a_paused_one_holds_no_place_and_waits_for_one_once_it_is_ready(pl
     assert (await place.executions.get(tenant_id, paused)).admitted_at is not None
 
 
+async def test_a_pause_in_place_of_a_lost_worker_lets_the_next_one_in(place: Place) -> None:
+    tenant_id = await place.open_tenant(1)
+    lost, next_one = await place.submit(tenant_id, 2)
+    assert await place.runs.claim(tenant_id, lost, "gone") is not None
+    await place.executions.request_pause(tenant_id, lost, "lunch")
+    assert await place.runs.claim(tenant_id, lost, "next") is None
+    assert (await place.executions.get(tenant_id, lost)).status is ExecutionStatus.PAUSED
+    assert (await place.executions.get(tenant_id, next_one)).admitted_at is not None
+    assert await place.read("SELECT 1 FROM runtime.pgqueuer WHERE dedupe_key = :key", key=str(next_one))
+
+
 async def self_admit(place: Place, tenant_id: TenantId) -> None:
     async with place.db.write(tenant_id) as session:
         await admit_waiting(session, place.queue, await lock_tenant(session, tenant_id))

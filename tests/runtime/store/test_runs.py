@@ -13,7 +13,7 @@ from contracts.model import ArtifactId, ExecutionId, StepId, TenantId
 from experience.realtime.subscription import TAIL_SIZE
 from runtime.store.changes import Change, End, Fenced
 from runtime.store.claims import Claimed, Suspected
-from runtime.store.db import Database, DatabaseAway, PlainSession
+from runtime.store.db import Database, DatabaseAway, PlainSession, TenantSession
 from runtime.store.events import EventLog
 from runtime.store.executions import Executions
 from runtime.store.records import Records, StoredBlob
@@ -264,6 +264,19 @@ async def test_a_claim_that_is_repeated_too_late_leaves_it_to_the_other_worker(
     assert again.lease.epoch == 4, "the second was opened, the third overtook it"
 
 
+async def test_a_pause_whose_answer_is_lost_and_that_is_over_by_then_begins_nothing(
+    executions: Executions, runs: Runs, db: Database, tenant_id: TenantId
+) -> None:
+    lease = (await start(executions, runs, tenant_id)).lease
+    turn = (await executions.get(tenant_id, lease.execution_id)).turn
+    await executions.request_pause(tenant_id, lease.execution_id, "lunch")
+    late = Runs(ResumedDatabase(db, lambda: executions.request_resume(tenant_id, lease.execution_id)), runs._queue)
+    assert await late.claim(tenant_id, lease.execution_id, "worker-2", turn) is None
+    row = await executions.get(tenant_id, lease.execution_id)
+    assert (row.status, row.pause_requested_at, row.epoch) == (ExecutionStatus.PAUSED, None, 1)
+    assert row.turn != turn, "its new entry is another worker's"
+
+
 async def test_backends_terminated_in_the_middle_lose_nothing(
     executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId, superuser: Killer
 ) -> None:
@@ -323,6 +336,22 @@ class OvertakenDatabase(Database):
         if meanwhile is not None:
             await meanwhile()
             raise DatabaseAway("test")
+
+
+class ResumedDatabase(Database):
+    """Loses the answer to the commit of a pause, and by then something else has happened."""
+
+    def __init__(self, inner: Database, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        vars(self).update(vars(inner))
+        self._inner = inner
+        self._meanwhile = meanwhile
+
+    @asynccontextmanager
+    async def write(self, tenant_id: TenantId) -> AsyncIterator[TenantSession]:
+        async with self._inner.write(tenant_id) as session:
+            yield session
+        await self._meanwhile()
+        raise DatabaseAway("test")
 
 
 def make_artifact(execution_id: ExecutionId) -> Artifact:
