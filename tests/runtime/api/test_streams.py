@@ -1,18 +1,26 @@
 """Runtime's end of the internal channel, spoken to frame by frame over a real socket."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from starlette.types import Message
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus
-from contracts.frames import Subscribe, Unsubscribe
+from contracts.frames import OpenEvents, Subscribe, Unsubscribe
 from contracts.model import ExecutionId, LogId, TenantId
+from contracts.wiring.channel import Socket
+from contracts.wiring.internal import InternalCaller
+from runtime.api import streams
+from runtime.api.streams import EventStreams
+from runtime.store.events import LogPart
 from tests.support.eventlog import KEYS, Keys, Log, Store, completed, line, serve_runtime, status
 from tests.support.sockets import open_socket, read_close, read_frame
 
@@ -173,6 +181,79 @@ async def test_a_peer_that_does_not_read_delays_no_other() -> None:
             await subscribe(quick, 1, short)
             assert (await read_frame(quick, 2))["type"] == "subscribed"
             assert await read_seqs(quick, until=1) == [1]
+
+
+class StalledPeer:
+    """Follows many logs, and takes no page of any until it is let."""
+
+    def __init__(self, logs: list[Log]) -> None:
+        self._asked = [
+            Subscribe(subscription=number, tenant_id=log.tenant_id, execution_id=log.execution_id, after=0)
+            for number, log in enumerate(logs, 1)
+        ]
+        self._open = len(logs)
+        self.may_read = asyncio.Event()
+        self.has_all = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if not self._asked:
+            await asyncio.Event().wait()  # it has nothing more to say
+        return {"type": "websocket.receive", "text": self._asked.pop(0).model_dump_json()}
+
+    async def send(self, message: Message) -> None:
+        kind = json.loads(message["text"])["type"]
+        if kind == "batch":
+            await self.may_read.wait()
+        if kind == "ended":
+            self._open -= 1
+        if self._open == 0:
+            self.has_all.set()
+
+
+async def test_pages_that_a_peer_does_not_take_are_few_however_many_logs_it_follows() -> None:
+    store = Store()
+    logs = [store.create(TENANT) for _ in range(50)]
+    for log in logs:
+        store.append(log, completed(log))
+    peer = StalledPeer(logs)
+    async with asyncio.TaskGroup() as tasks:
+        socket = Socket(InternalCaller(TENANT, None, "test"), tasks, peer.receive, peer.send)
+        serving = tasks.create_task(EventStreams(store, store).serve(socket, OpenEvents()))
+        for _ in range(
+            1_000
+        ):  # turns of the loop, which nothing but itself can hold up: whatever can go on has gone on
+            await asyncio.sleep(0)
+        assert (store.watched, store.reads) == (50, streams._IN_HAND)
+        peer.may_read.set()
+        async with asyncio.timeout(60):
+            await peer.has_all.wait()
+        assert store.reads == 50
+        serving.cancel()
+
+
+class TornStore(Store):
+    """Some of its logs can't be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.torn: set[ExecutionId] = set()
+
+    async def read_raw_after(self, tenant_id: TenantId, execution_id: ExecutionId, after: int, limit: int) -> LogPart:
+        if execution_id in self.torn:
+            raise ApiError(Code.UNAVAILABLE, "This one can't be read.")
+        return await super().read_raw_after(tenant_id, execution_id, after, limit)
+
+
+async def test_logs_that_can_not_be_read_keep_no_other_waiting() -> None:
+    store = TornStore()
+    torn, whole = [store.create(TENANT) for _ in range(3 * streams._IN_HAND)], store.create(TENANT)
+    store.torn = {log.execution_id for log in torn}
+    async with open_channel(store) as client:
+        for number, log in enumerate(torn):
+            await subscribe(client, number, log)
+        await subscribe(client, 99, whole)
+        assert (await read_frame(client))["subscription"] == 99
+        assert await read_seqs(client, until=1) == [1]
 
 
 async def read_seqs(client: ClientConnection, until: int) -> list[int]:
