@@ -72,7 +72,11 @@ Outcome = Delivered | Refused | Undelivered
 
 
 class Outbox:
-    """Delivers submits and cancels, each until Runtime has answered it."""
+    """Delivers submits and cancels, each until Runtime has answered it.
+
+    A submit says that it is cancelled, so that nothing of it begins. The cancel follows all the same: Runtime may have
+    had the submit before, without that word, and its answer been lost.
+    """
 
     def __init__(self, tenants: TenantDatabase, system: SystemDatabase, runtime: RuntimeCalls) -> None:
         self._tenants = tenants
@@ -192,6 +196,7 @@ def _submit(row: IntentRow) -> SubmitExecution:
         parameters=row.parameters,
         priority=Priority(row.priority),
         deferred=row.deferred,
+        cancelled=row.cancel_reason if row.cancel_requested else None,
         submitted_at=row.created_at,
     )
 

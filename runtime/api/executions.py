@@ -62,7 +62,7 @@ class ExecutionHandlers:
     async def _record(self, tenant_id: TenantId, asked: SubmitExecution, new: NewExecution) -> ExecutionRow:
         """Record it; what was answered long ago and is refused only now is recorded as failed."""
         try:
-            return await self._executions.submit(tenant_id, new, deferred=asked.deferred)
+            return await self._executions.submit(tenant_id, new, deferred=asked.deferred, cancelled=asked.cancelled)
         except ApiError as error:
             if not asked.deferred or error.code is not Code.CONFLICT:
                 raise

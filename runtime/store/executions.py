@@ -82,11 +82,14 @@ class Executions:
         async with self._db.read(tenant_id) as session:
             return await get_execution(session, execution_id)
 
-    async def submit(self, tenant_id: TenantId, new: NewExecution, *, deferred: bool = False) -> ExecutionRow:
+    async def submit(
+        self, tenant_id: TenantId, new: NewExecution, *, deferred: bool = False, cancelled: str | None = None
+    ) -> ExecutionRow:
         """Record the execution with event 1 and admit it, in one transaction; a known id answers what is there.
 
         Args:
             deferred: it was accepted long ago; while the tenant is suspended it is recorded and waits.
+            cancelled: why nobody wants it any more: it is recorded as cancelled, unless it can never run anyway.
 
         Raises:
             ApiError: FORBIDDEN while the tenant is suspended; CONFLICT when the id belongs to somebody else, or for a
@@ -99,7 +102,7 @@ class Executions:
                 return known
             if tenant.suspended and not deferred:
                 raise ApiError(Code.FORBIDDEN, "This tenant is suspended.", "Ask the operator of this installation.")
-            await self._insert(session, new)
+            await self._insert(session, new, cancelled)
             if new.retry_of is not None:
                 await note_retry(
                     session,
@@ -188,11 +191,19 @@ class Executions:
             if error.code not in (Code.CONFLICT, Code.NOT_FOUND):
                 raise
 
-    async def _insert(self, session: TenantSession, new: NewExecution) -> None:
+    async def _insert(self, session: TenantSession, new: NewExecution, cancelled: str | None = None) -> None:
         events: list[Event] = [_accepted(new)]
+        values = _values(session.tenant_id, new)
         if new.failure is not None:
             events += end_events(new.execution_id, ExecutionStatus.FAILED, new.failure, progress=0, current_node=None)
-        values = _values(session.tenant_id, new) | {"head_seq": len(events)}
+            values |= _ended(ExecutionStatus.FAILED) | {"error": new.failure.model_dump(mode="json")}
+        elif cancelled is not None:
+            events += end_events(
+                new.execution_id, ExecutionStatus.CANCELLED, None, progress=0, current_node=None, reason=cancelled
+            )
+            values |= _ended(ExecutionStatus.CANCELLED)
+            values |= {"cancel_requested_at": values["finished_at"], "cancel_reason": cancelled}
+        values["head_seq"] = len(events)
         added = insert(ExecutionRow).values(**values).on_conflict_do_nothing().returning(col(ExecutionRow.execution_id))
         if (await session.exec(added)).one_or_none() is None:
             raise ApiError(Code.CONFLICT, "This execution id is taken.", "Submit with a fresh id.")
@@ -236,7 +247,6 @@ def _accepted(new: NewExecution) -> ExecutionAccepted:
 
 
 def _values(tenant_id: TenantId, new: NewExecution) -> dict[str, Any]:
-    failed = new.failure is not None
     return {
         "execution_id": new.execution_id,
         "tenant_id": tenant_id,
@@ -256,14 +266,17 @@ def _values(tenant_id: TenantId, new: NewExecution) -> dict[str, Any]:
         "priority": RANKS[new.priority],
         "timeout_s": new.timeout_s,
         "trace_parent": new.trace_parent,
-        "status": ExecutionStatus.FAILED if failed else ExecutionStatus.PENDING,
-        "error": new.failure.model_dump(mode="json") if new.failure else None,
+        "status": ExecutionStatus.PENDING,
         "log_id": uuid7(),
         "created_at": new.submitted_at,
-        "finished_at": datetime.now(UTC) if failed else None,
         "retry_of": new.retry_of,
         "retry": new.retry,
     }
+
+
+def _ended(status: ExecutionStatus) -> dict[str, Any]:
+    """Of an execution that has ended before it could begin."""
+    return {"status": status, "finished_at": datetime.now(UTC)}
 
 
 def _conditions(wanted: ListExecutions) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from uuid import UUID, uuid4
 
+import asyncpg
+
 from contracts.errors import ApiError, Code
 from contracts.execution import ExecutionStatus
 from contracts.frames import Close
@@ -42,6 +44,33 @@ async def test_an_undelivered_one_is_submitted_first(house: House, ada: Visitor)
     execution_id = UUID(accepted["execution_id"])
     await until(lambda: execution_id in kept and kept[execution_id].cancels == ["enough"])
     assert house.runtime.deliveries[execution_id] == 1
+
+
+async def test_one_that_was_cancelled_long_before_is_handed_over_with_that_word(house: House, ada: Visitor) -> None:
+    await ada.accepted()
+    house.runtime.down()
+    accepted = await ada.accepted()
+    await cancel(ada, accepted)
+    tried = await count_attempts(house, accepted)
+
+    async def is_read_again() -> bool:
+        return await count_attempts(house, accepted) > tried + 1  # the one after a delivery that was under way
+
+    await until(is_read_again, timeout_s=120)
+    house.runtime.up()
+    kept = house.runtime.executions[ada.tenant_id]
+    execution_id = UUID(accepted["execution_id"])
+    await until(lambda: execution_id in kept and kept[execution_id].cancels == ["enough"], timeout_s=120)
+    assert kept[execution_id].submitted.cancelled == "enough"
+
+
+async def count_attempts(house: House, accepted: Json) -> int:
+    connection = await asyncpg.connect(house.database.superuser_dsn)
+    try:
+        counted = "SELECT attempts FROM experience.intents WHERE intent_id = $1"
+        return int(await connection.fetchval(counted, UUID(accepted["intent_id"])))
+    finally:
+        await connection.close()
 
 
 async def test_runtime_away_keeps_the_wish(house: House, ada: Visitor) -> None:

@@ -27,6 +27,7 @@ from contracts.wiring.client import RuntimeClient
 from runtime.app import Ground
 from runtime.artifacts import ArtifactWriter
 from runtime.store.changes import Change, End
+from runtime.store.executions import Executions
 from runtime.store.runs import Runs
 from tests.runtime.api.conftest import MakeClient
 from tests.runtime.made import make_step
@@ -93,6 +94,29 @@ async def test_what_comes_too_late_to_be_refused_is_recorded_as_failed(client: R
     assert summary.status is ExecutionStatus.FAILED
     assert summary.error is not None
     assert summary.error.code is FailureCode.NOT_FOUND
+
+
+async def test_what_was_cancelled_before_it_came_is_recorded_and_never_begins(
+    client: RuntimeClient, ground: Ground, tenant_id: TenantId
+) -> None:
+    asked = ask(deferred=True, cancelled="enough")
+    summary = await client.submit_execution(asked)
+    assert (summary.status, summary.finished_at is not None) == (ExecutionStatus.CANCELLED, True)
+    row = await Executions(ground.db, ground.queue).get(tenant_id, asked.execution_id)
+    assert (row.admitted_at, row.cancel_reason, row.error) == (None, "enough", None)
+    assert await Runs(ground.db, ground.queue).claim(tenant_id, asked.execution_id, "worker") is None
+    page = await client.read_events(ReadEvents(execution_id=asked.execution_id))
+    assert [event.type for event in page.events] == ["accepted", "status", "cancelled"]
+    assert (page.head_seq, page.terminal) == (3, True)
+    cancel = CancelExecution(execution_id=asked.execution_id, reason="enough")  # which follows, and changes nothing
+    assert (await client.cancel_execution(cancel)).head_seq == 3
+    assert await client.submit_execution(asked) == summary
+
+
+async def test_what_can_never_run_says_so_although_it_was_cancelled(client: RuntimeClient) -> None:
+    missing = {"realm": "workflow", "intent": "run", "parameters": {"workflow_id": str(uuid7())}}
+    summary = await client.submit_execution(ask(**missing, deferred=True, cancelled="enough"))
+    assert summary.status is ExecutionStatus.FAILED
 
 
 async def test_a_suspended_tenants_deferred_intent_waits(client: RuntimeClient, tenant_id: TenantId) -> None:

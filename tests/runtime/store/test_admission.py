@@ -249,6 +249,14 @@ async def test_a_paused_one_holds_no_place_and_waits_for_one_once_it_is_ready(pl
     assert (await place.executions.get(tenant_id, paused)).admitted_at is not None
 
 
+async def test_what_was_cancelled_before_it_came_takes_no_place(place: Place) -> None:
+    tenant_id = await place.open_tenant(1)
+    await place.executions.submit(tenant_id, make_execution(), deferred=True, cancelled="enough")
+    assert await place.queued() == []
+    (wanted,) = await place.submit(tenant_id)
+    assert await place.queued() == [wanted]
+
+
 async def test_a_pause_in_place_of_a_lost_worker_lets_the_next_one_in(place: Place) -> None:
     tenant_id = await place.open_tenant(1)
     lost, next_one = await place.submit(tenant_id, 2)
