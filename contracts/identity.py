@@ -15,8 +15,11 @@ Email = Annotated[
     ),
     Words("An address looks like name@example.org"),
 ]
-Password = Annotated[str, StringConstraints(min_length=10, max_length=200)]
-"""At least ten characters; length is what counts, so nothing else is asked."""
+Password = Annotated[
+    str,
+    StringConstraints(min_length=10, max_length=200),
+    Field(description="At least ten characters; length is what counts, so nothing else is asked."),
+]
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
 
 

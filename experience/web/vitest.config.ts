@@ -11,6 +11,7 @@ export default mergeConfig(
       pool: "vmThreads",
       setupFiles: ["./src/testing/setup.ts"],
       restoreMocks: true,
+      testTimeout: 120_000, // no measure of anything: it ends what hangs
     },
   }),
 );

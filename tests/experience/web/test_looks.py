@@ -1,6 +1,7 @@
 """Every page, in both colour schemes and on a narrow screen: nothing refused by the policy, nothing axe objects to."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from typing import Literal
@@ -12,6 +13,7 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Viewpor
 
 from contracts.credential import CredentialKind
 from contracts.execution import FailureCode
+from contracts.identity import Register
 from contracts.model import NodeId
 from contracts.shortcoming import FoundShortcoming, Shortcoming
 from contracts.tool import ToolEvent
@@ -182,7 +184,8 @@ async def test_pages_are_sound(
     house: Playhouse, open_context: OpenContext, scheme: str, screen: dict[str, int]
 ) -> None:
     house.stories = [tell() for tell in STORIES]
-    house.workflows = [summarise("Demo: buy a ghost light", 18), summarise("Half-drawn idea", 2, valid=False)]
+    house.workflows = [summarise("Demo: buy a ghost light", 18, valid=scheme == "dark")]
+    house.workflows += [summarise("Half-drawn idea", 2, valid=False), summarise("Another", 3)]
     house.intents = [wish(2), ask(house.stories[STORIES.index(tell_asking)])]
     house.letters = [bury(tell_failed())]
     context = await open_context(color_scheme=scheme, viewport=screen)
@@ -253,9 +256,26 @@ async def test_what_opens_is_sound(
 async def test_the_door_is_sound(open_context: OpenContext, scheme: str) -> None:
     context = await open_context(color_scheme=scheme, viewport=NARROW)
     await context.clear_cookies()
-    wrong = await examine(await context.new_page(), "/sign-in", "Sign in")
+    page = await context.new_page()
+    wrong = await examine(page, "/sign-in", "Sign in")
     # the browser's own note that nobody is signed in
     assert [one for one in wrong if "401" not in one] == []
+    await page.get_by_role("button", name="Create one").click()
+    await page.get_by_role("heading", name="Create an account").wait_for()
+    assert await judge(page) == []
+
+
+async def test_a_new_password_is_asked_for_with_its_bound(open_context: OpenContext) -> None:
+    context = await open_context(viewport=PHONE)
+    await context.clear_cookies()
+    page = await context.new_page()
+    await page.goto("/sign-in")
+    await page.get_by_role("button", name="Create one").click()
+    password = page.get_by_label("Password")
+    bound = Register.model_json_schema()["properties"]["password"]["minLength"]
+    await expect(password).to_have_attribute("minlength", str(bound))
+    await expect(password).to_have_accessible_description(re.compile(rf"At least {bound} characters\."))
+    await expect(page.get_by_text(f"At least {bound} characters.")).to_be_visible()
 
 
 @pytest.mark.parametrize(("scheme", "screen"), [("light", WIDE), ("dark", PHONE)], ids=["light", "dark on a phone"])

@@ -8,6 +8,9 @@ import { Trouble } from "../ui/trouble";
 import { Door } from "./door";
 import { safeNext } from "./next";
 
+/** Characters of a password at least, as `Register` in the contracts has it. */
+const SHORTEST = 10;
+
 interface Entered {
   email: string;
   password: string;
@@ -52,8 +55,8 @@ export function SignInPage() {
           label="Password"
           type="password"
           autoComplete={isNew ? "new-password" : "current-password"}
-          hint={isNew ? "At least ten characters. Length is what counts." : undefined}
-          minLength={isNew ? 10 : undefined}
+          hint={isNew ? `At least ${SHORTEST} characters. Length is what counts.` : undefined}
+          minLength={isNew ? SHORTEST : undefined}
         />
         {entry.error && <Trouble error={entry.error} />}
         <button className="button main" type="submit" disabled={entry.isPending}>

@@ -12,6 +12,8 @@ export function RunButton(props: {
   name: string;
   label: string;
   main?: boolean;
+  /** Id of the text beside it that says why it can't be started. */
+  faultId?: string | undefined;
 }) {
   const [, go] = useLocation();
   const run = useRunWorkflow();
@@ -36,8 +38,9 @@ export function RunButton(props: {
         type="button"
         className={`button ${props.main ? "main" : "small"}`}
         onClick={start}
-        disabled={run.isPending || !mayWrite}
+        disabled={run.isPending || !mayWrite || props.faultId !== undefined}
         title={mayWrite ? undefined : "Your role may watch, not start."}
+        aria-describedby={props.faultId}
       >
         <Icon name="play" size={props.main ? 18 : 15} />
         {props.label}

@@ -1,3 +1,4 @@
+import { useId } from "react";
 import type { WorkflowSummary } from "../api/nouns";
 import { Empty } from "../ui/empty";
 import { Icon } from "../ui/icon";
@@ -11,14 +12,21 @@ export function isDemo(workflow: WorkflowSummary): boolean {
 
 /** The first thing to try. */
 export function DemoCard({ workflow }: { workflow: WorkflowSummary }) {
+  const faultId = useId();
   return (
     <section className="demo" aria-labelledby="demo-title">
       <GhostLight />
       <h2 id="demo-title">{workflow.name}</h2>
       <p>{workflow.description || "A real browser does the work, and you watch."}</p>
       <div className="demo-act">
-        <RunButton workflowId={workflow.workflow_id} name={workflow.name} label="Start" main />
-        <span>{workflow.nodes} steps on a real browser</span>
+        <RunButton
+          workflowId={workflow.workflow_id}
+          name={workflow.name}
+          label="Start"
+          main
+          faultId={workflow.valid ? undefined : faultId}
+        />
+        {workflow.valid ? <span>{workflow.nodes} steps on a real browser</span> : <CantRun id={faultId} />}
       </div>
     </section>
   );
@@ -51,22 +59,38 @@ export function WorkflowList({ workflows }: { workflows: readonly WorkflowSummar
   return (
     <ul className="workflows card">
       {workflows.map((workflow) => (
-        <li key={workflow.workflow_id}>
-          <div>
-            <span className="workflows-name">{workflow.name}</span>
-            <span className="soft">
-              {workflow.nodes} {workflow.nodes === 1 ? "node" : "nodes"} · version {workflow.version} ·{" "}
-              <Ago at={workflow.updated_at} />
-            </span>
-            {!workflow.valid && (
-              <span className="workflows-fault">
-                <Icon name="warning" size={14} /> Can't run as it stands
-              </span>
-            )}
-          </div>
-          <RunButton workflowId={workflow.workflow_id} name={workflow.name} label="Run" />
-        </li>
+        <WorkflowRow key={workflow.workflow_id} workflow={workflow} />
       ))}
     </ul>
+  );
+}
+
+function WorkflowRow({ workflow }: { workflow: WorkflowSummary }) {
+  const faultId = useId();
+  return (
+    <li>
+      <div>
+        <span className="workflows-name">{workflow.name}</span>
+        <span className="soft">
+          {workflow.nodes} {workflow.nodes === 1 ? "node" : "nodes"} · version {workflow.version} ·{" "}
+          <Ago at={workflow.updated_at} />
+        </span>
+        {!workflow.valid && <CantRun id={faultId} />}
+      </div>
+      <RunButton
+        workflowId={workflow.workflow_id}
+        name={workflow.name}
+        label="Run"
+        faultId={workflow.valid ? undefined : faultId}
+      />
+    </li>
+  );
+}
+
+function CantRun({ id }: { id: string }) {
+  return (
+    <span className="workflows-fault" id={id}>
+      <Icon name="warning" size={14} /> Can't run as it stands
+    </span>
   );
 }

@@ -1,5 +1,8 @@
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach } from "vitest";
+
+// what a test waits for comes at once or never: only a busy machine takes longer than the second that is the default
+configure({ asyncUtilTimeout: 30_000 });
 
 // What jsdom lacks and the canvas asks for.
 class NoResizes {
