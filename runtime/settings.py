@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     """Public hosts that nobody here may reach: `host`, `*.host`, `host:port` or a network, separated by commas. For
     services of one's own that stand on public addresses behind a firewall."""
     egress_max_bytes: Annotated[int, Field(ge=1_000_000)] = 2_147_483_648
-    """Bytes that one run may send and receive together."""
+    """Bytes that one execution may send and receive together, whichever workers it goes through."""
     browser_path: Path | None = None
     browser_max_memory: Annotated[int, Field(ge=268_435_456)] = 1_610_612_736
     """Bytes that the pages of one Chromium, and so of one tenant on one worker, may hold; above it, it is ended."""

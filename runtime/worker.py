@@ -108,7 +108,8 @@ class Worker:
         policy = await resources.policies.find(lease.tenant_id)
         for domains in (plan.allowed_domains, claimed.trigger.get("allowed_domains")):
             policy = policy.narrow(read_lists(domains)) if domains else policy
-        with closing(resources.egress.admit(lease.tenant_id, lease.execution_id, policy)) as permit:
+        admitted = resources.egress.admit(lease.tenant_id, lease.execution_id, policy, claimed.moved_bytes)
+        with closing(admitted) as permit:
             async with self._resources.pool.lease(permit) as browser:
                 return await RunDriver(self._resources, claimed, plan, past, browser, permit).drive()
 

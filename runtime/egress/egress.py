@@ -47,6 +47,8 @@ class Egress:
         """Cut off everybody."""
         await self._stack.aclose()
 
-    def admit(self, tenant_id: TenantId, execution_id: ExecutionId, policy: Policy | None = None) -> Permit:
+    def admit(
+        self, tenant_id: TenantId, execution_id: ExecutionId, policy: Policy | None = None, used: int = 0
+    ) -> Permit:
         """The permit of a run that begins; close it when the run ends. `policy` is the tenant's, if it has one."""
-        return Permit(tenant_id, execution_id, policy or self.policy, self._limits, self.tally)
+        return Permit(tenant_id, execution_id, policy or self.policy, self._limits, self.tally, used)

@@ -20,7 +20,7 @@ _LOOKUPS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use."""
+    """What one run may use, and of bytes all runs of an execution."""
 
     max_bytes: int = 2 * GIBIBYTE
     """In both directions together."""
@@ -62,13 +62,16 @@ class Permit:
         policy: Policy,
         limits: Limits | None = None,
         tally: Tally | None = None,
+        used: int = 0,
     ) -> None:
+        """`used`: bytes that earlier runs of the execution have moved; the limit is that of all of them."""
         self.tenant_id = tenant_id
         self.execution_id = execution_id
         self.policy = policy
         self.sent = 0
         """Bytes."""
         self.received = 0
+        self._used = used
         self._limits = limits or Limits()
         self._tally = tally or Tally()
         self._closers: set[Callable[[], None]] = set()
@@ -91,6 +94,11 @@ class Permit:
             yield
         finally:
             self._attempts -= 1
+
+    @property
+    def moved(self) -> int:
+        """Bytes in both directions, of this run and of those before it."""
+        return self._used + self.sent + self.received
 
     @property
     def open(self) -> int:
@@ -165,7 +173,7 @@ class Permit:
         """Raise Refused when nothing more may be opened."""
         if self.closed:
             raise Refused(Refusal(str(target.host), target.port, Rule.OVER))
-        if self.sent + self.received >= self._limits.max_bytes:
+        if self.moved >= self._limits.max_bytes:
             raise self.refuse(Refusal(str(target.host), target.port, Rule.BYTES))
         if self.open >= self._limits.max_connections:
             raise self.refuse(Refusal(str(target.host), target.port, Rule.CONNECTIONS))
@@ -176,7 +184,7 @@ class Permit:
         self.received += received
         self._tally.sent += sent
         self._tally.received += received
-        if self.sent + self.received > self._limits.max_bytes:
+        if self.moved > self._limits.max_bytes:
             raise self.refuse(Refusal(str(target.host), target.port, Rule.BYTES))
 
     def close(self) -> None:

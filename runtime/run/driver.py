@@ -142,7 +142,7 @@ class RunDriver:
         self._secrets = RunSecrets(resources.vault, *owner, self._redactor)
         self._writer = ArtifactWriter(resources.folder, *owner, self._redactor)
         self._steps = StepTracker(lease.epoch, plan, past, self._writer, resources.telemetry)
-        self._recorder = Recorder(resources.runs, lease, self._redactor)
+        self._recorder = Recorder(resources.runs, lease, self._redactor, lambda: permit.moved)
         permit.tell(self._recorder.add_refusal)
         self._logins = Logins(resources.profiles, *owner, self._redactor, self._recorder)
         self._clock = Clock(claimed.spent_s)

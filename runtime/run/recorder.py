@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,7 +34,9 @@ class Recorder:
     next together. Nothing is written after something could not be, and nothing once the run is over.
     """
 
-    def __init__(self, runs: Runs, lease: Lease, redactor: Redactor) -> None:
+    def __init__(self, runs: Runs, lease: Lease, redactor: Redactor, moved: Callable[[], int] = lambda: 0) -> None:
+        """`moved`: bytes that the execution has sent and received by now; they go along with every write."""
+        self._moved = moved
         self._redactor = redactor
         self._runs = runs
         self._lease = lease
@@ -93,7 +95,7 @@ class Recorder:
         """Pause with everything written; False when that is not wanted any more. Raises what Runs.park raises."""
         await self.flush()
         async with self._exclusively():
-            parked = await self._runs.park(self._lease, change)
+            parked = await self._runs.park(self._lease, replace(change, moved_bytes=self._moved()))
             if parked:
                 self._close()
             return parked
@@ -102,7 +104,7 @@ class Recorder:
         """Leave the run with everything written. Raises what Runs.hand_back raises."""
         await self.flush()
         async with self._exclusively():
-            await self._runs.hand_back(self._lease, spent_s)
+            await self._runs.hand_back(self._lease, spent_s, self._moved())
             self._close()
 
     async def set_paused(self, *, paused: bool) -> None:
@@ -215,7 +217,8 @@ class Recorder:
         refused, self._refused = self._refused, []
         tools, self._tools = self._tools, []
         self._waiting.clear()
-        return replace(change, events=[*lines, *change.events], refused=refused, tools=tools)
+        moved = self._moved()
+        return replace(change, events=[*lines, *change.events], refused=refused, tools=tools, moved_bytes=moved)
 
 
 class _Wish:
@@ -254,4 +257,5 @@ def join(changes: Sequence[Change]) -> Change:
         checkpoints=[one for change in changes for one in change.checkpoints],
         refused=[one for change in changes for one in change.refused],
         tools=[one for change in changes for one in change.tools],
+        moved_bytes=max(change.moved_bytes for change in changes),
     )

@@ -80,6 +80,8 @@ class Change:
     """Written with `current_node` and `spent_s`, or none of them."""
     current_node: str | None = None
     spent_s: float | None = None
+    moved_bytes: int = 0
+    """Sent and received by this run and those before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,7 @@ def _frame(session: OfTenant, lease: Lease, change: Change, write_id: UUID) -> d
         "spent": sum(step.credits for step in change.steps),
         "progress": change.progress,
         "current_node": change.current_node,
+        "moved_bytes": change.moved_bytes,
         "spent_s": None if change.progress is None else change.spent_s or 0,
         "types": [event.type for event in change.events],
         "heads": [before for before, _ in parts],
@@ -209,6 +212,7 @@ def _compose(and_set: str = "", and_then: str = "") -> Statement:
             current_node = CASE WHEN cast(:progress AS double precision) IS NULL THEN current_node
                                 ELSE cast(:current_node AS text) END,
             spent_s = coalesce(cast(:spent_s AS double precision), spent_s),
+            moved_bytes = greatest(moved_bytes, cast(:moved_bytes AS bigint)),
             last_write = :last_write {and_set}
         WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND epoch = :epoch
           AND status = ANY(cast(:held AS text[]))

@@ -55,6 +55,8 @@ class Claimed:
     """Of the first run."""
     spent_s: float
     """What earlier runs took together, waits not counted."""
+    moved_bytes: int
+    """What they sent and received; what one that was killed moved after its last write is not in it."""
     steps: Sequence[StepRow]
     """Every attempt recorded so far, in the order they began."""
     checkpoints: Sequence[SealedCheckpoint]
@@ -172,6 +174,7 @@ class Claim:
             trace_parent=row["trace_parent"],
             started_at=row["started_at"] or datetime.now(UTC),
             spent_s=row["spent_s"],
+            moved_bytes=row["moved_bytes"],
             steps=(),
             checkpoints=(),
             retry_of=ExecutionId(row["retry_of"]) if row["retry_of"] is not None else None,
@@ -205,7 +208,8 @@ def _tell_opening(execution_id: ExecutionId, row: Record, epoch: int, *, suspect
 _LOCK = Statement(f"""
     SELECT e.status, e.admitted_at, e.turn, e.epoch, e.losses, e.last_write, e.pause_requested_at,
         e.cancel_requested_at, e.cancel_reason, e.name, e.trigger, e.timeout_s, e.trace_parent, e.started_at,
-        e.spent_s, e.retry_of, e.retry, e.progress, e.credits, e.current_node, coalesce(e.plan, v.plan) AS plan
+        e.spent_s, e.moved_bytes, e.retry_of, e.retry, e.progress, e.credits, e.current_node,
+        coalesce(e.plan, v.plan) AS plan
     FROM {SCHEMA}.executions AS e
     LEFT JOIN {SCHEMA}.workflow_versions AS v
         ON v.workflow_id = e.workflow_id AND v.version = e.workflow_version AND v.tenant_id = :tenant_id

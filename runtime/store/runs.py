@@ -166,7 +166,7 @@ class Runs:
 
         await self._persist(lease, write, self._db.write)
 
-    async def hand_back(self, lease: Lease, spent_s: float) -> None:
+    async def hand_back(self, lease: Lease, spent_s: float, moved_bytes: int = 0) -> None:
         """Close the run without an end: the next one goes on from the last finished step, and nothing was lost.
 
         Raises:
@@ -175,7 +175,7 @@ class Runs:
 
         async def write(session: PlainSession, write_id: UUID) -> None:
             values = {"execution_id": lease.execution_id, "tenant_id": lease.tenant_id, "epoch": lease.epoch}
-            spent = values | {"spent_s": spent_s, "last_write": write_id}
+            spent = values | {"spent_s": spent_s, "moved_bytes": moved_bytes, "last_write": write_id}
             if await _SPEND.fetch_one(session, spent) is None:
                 raise Fenced(f"run {lease.epoch} of {lease.execution_id} has lost its lease")
             await _close(session, lease, "handed_back")
@@ -234,7 +234,8 @@ _CHECK = Statement(f"""
     FROM {SCHEMA}.executions WHERE execution_id = :id AND tenant_id = :tenant_id
 """)  # noqa: S608 — constants
 _SPEND = Statement(f"""
-    UPDATE {SCHEMA}.executions SET spent_s = :spent_s, last_write = :last_write
+    UPDATE {SCHEMA}.executions SET spent_s = :spent_s, last_write = :last_write,
+        moved_bytes = greatest(moved_bytes, cast(:moved_bytes AS bigint))
     WHERE execution_id = :execution_id AND tenant_id = :tenant_id AND epoch = :epoch
     RETURNING execution_id
 """)  # noqa: S608

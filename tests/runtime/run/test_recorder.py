@@ -39,7 +39,7 @@ class SlowRuns:
         await self.record(lease, change)
         return True
 
-    async def hand_back(self, lease: Lease, _spent_s: float) -> None:
+    async def hand_back(self, lease: Lease, _spent_s: float, _moved_bytes: int) -> None:
         await self.record(lease, Change())
 
 

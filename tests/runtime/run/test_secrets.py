@@ -6,6 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import col, select
 
 from contracts.credential import CreateCredential, ListCredentials, ListUses
 from contracts.execution import ExecutionStatus, FailureCode
@@ -13,7 +15,9 @@ from contracts.model import ExecutionId
 from contracts.tool import ListToolEvents
 from contracts.workflow import JsonObject
 from runtime.app import NODES
+from runtime.egress.permit import GIBIBYTE
 from runtime.seal import Seal
+from runtime.store.tables import ExecutionRow
 from runtime.store.tool_events import ToolEvents
 from runtime.vault import Vault
 from tests.runtime.staging import Staging, edge, node
@@ -211,6 +215,29 @@ async def test_a_page_that_comes_back_is_still_masked(staging: Staging, site: Si
         if (found := find_leaks(CANARY, rows))
     }
     assert leaks == {}
+
+
+async def test_bytes_of_earlier_runs_count_against_the_limit(staging: Staging) -> None:
+    staging.hosts = ("127.0.0.1",)
+    moved = col(ExecutionRow.moved_bytes)
+    async with serve(Api().app()) as served:
+        execution_id = await staging.submit([node("ask", "http_request", {"URL": served.http("/echo")})])
+        async with staging.system.write() as session:
+            before = GIBIBYTE
+            await session.exec(update(ExecutionRow).values(moved_bytes=before))
+        async with staging.perform():
+            assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+        async with staging.system.write() as session:
+            (after,) = (await session.exec(select(moved))).all()
+            assert after > before
+        execution_id = await staging.submit([node("ask", "http_request", {"URL": served.http("/echo")})])
+        async with staging.system.write() as session:
+            await session.exec(update(ExecutionRow).values(moved_bytes=2 * GIBIBYTE))
+        async with staging.perform():
+            assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED
+    row = await staging.executions.get(staging.tenant_id, execution_id)
+    assert row.error is not None
+    assert row.error["code"] == FailureCode.HOST_REFUSED
 
 
 class TestRequests:

@@ -32,6 +32,22 @@ async def start(executions: Executions, runs: Runs, tenant_id: TenantId) -> Clai
     return claimed
 
 
+async def test_what_was_moved_is_carried_over_and_never_shrinks(
+    executions: Executions, runs: Runs, tenant_id: TenantId
+) -> None:
+    claimed = await start(executions, runs, tenant_id)
+    assert claimed.moved_bytes == 0
+    lease = claimed.lease
+    await runs.record(lease, Change(moved_bytes=5_000_000_000))
+    await runs.record(lease, Change(events=[make_log(lease.execution_id, "of an older worker")]))
+    for handed_back, known in ((0, 5_000_000_000), (6_000_000_000, 6_000_000_000)):
+        await runs.hand_back(lease, 1, handed_back)
+        again = await runs.claim(tenant_id, lease.execution_id, "worker-2")
+        assert again is not None
+        assert again.moved_bytes == known
+        lease = again.lease
+
+
 async def test_many_writers_leave_no_gap(
     executions: Executions, runs: Runs, events: EventLog, tenant_id: TenantId
 ) -> None:
