@@ -3,11 +3,12 @@
 import asyncio
 import time
 
+from experience.cli.ports import find_free_port
 from tests.bench.figure import Bar, Figure
 from tests.bench.ground import Ground
 from tests.bench.rounds import Effort
 from tests.bench.usage import list_tree, read_command, read_pss
-from tests.e2e.conftest import Stack, free_port
+from tests.e2e.conftest import Stack
 
 STARTS = 2
 """Counted ones; the first of all makes the database and is not."""
@@ -33,7 +34,7 @@ async def measure(ground: Ground, effort: Effort) -> list[Figure]:
     Traefik; nothing stands beside it. Then the same stack, demo shop and all, left alone for some seconds with its one
     warm Chromium: PSS of every process below it, so that what they share counts once.
     """
-    stack = Stack(free_port(), ground.make_folder("stack") / "data")
+    stack = Stack(find_free_port(), ground.make_folder("stack") / "data")
     await asyncio.to_thread(_start, stack)
     took = []
     weights: dict[str, int] = {}

@@ -212,7 +212,10 @@ async def play(folder: Path, server: Server, database: Database) -> Evening:
             "runtime": rig.runtimes[0].port,
             "worker": rig.workers[0].port,
         }
-        evening.figures = {job: await scrape(port) for job, port in jobs.items()}
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_settled(figures := {job: await scrape(port) for job, port in jobs.items()}):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        evening.figures = figures
         await rig.down()
         parts = [*rig.tiers, rig.traefik]
         evening.logs = {part.name: part.log.read_text(errors="replace") for part in parts}
@@ -234,21 +237,33 @@ async def open_demo(folder: Path) -> AsyncIterator[Shop]:
 
 
 async def scrape(port: int) -> Figures:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         return read_figures((await http.get(f"http://127.0.0.1:{port}/metrics")).text)
 
 
-def sign_in_at(shop: Shop, password: str, selector: str) -> dict[str, Any]:
+def is_settled(figures: dict[str, Figures]) -> bool:
+    """Whether those that are counted anew now and then have heard that everything is over."""
+    runtime, worker = figures["runtime"], figures["worker"]
+    open_now = (
+        worker.get("worker_leases"),
+        runtime.get("executions_open", status="pending"),
+        runtime.get("queue_depth"),
+        figures["experience"].get("outbox_depth", kind="submit"),
+    )
+    return open_now == (0, 0, 0, 0)
+
+
+def sign_in_at(shop: Shop, password: str, selector: str, give_up_s: float = 60) -> dict[str, Any]:
     """Open the demo shop's form, type a password into a field, look at it."""
     nodes = [
         node("open", "launch_standard_browser", {"Website URL": shop.url("/sign-in")}),
         node("email", "fill_input", {"Selector": "#email", "Value": "demo@example.com"}),
-        node("password", "fill_input", {"Selector": selector, "Value": password}),
+        node("password", "fill_input", {"Selector": selector, "Value": password}, timeout_s=give_up_s),
         node("look", "screenshot"),
     ]
     order = ["open", "email", "password", "look"]
     edges = [edge(before, after) for before, after in pairwise(order)]
-    return {"name": "Sign in", "nodes": nodes, "edges": edges, "settings": {"node_timeout_s": 5}}
+    return {"name": "Sign in", "nodes": nodes, "edges": edges, "settings": {"node_timeout_s": 60}}
 
 
 async def use(rig: Rig, visitor: Visitor, evening: Evening) -> None:
@@ -264,7 +279,7 @@ async def use(rig: Rig, visitor: Visitor, evening: Evening) -> None:
     visitor.watch(evening.execution_id)
     assert (await visitor.ended(evening.execution_id))["status"] == "completed"
     secrets["typed amiss"] = f"amiss-{uuid4().hex}"
-    failing = await visitor.start(sign_in_at(rig.shop, secrets["typed amiss"], "#no-such-field"))
+    failing = await visitor.start(sign_in_at(rig.shop, secrets["typed amiss"], "#no-such-field", give_up_s=5))
     visitor.watch(failing)
     assert (await visitor.ended(failing))["status"] == "failed"
     await visitor.seen()
@@ -306,8 +321,9 @@ async def open_sockets(rig: Rig, secrets: dict[str, str], execution_id: str) -> 
     attempts = [(stream, offers), (stream, offers), (f"{stream}?token={secrets['access']}", None)]
     attempts += [(f"{guide}?token={secrets[name]}", None) for name in ("bearer", "bad token")]
     for address, offered in attempts:
+        opening = connect(address, subprotocols=offered, proxy=None, open_timeout=PATIENCE_S)
         try:
-            async with asyncio.timeout(10), connect(address, subprotocols=offered, proxy=None) as socket:
+            async with asyncio.timeout(PATIENCE_S), opening as socket:
                 async for _ in socket:
                     pass
         except (WebSocketException, OSError):
@@ -317,9 +333,11 @@ async def open_sockets(rig: Rig, secrets: dict[str, str], execution_id: str) -> 
 async def hold_up(visitor: Visitor, secrets: dict[str, str]) -> None:
     """Make the entrances refuse, and then make them wait."""
     body = {"email": f"{uuid4().hex[:12]}@chaos.test", "password": secrets["wrong password"]}
-    async with httpx.AsyncClient(base_url=visitor.url) as stranger:
-        codes = [(await stranger.post("/api/auth/login", json=body)).status_code for _ in range(7)]
-    assert {401, 429} <= set(codes)
+    codes: list[int] = []
+    async with httpx.AsyncClient(base_url=visitor.url, timeout=PATIENCE_S) as stranger:
+        while 429 not in codes:  # the wait is two seconds first, and doubles
+            codes.append((await stranger.post("/api/auth/login", json=body)).status_code)
+    assert set(codes) == {401, 429}
 
 
 # --- figures
@@ -376,7 +394,7 @@ def test_the_figures_say_what_happened(evening: Evening) -> None:
     assert experience.get("upstream_connected") == 1
     assert experience.get("outbox_depth", kind="submit") == 0
     assert experience.total("outbox_deliveries_total", outcome="delivered") >= 2
-    assert experience.get("logins_throttled_total") == 2
+    assert (experience.get("logins_throttled_total") or 0) >= 1
     assert experience.total("streams_closed_total", code="1000") >= 2
     assert experience.total("streams_closed_total", code="4401") >= 2
     submit = {"route": "/api/runtime/executions", "method": "POST"}

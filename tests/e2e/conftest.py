@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 
 from contracts.identity import Grant, Register
 from contracts.wiring.client import PublicClient
+from experience.cli.ports import find_free_port
 
 OWNER = "owner@stage.test"
 PASSWORD = "open sesame, please"
@@ -74,13 +74,13 @@ class Stack:
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(15)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
         return time.monotonic() - began
 
-    async def wait_for_text(self, text: str, seconds: float = 30) -> None:
+    async def wait_for_text(self, text: str, seconds: float = 60) -> None:
         """Until that has been printed."""
         async with asyncio.timeout(seconds):
             while text not in self.text():  # noqa: ASYNC110 — another process writes the file
@@ -88,13 +88,6 @@ class Stack:
 
     def text(self) -> str:
         return re.sub(r"\x1b\[[0-9;]*m", "", self.output.read_text(errors="replace"))
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -107,7 +100,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack with the demo for all tests that leave it running."""
-    running = Stack(free_port(), tmp_path_factory.mktemp("stack") / "data")
+    running = Stack(find_free_port(), tmp_path_factory.mktemp("stack") / "data")
     running.start()
     yield running
     running.stop()
@@ -131,10 +124,10 @@ class Person:
 async def registered(stack: Stack) -> AsyncIterator[Person]:
     """Somebody new, in a tenant of their own."""
     email = f"{uuid4().hex[:12]}@stage.test"
-    async with httpx.AsyncClient(base_url=stack.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
         grant = await PublicClient(http).register(Register(email=email, password=PASSWORD))
         token = grant.access_token
-        yield Person(email, grant, http, PublicClient(http, lambda: {"authorization": f"Bearer {token}"}, 30))
+        yield Person(email, grant, http, PublicClient(http, lambda: {"authorization": f"Bearer {token}"}, 60))
 
 
 @pytest.fixture

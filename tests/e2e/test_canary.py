@@ -12,8 +12,9 @@ import pytest
 from contracts.api.public import PublicApi
 from contracts.declare import channels
 from contracts.execution import Artifact, ExecutionStatus
+from experience.cli.ports import find_free_port
 from experience.cli.postgres import DATABASE, SUPERUSER, find_socket_dir
-from tests.e2e.conftest import OWNER, PASSWORD, Person, Stack, free_port, registered
+from tests.e2e.conftest import OWNER, PASSWORD, Person, Stack, registered
 from tests.e2e.work import edge, node, wait_for_end, watch
 from tests.support.api_site import Api
 from tests.support.canary import PARROT, dump, find_leaks
@@ -72,7 +73,7 @@ async def api() -> AsyncIterator[Served]:
 def perch(tmp_path: Path, parrot: Site, api: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A stack that may reach both."""
     monkeypatch.setenv("STAGEDOOR_RUNTIME_ALLOWED_HOSTS", f"{parrot.host},127.0.0.1:{api.port}")
-    running = Stack(free_port(), tmp_path / "data", ("--no-demo",))
+    running = Stack(find_free_port(), tmp_path / "data", ("--no-demo",))
     running.start()
     yield running
     if running.process is not None and running.process.poll() is None:
@@ -282,7 +283,7 @@ async def read_metrics(perch: Stack) -> dict[str, str]:
         tier: next(found[name] for found in told if name in found)
         for tier, name in (("experience", "STAGEDOOR_EXPERIENCE_METRICS_PORT"), ("runtime", "STAGEDOOR_RUNTIME_PORT"))
     }
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         found = {tier: await http.get(f"http://127.0.0.1:{port}/metrics") for tier, port in ports.items()}
     assert all(answer.status_code == 200 for answer in found.values())
     return {f"metrics of {tier}": answer.text for tier, answer in found.items()}

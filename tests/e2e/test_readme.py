@@ -109,7 +109,7 @@ async def test_all_of_it_can_be_pasted_in_order(stack: Stack, tmp_path: Path) ->
 
 
 async def test_the_first_calls_of_the_apis_own_page_work(stack: Stack, shop: str, tmp_path: Path) -> None:
-    async with httpx.AsyncClient(base_url=f"http://localhost:{stack.port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://localhost:{stack.port}", timeout=60) as http:
         page = (await http.get("/api/docs")).text
     shown = re.search(r"<pre tabindex=0><code>(.*?)</code></pre>", page, re.DOTALL)
     assert shown is not None

@@ -98,9 +98,10 @@ async def test_the_api_guides_messages_keep_their_shapes(stack: Stack, person: P
 async def test_the_guides_ping_and_query_token_work(stack: Stack, person: Person, shop: str) -> None:
     execution_id = await start(person, wait_long(shop))
     token = person.grant.access_token
-    async with connect(f"{stack.socket_url}/api/ws/executions/{execution_id}?token={token}") as ws:
+    url = f"{stack.socket_url}/api/ws/executions/{execution_id}?token={token}"
+    async with connect(url, open_timeout=60) as ws:
         await ws.send("ping")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while json.loads(await ws.recv()) != {"type": "pong"}:
                 pass
     assert token
@@ -143,12 +144,12 @@ async def test_a_socket_that_sends_nonsense_is_closed_and_nobody_else(
     execution_id = await start(person, wait_long(shop))
     path = f"{stack.socket_url}/api/execution/{execution_id}/stream"
     async with (
-        connect(path, additional_headers=person.bearer) as good,
-        connect(path, additional_headers=person.bearer, max_size=None) as bad,
+        connect(path, additional_headers=person.bearer, open_timeout=60) as good,
+        connect(path, additional_headers=person.bearer, open_timeout=60, max_size=None) as bad,
     ):
         with suppress(ConnectionClosed):  # the server need not read all ten megabytes before it says so
             await bad.send(sent)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await bad.wait_closed()
             assert bad.close_code in code
             await good.send('{"type":"ping"}')

@@ -106,7 +106,8 @@ async def watch(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Frames of a socket until it closes or `until` events came, and the close code."""
     frames: list[dict[str, Any]] = []
-    async with asyncio.timeout(END_S), connect(f"{stack.socket_url}{path}", additional_headers=person.bearer) as ws:
+    url = f"{stack.socket_url}{path}"
+    async with asyncio.timeout(END_S), connect(url, additional_headers=person.bearer, open_timeout=60) as ws:
         try:
             async for text in ws:
                 frames.append(json.loads(text))

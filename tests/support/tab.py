@@ -5,11 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 
 from runtime.browser.find import find_chromium
 
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
+
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+"""What Chromium says when this machine gets another network interface, which is no fault of a page."""
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 import hatch_build
 from runtime.browser.find import find_chromium
@@ -13,6 +13,10 @@ from tests.experience.web.playhouse import Playhouse, open_playhouse
 from tests.support.sockets import Served
 
 OpenContext = Callable[..., Awaitable[BrowserContext]]
+PATIENCE_MS = 60_000
+"""Nothing on a page takes that long: it only stands for never, also where the machine pauses."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +60,7 @@ def open_context(browser: Browser, house: Playhouse, served: Served) -> OpenCont
 
     async def open_one(**options: object) -> BrowserContext:
         context = await browser.new_context(base_url=served.http(), **options)  # type: ignore[arg-type]
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         await context.add_cookies([{**house.log_in(), "url": served.http()}])  # type: ignore[typeddict-item]
         return context
 

@@ -107,7 +107,7 @@ class Playhouse:
 
     async def wait_for_streams(self, count: int) -> None:
         """Until so many have been opened, all in all."""
-        async with asyncio.timeout(20), self._told:
+        async with asyncio.timeout(60), self._told:
             await self._told.wait_for(lambda: len(self.opened) >= count)
 
     async def close_streams(self, code: int, reason: dict[str, Any] | None = None) -> None:

@@ -22,10 +22,11 @@ from tests.experience.web.conftest import OpenContext
 from tests.experience.web.playhouse import Playhouse, ask, bury, lock_away, save_login, summarise, wish
 from tests.experience.web.story import LOST, PRODUCTS, PURCHASE, Story, chain, paint, purchase
 from tests.support.sockets import Served
+from tests.support.tab import NETWORK_CHANGED
+
+pytestmark = pytest.mark.timeout(300)
 
 PICTURE = paint(1280, 720, (245, 240, 230))
-NOISE = "ERR_NETWORK_CHANGED"
-"""What Chromium says when this machine gets another network interface, which is no fault of the page."""
 NOWHERE = "/nowhere"
 MISSED = "the server responded with a status of 404"
 """What Chromium says of an address without a page, and of nothing else here."""
@@ -155,7 +156,7 @@ STORIES = (
 async def examine(page: Page, path: str, heading: str) -> list[str]:
     """Open a page and answer everything that is wrong with it."""
     wrong: list[str] = []
-    known = (NOISE, MISSED) if path == NOWHERE else (NOISE,)
+    known = (NETWORK_CHANGED, MISSED) if path == NOWHERE else (NETWORK_CHANGED,)
 
     def hear(message: ConsoleMessage) -> None:
         if not any(words in message.text for words in known):
@@ -349,7 +350,7 @@ async def test_who_wants_no_motion_gets_none(house: Playhouse, open_context: Ope
     await page.goto(f"/executions/{house.stories[0].execution_id}")
     await page.get_by_text("Live", exact=True).wait_for()
     ended = "Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null))).then(() => true)"
-    async with asyncio.timeout(10):  # one without end never answers
+    async with asyncio.timeout(60):  # one without end never answers
         assert await page.evaluate(ended)
 
 

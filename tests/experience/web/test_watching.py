@@ -95,7 +95,7 @@ async def test_a_server_that_is_gone_for_a_while(page: Page, house: Playhouse, s
     await expect(page.get_by_text("Reconnecting…")).to_be_visible()
     await go_on(house, story, 2)
     async with open_playhouse(house, served.port):
-        await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=20_000)
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
         await expect(page.locator(".node-card.is-running")).to_contain_text(PURCHASE[3])
         await page.goto("about:blank")
 
@@ -185,7 +185,7 @@ async def test_three_hundred_nodes_in_a_burst(page: Page, house: Playhouse) -> N
             await asyncio.sleep(0)
     story.complete({})
     await house.tell()
-    await expect(page.get_by_text("Complete record")).to_be_visible(timeout=30_000)
+    await expect(page.get_by_text("Complete record")).to_be_visible()
     await expect(page.locator(".node-card.is-success")).to_have_count(300)
     await expect(page.get_by_role("log")).to_contain_text("Step 299 says so.")
 
@@ -193,7 +193,7 @@ async def test_three_hundred_nodes_in_a_burst(page: Page, house: Playhouse) -> N
 async def test_a_server_without_runtime_says_so_and_recovers(page: Page, house: Playhouse, story: Story) -> None:
     house.away = True
     await page.goto("/executions")
-    await expect(page.get_by_role("alert")).to_contain_text("Runtime does not answer.", timeout=20_000)
+    await expect(page.get_by_role("alert")).to_contain_text("Runtime does not answer.")
     house.away = False
     await page.get_by_role("button", name="Try again").click()
     await expect(page.get_by_role("link", name=story.document.name)).to_be_visible()
