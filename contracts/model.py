@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, NewType, TypeVar
+from typing import Annotated, Any, Final, Generic, NewType, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -81,6 +81,22 @@ Cursor = Annotated[
 Limit = Annotated[int, Field(ge=1, le=200)]
 Seq = Annotated[int, Field(ge=0, le=2**53)]
 """Place of an event in its execution's log: 1, 2, 3 … without gaps; 0 means before the first."""
+
+MAX_DEPTH: Final = 100
+"""Levels of lists and objects that a JSON value of somebody else's may have, in a request or as an output. Whoever
+reads JSON with pydantic reads 200, and what is kept or sent lies a few levels down in what carries it: a deeper value
+could be written, and read by nobody."""
+
+
+def is_too_deep(value: Any, levels: int = MAX_DEPTH) -> bool:
+    """Whether lists and objects nest deeper than so many levels, however deep that is."""
+    layer = [value]
+    for _ in range(levels + 1):
+        holders = [one for one in layer if isinstance(one, dict | list | tuple)]
+        if not holders:
+            return False
+        layer = [part for one in holders for part in (one.values() if isinstance(one, dict) else one)]
+    return True
 
 
 class Contract(BaseModel):

@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from contracts.api.runtime import RuntimeApi
+from contracts.model import MAX_DEPTH
 from contracts.wiring.channel import Channels
 from contracts.wiring.collector import spare_collector
 from contracts.wiring.internal import InternalCaller, InternalVerifier
@@ -88,6 +89,8 @@ NODES: Final = (*_IN_BROWSERS, *data.NODES, *http.NODES, *flow.NODES, *code.NODE
 """Every node type of this Runtime."""
 KEEP_ALIVE_S: Final = 95
 """Above the 60 s after which Experience lets go of an idle connection: whoever sends must be the one that closes."""
+_MAX_DEPTH: Final = MAX_DEPTH + 10
+"""Levels that a field of a request may have: what Experience let through, and what it wraps that in."""
 SPARE_CONNECTIONS: Final = 4
 """Beside one for each execution that is carried out: for requests, and for runs that read while they write."""
 MARGIN_S: Final = 1.0
@@ -160,7 +163,7 @@ def create_api(ground: Ground, public_key: Path, pool: Pool | None = None) -> St
         pool: the process also carries out executions, and says how its sandbox and its browsers are.
     """
     verifier = InternalVerifier(public_key.read_bytes())
-    server: Server[InternalCaller] = Server(RuntimeApi, identify)
+    server: Server[InternalCaller] = Server(RuntimeApi, identify, max_depth=_MAX_DEPTH)
     executions = Executions(ground.db, ground.queue)
     records, workflows, events = Records(ground.db), Workflows(ground.db), EventLog(ground.db)
     realms = list_realms()

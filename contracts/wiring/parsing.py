@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from contracts.declare import Endpoint
 from contracts.errors import ApiError, Code, Fault, Path, explain_validation
-from contracts.model import Contract, Whence
+from contracts.model import MAX_DEPTH, Contract, Whence, is_too_deep
 
 ReqT = TypeVar("ReqT", bound=Contract)
 
@@ -36,8 +36,10 @@ _JSON_TYPE = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORE
 class Parser:
     """Parses requests of one endpoint; what can be known from the declaration is worked out once."""
 
-    def __init__(self, endpoint: Endpoint[ReqT, Any]) -> None:
+    def __init__(self, endpoint: Endpoint[ReqT, Any], max_depth: int = MAX_DEPTH) -> None:
+        """`max_depth`: levels of lists and objects that a field of a body may have."""
         self._endpoint = endpoint
+        self._max_depth = max_depth
         self._model = endpoint.request
         places = endpoint.places
         self._query = {name for name, place in places.items() if place == "query"}
@@ -118,6 +120,12 @@ class Parser:
         faults += [Fault(where=f"body.{name[:100]}", rule="unknown", detail="Unknown field.") for name in unknown]
         known = {name: value for name, value in body.items() if name in self._body}
         faults += [_no_instant(f"body.{name}") for name, value in known.items() if self._counts_seconds(name, [value])]
+        too_deep = f"Lists and objects may nest {self._max_depth} levels deep, no deeper."
+        faults += [
+            Fault(where=f"body.{name}", rule="too_deep", detail=too_deep)
+            for name, value in known.items()
+            if is_too_deep(value, self._max_depth)
+        ]
         return known
 
     def _counts_seconds(self, name: str, values: list[Any]) -> bool:

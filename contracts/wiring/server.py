@@ -27,7 +27,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.declare import Endpoint, endpoints
 from contracts.errors import ApiError, Code, Problem
-from contracts.model import Contract
+from contracts.model import MAX_DEPTH, Contract
 from contracts.wiring.parsing import Parser
 from contracts.wiring.tracing import HEADER, in_trace
 
@@ -127,9 +127,11 @@ Handler = Callable[[Call[CallerT], ReqT], Awaitable[ResT]]
 class Server(Generic[CallerT]):
     """Binds handlers to the declarations of one API class."""
 
-    def __init__(self, api: type[Any], guard: Guard[CallerT]) -> None:
+    def __init__(self, api: type[Any], guard: Guard[CallerT], *, max_depth: int = MAX_DEPTH) -> None:
+        """`max_depth`: levels of lists and objects that a field of a body may have."""
         self._api = api
         self._guard = guard
+        self._max_depth = max_depth
         self._bound: dict[int, tuple[Endpoint[Any, Any], Callable[[Request], Awaitable[Response]]]] = {}
 
     def on(self, endpoint: Endpoint[ReqT, ResT], handler: Handler[CallerT, ReqT, ResT]) -> None:
@@ -162,7 +164,7 @@ class Server(Generic[CallerT]):
     def _responder(
         self, endpoint: Endpoint[ReqT, ResT], handler: Handler[CallerT, ReqT, ResT]
     ) -> Callable[[Request], Awaitable[Response]]:
-        parser = Parser(endpoint)
+        parser = Parser(endpoint, self._max_depth)
 
         async def respond(request: Request) -> Response:
             envelope = envelope_of(request)

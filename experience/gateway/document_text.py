@@ -15,9 +15,12 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from contracts.errors import ApiError, Code, Fault, explain_validation
+from contracts.model import MAX_DEPTH as FIELD_DEPTH
+from contracts.model import is_too_deep
 from contracts.workflow import CreateWorkflow, TextFormat, WorkflowDocument
 
-MAX_DEPTH = 64
+MAX_DEPTH = 1 + FIELD_DEPTH
+"""Levels of lists and objects: the document, and those that a field of a request may have."""
 MAX_EVENTS = 400_000
 """Parts of a YAML text (scalars, beginnings and ends): about twice what the largest document has."""
 _MAX_FAULTS = 50
@@ -70,6 +73,9 @@ def read_document(text: str, form: TextFormat | None) -> CreateWorkflow:
     if not isinstance(value, dict):
         fault = Fault(where="document", rule="object", detail="Expected an object.")
         raise _refuse([fault])
+    if is_too_deep(value, MAX_DEPTH):
+        detail = f"Lists and objects may nest {MAX_DEPTH} levels deep, no deeper."
+        raise _refuse([Fault(where="document", rule="too_deep", detail=detail)])
     if faults := list(_find_unstorable(value, "document")):
         raise _refuse(faults[:_MAX_FAULTS])
     try:

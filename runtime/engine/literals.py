@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from contracts.errors import explain_schema_rule
+from contracts.model import is_too_deep
 from contracts.workflow import DataType, JsonObject, NodeType, OnError, Port
 from runtime.engine.casts import OPAQUE
 from runtime.engine.references import find_reference_fault
@@ -73,9 +74,10 @@ def _read_number(text: str) -> Any:
 
 def _read_json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return text
+    return text if is_too_deep(value) else value
 
 
 def _find_type_fault(value: Any, port: Port) -> Complaint | None:

@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from contracts.credential import CredentialKind
 from contracts.execution import ArtifactKind, FailureCode
+from contracts.model import MAX_DEPTH, is_too_deep
 from runtime.charsets import UTF_8, read_text
 from runtime.handles import CredentialName, FileRef, FromJsonText, JsonData, MayHoldSecret, NoEdge, Values, WebAddress
 from runtime.node import Node, NodeFailure, Opened, Stage
@@ -53,6 +54,10 @@ _MAX_HEADERS: Final = 100
 _MAX_DATE: Final = 100
 _MEDIA_TYPE: Final = re.compile(r"[\x20-\x7e]{1,200}")
 _UNKNOWN: Final = "application/octet-stream"
+_TOO_DEEP: Final = (
+    f"The body nests lists and objects more than {MAX_DEPTH} levels deep.",
+    "Choose “text” as Body Type, which sends it as it is, with its Content-Type in “Headers”.",
+)
 _COOKIE: Final = "[cookie]"
 """In place of a cookie's value."""
 
@@ -265,9 +270,14 @@ def _read_body(inputs: HttpInputs) -> Any:
     if inputs.body_type == "text" or not isinstance(inputs.body, str):
         return inputs.body
     try:
-        return json.loads(inputs.body)
+        body = json.loads(inputs.body)
     except ValueError:
         return inputs.body
+    except RecursionError:
+        raise _refuse(*_TOO_DEEP) from None
+    if is_too_deep(body):
+        raise _refuse(*_TOO_DEEP)
+    return body
 
 
 def _encode(value: JsonValue, kind: BodyType) -> bytes:
@@ -441,9 +451,10 @@ def _read_data(answer: Answer, text: str) -> Any:
     if not _is_json(answer):
         return text
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return text
+    return text if is_too_deep(value) else value
 
 
 def _excerpt(answer: Answer) -> str:

@@ -7,11 +7,14 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 from contracts.execution import Artifact
+from contracts.model import MAX_DEPTH
 from contracts.workflow import JsonObject
 
 INLINE_BYTES: Final = 65_536
 """What the outputs of one node, or the result of an execution, may weigh as JSON where they are recorded."""
 PREVIEW_CHARS: Final = 1_000
+TOO_DEEP: Final = f"… (more than {MAX_DEPTH} levels deep)"
+"""In place of the lists and objects that lie deeper."""
 REFERENCE: Final = "$artifact"
 """The key by which a recorded value says that it stands for an artifact's content."""
 
@@ -19,18 +22,24 @@ Store = Callable[[str, bytes], Awaitable[Artifact]]
 Load = Callable[[str], Awaitable[bytes | None]]
 
 
-def make_storable(value: Any) -> Any:
-    """The value without what JSON, UTF-8 and PostgreSQL's text can't hold.
+def make_storable(value: Any, levels: int = MAX_DEPTH + 1) -> Any:
+    """The value without what JSON, UTF-8, PostgreSQL's text and whoever reads them again can't hold.
 
-    NUL and lone surrogates become U+FFFD, infinite numbers null.
+    NUL and lone surrogates become U+FFFD, infinite numbers null, and what lies too deep a text that says so.
+
+    Args:
+        value: the outputs of a node by name, or one text.
+        levels: of lists and objects that it may have; one for the names, and those of each output.
     """
     match value:
         case str():
             return _mend(value)
+        case dict() | list() | tuple() if levels == 0:
+            return TOO_DEEP
         case dict():
-            return {_mend(str(key)): make_storable(item) for key, item in value.items()}
+            return {_mend(str(key)): make_storable(item, levels - 1) for key, item in value.items()}
         case list() | tuple():
-            return [make_storable(item) for item in value]
+            return [make_storable(item, levels - 1) for item in value]
         case float():
             return value if math.isfinite(value) else None
         case _:

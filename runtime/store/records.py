@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlmodel import col, select
 
 from contracts.errors import ApiError, Code
-from contracts.execution import Artifact
+from contracts.execution import Artifact, StepStatus
 from contracts.model import ArtifactId, ExecutionId, TenantId
 from contracts.workflow import JsonObject
 from runtime.store.checkpoints import SealedCheckpoint, read_checkpoints
@@ -148,11 +148,13 @@ async def get_execution(session: TenantSession, execution_id: UUID, *, lock: boo
     return row
 
 
-async def read_steps(session: TenantSession, execution_id: UUID) -> Sequence[StepRow]:
-    """Every attempt, in the order they began."""
+async def read_steps(session: TenantSession, execution_id: UUID, *, in_flight: bool = False) -> Sequence[StepRow]:
+    """Every attempt, in the order they began; or only those `in_flight`, of which nothing is recorded yet."""
     query = select(StepRow).where(
         col(StepRow.execution_id) == execution_id, col(StepRow.tenant_id) == session.tenant_id
     )
+    if in_flight:
+        query = query.where(col(StepRow.status) == StepStatus.RUNNING)
     return (await session.exec(query.order_by(col(StepRow.ordinal), col(StepRow.step_id)))).all()
 
 

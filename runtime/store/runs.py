@@ -97,7 +97,8 @@ class Runs:
             return claimed
         execution_id = claimed.lease.execution_id
         async with self._db.read(tenant_id) as session:
-            steps = await read_steps(session, execution_id)
+            # one that is only to be buried may hold what it dies of, such as outputs that can't be read
+            steps = await read_steps(session, execution_id, in_flight=claimed.lost_too_often)
             return replace(claimed, steps=steps, checkpoints=await read_checkpoints(session, execution_id))
 
     async def record(self, lease: Lease, change: Change) -> None:

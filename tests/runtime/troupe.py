@@ -176,6 +176,20 @@ class Flood(Node[Line, Value]):
         return Value(value={"text": "x" * 100_000, "odd": "\x00\ud800", "number": float("inf")})
 
 
+class Dig(Node[Line, Value]):
+    """Hands out lists in lists, as many levels as it is told."""
+
+    type_id, title, group, icon, description = "dig", "Dig", "Test", "circle", "Hands out lists in lists."
+    can_be_start_node = True
+
+    async def run(self, inputs: Line, stage: Stage) -> Value:
+        """Dig."""
+        value: list[Any] = []
+        for _ in range(int(inputs.text) - 1):
+            value = [value]
+        return Value(value=value)
+
+
 class Measure(Node[Value, Said]):
     """Says how long a text it was given."""
 
@@ -214,6 +228,7 @@ TROUPE: tuple[type[Node[Any, Any]], ...] = (
     Ponder,
     Break,
     Flood,
+    Dig,
     Measure,
     Chatter,
     Delay,

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from functools import reduce
+from typing import Annotated, Any, cast
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from starlette.types import Message
 from contracts.declare import Endpoint
 from contracts.errors import ApiError, Code
 from contracts.identity import Scope
-from contracts.model import Contract, InHeader, Instant, Nothing
+from contracts.model import MAX_DEPTH, Contract, InHeader, Instant, Nothing
 from contracts.wiring.client import Client
 from contracts.wiring.server import Call, Download, Envelope, Server, build_app
 
@@ -135,6 +136,8 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+AT_MOST = reduce(lambda inner, _: {"x": inner}, range(MAX_DEPTH), cast("Any", 1))
+DEEP = {"x": AT_MOST}
 GOOD = {"authorization": "Bearer good"}
 ZIPPED = GOOD | {"content-type": "application/json", "content-encoding": "gzip"}
 JSON = GOOD | {"content-type": "application/json"}
@@ -160,6 +163,7 @@ JSON = GOOD | {"content-type": "application/json"}
         ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "\0"}}, "invalid", "request"),
         ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "extra": {"x": ["\0"]}}}, "invalid", "request"),
         ("PUT", "/notes/1", {"headers": JSON, "content": b'{"title":"a","extra":{"x":1e999}}'}, "invalid", "request"),
+        ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "extra": DEEP}}, "invalid", "body.extra"),
         ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "stars": 2.5}}, "invalid", "body.stars"),
         ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "at": 1_700_000_000}}, "invalid", "body.at"),
         ("PUT", "/notes/1", {"headers": GOOD, "json": {"title": "a", "at": "1700000000"}}, "invalid", "body.at"),
@@ -191,6 +195,13 @@ async def test_bad_input_is_a_problem_with_a_way_out(
     assert "secret" not in response.text
     if where:
         assert where in [fault["where"] for fault in problem["faults"]]
+
+
+async def test_a_body_may_nest_as_deep_as_it_is_said(http: httpx.AsyncClient) -> None:
+    body = {"title": "a", "extra": AT_MOST}
+    assert (await http.put("/notes/1", headers=GOOD, json=body)).json()["extra"] == AT_MOST
+    refused = (await http.put("/notes/1", headers=GOOD, json=body | {"extra": DEEP})).json()
+    assert refused["faults"][0]["detail"] == "Lists and objects may nest 100 levels deep, no deeper."
 
 
 async def test_every_fault_is_told_at_once(http: httpx.AsyncClient) -> None:

@@ -193,7 +193,7 @@ BOMB = "name: x\na: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
     [
         (BOMB, "yaml", "body.text line 3, column 8"),
         ("name: !!python/object/apply:os.getcwd []", "yaml", "body.text line 1, column 7"),
-        ("name: x\nnodes: " + "[" * 5_000, "yaml", "body.text line 2, column 71"),
+        ("name: x\nnodes: " + "[" * 5_000, "yaml", "body.text line 2, column 108"),
         ("name: [", None, "body.text line 2, column 1"),
         ("a: 1\n---\nb: 2", "yaml", "body.text line 2, column 1"),
         ('{"name": ', None, "body.text"),
@@ -216,6 +216,7 @@ async def test_what_cannot_be_read_is_malformed(ada: Visitor, text: str, form: s
         ("name: x\ntriggers: [{1: x}]", "document.triggers[0]"),
         ("name: x\ntriggers: [{a: 1e999}]", "document.triggers[0].a"),
         ('{"name": "x", "triggers": [{"a": "\\u0000"}]}', "document.triggers[0].a"),
+        ('{"name": "x", "triggers": [' + '{"a": ' * 100 + "1" + "}" * 100 + "]}", "document"),
     ],
 )
 async def test_what_is_no_workflow_document_is_invalid_and_says_where(ada: Visitor, text: str, where: str) -> None:

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import Fault
+from contracts.model import MAX_DEPTH
 from contracts.workflow import DataType, Edge, Node, WorkflowDocument, WorkflowSettings
+from runtime.engine.literals import coerce_literal
 from runtime.engine.plan import make_plan
 from runtime.engine.validate import Limits, check_document
 from tests.runtime.engine.drawn import CATALOGUE as DRAWN
@@ -43,6 +45,13 @@ def check(nodes: list[Node], edges: list[Edge] | None = None, **more: Any) -> li
 
 def rules(faults: list[Fault]) -> list[str]:
     return [fault.rule for fault in faults]
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH, MAX_DEPTH + 1, 250, 5_000])
+def test_a_text_that_says_data_too_deep_to_be_kept_stays_a_text(levels: int) -> None:
+    text = "[" * levels + "]" * levels
+    assert isinstance(coerce_literal(text, DataType.JSON), list if levels == MAX_DEPTH else str)
+    assert rules(check([node("a", "form", {"Map": text})])) == ["wrong_type"]
 
 
 @given(documents())

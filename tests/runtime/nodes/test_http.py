@@ -116,6 +116,19 @@ async def test_bodies(stage: HttpStage, served: Served, kind: str, body: Any, se
     assert (got["Body"]["body"], got["Body"]["headers"]["content-type"]) == (sent, media_type)
 
 
+@pytest.mark.parametrize("levels", [101, 900, 5_000])
+async def test_a_body_may_be_as_deep_as_it_likes_as_a_text_alone(
+    stage: HttpStage, served: Served, api: Api, levels: int
+) -> None:
+    deep = "[" * levels + "]" * levels
+    failed = await fail(stage, served.http("/echo"), Method="POST", Body=deep)
+    assert (failed.code, "100 levels" in failed.message, api.asked) == (FailureCode.INVALID_INPUT, True, [])
+    await ask(stage, served.http("/echo"), Method="POST", Body=deep, Body_Type="text")
+    assert api.asked[-1]["body"] == deep
+    odd = await fail(stage, served.http("/echo"), Headers=deep)
+    assert odd.code is FailureCode.INVALID_INPUT
+
+
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_methods(stage: HttpStage, served: Served, api: Api, method: str) -> None:
     got = await ask(stage, served.http("/echo"), Method=method)

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.execution import FailureCode
+from contracts.model import MAX_DEPTH
 from runtime.egress.backend import DoorBackend
 from runtime.egress.door import Door
 from runtime.node import NodeFailure
@@ -140,6 +141,14 @@ async def test_what_does_not_decompress_is_a_damaged_answer() -> None:
         got = await get(write(200, [("content-encoding", coding)], b"garbage!!"))
         assert isinstance(got, NodeFailure)
         assert (got.code, "does not decompress" in got.message) == (FailureCode.HTTP_FAILED, True)
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH, MAX_DEPTH + 1, 300, 900, 5_000])
+async def test_data_too_deep_to_be_kept_is_handed_on_as_its_text(levels: int) -> None:
+    body = b"[" * levels + b"]" * levels
+    got = await get(write(200, [("content-type", b"application/json")], body))
+    assert isinstance(got, dict)
+    assert got["Body"] == (json.loads(body) if levels == MAX_DEPTH else body.decode())
 
 
 async def test_a_media_type_that_can_not_be_said_again_is_not_kept() -> None:

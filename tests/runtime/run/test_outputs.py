@@ -1,16 +1,24 @@
 """Outputs made fit to be kept, and taken back."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 from uuid_utils.compat import uuid7
 
-from contracts.execution import Artifact, ArtifactKind
-from contracts.model import ArtifactId, ExecutionId
-from runtime.run.outputs import INLINE_BYTES, describe_lost, expand, make_storable, shrink
+from contracts.events import EVENT
+from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, StepStatus
+from contracts.frames import Batch, DownstreamFrame
+from contracts.model import MAX_DEPTH, ArtifactId, ExecutionId, is_too_deep
+from runtime.engine.commands import Finish
+from runtime.run.events import tell_end, tell_step
+from runtime.run.outputs import INLINE_BYTES, TOO_DEEP, describe_lost, expand, make_storable, shrink
+from runtime.store.changes import to_text
+from tests.runtime.made import make_step
 from tests.runtime.store.test_runs import make_artifact
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -48,6 +56,49 @@ def test_whatever_a_page_says_can_be_stored(value: Any) -> None:
 def test_ordinary_values_stay_as_they_are() -> None:
     value = {"a": ["ü", "🙂", 1, 1.5, None, True, {"b": ""}]}
     assert make_storable(value) == value
+
+
+def nest(levels: int, *, in_objects: bool = False) -> Any:
+    value: Any = "the bottom"
+    for _ in range(levels):
+        value = {"in": value} if in_objects else [value]
+    return value
+
+
+@pytest.mark.parametrize("in_objects", [False, True])
+@pytest.mark.parametrize("levels", [1, MAX_DEPTH, MAX_DEPTH + 1, 150, 197, 199, 200, 254, 300, 1_000, 50_000])
+def test_whatever_is_written_can_be_read_however_deep_it_was(levels: int, *, in_objects: bool) -> None:
+    kept = make_storable({"Value": nest(levels, in_objects=in_objects)})
+    assert (TOO_DEEP in to_json(kept).decode()) is (levels > MAX_DEPTH)
+    assert ("the bottom" in to_json(kept).decode()) is (levels <= MAX_DEPTH)
+    assert make_storable(kept) == kept
+    assert from_json(to_text(kept) or "") == kept
+    now, execution_id = datetime.now(UTC), ExecutionId(uuid7())
+    told = [
+        *tell_step(execution_id, make_step("a", StepStatus.SUCCESS, outputs=kept), now),
+        *tell_end(
+            execution_id,
+            Finish(ExecutionStatus.COMPLETED, {}, None, 1, 0),
+            {"a": kept},
+            progress=1,
+            spent=1,
+            duration_s=1,
+            now=now,
+        ),
+    ]
+    for event in told:
+        assert EVENT.validate_json(event.model_dump_json()) == event
+    batch = Batch(subscription=1, events=told)
+    read: TypeAdapter[DownstreamFrame] = TypeAdapter(DownstreamFrame)
+    assert read.validate_json(batch.model_dump_json()) == batch
+
+
+@pytest.mark.parametrize("levels", [0, 1, 5])
+def test_levels_are_counted_along_the_deepest_way(levels: int) -> None:
+    value = [1, {"a": nest(levels), "b": "x"}, (2,)]
+    assert is_too_deep(value, levels + 1)
+    assert not is_too_deep(value, levels + 2)
+    assert not is_too_deep("x", 0)
 
 
 async def test_what_fits_stays_inline() -> None:

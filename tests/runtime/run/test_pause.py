@@ -13,6 +13,7 @@ from contracts.execution import ExecutionStatus, StepStatus
 from contracts.model import ExecutionId
 from runtime.engine.commands import StartNode
 from runtime.run import driver
+from runtime.run.outputs import TOO_DEEP
 from runtime.run.signals import DrainBegun, Due, PauseAsked, Signal, Waiting
 from runtime.store.changes import Change
 from runtime.store.runs import Runs
@@ -73,6 +74,21 @@ async def test_a_wait_is_interrupted_and_the_worker_goes_free(staging: Staging) 
         await staging.executions.request_cancel(staging.tenant_id, execution_id, "enough")
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
     assert Echo.asked == ["a"]
+    assert (await staging.executions.get(staging.tenant_id, execution_id)).losses == 0
+
+
+async def test_outputs_of_any_depth_are_read_by_the_next_run(staging: Staging) -> None:
+    execution_id = await staging.submit([node("dig", "dig", {"Text": "220"}), node("long", "delay", {"Duration": 300})])
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.progress == 0.5)
+        await pause(staging, execution_id)
+        await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
+        await resume(staging, execution_id)
+        await staging.wait_until(execution_id, lambda row: row.epoch == 2 and row.current_node == "long")
+        await staging.executions.request_cancel(staging.tenant_id, execution_id, "enough")
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
+    told = [event for event in await staging.read(execution_id) if event.type == "node_update"]
+    assert TOO_DEEP in str([event.node_state.output for event in told])
     assert (await staging.executions.get(staging.tenant_id, execution_id)).losses == 0
 
 

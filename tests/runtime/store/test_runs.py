@@ -155,6 +155,25 @@ async def test_the_fourth_loss_is_too_many(executions: Executions, runs: Runs, t
     assert verdicts == [False, False, False, True]
 
 
+async def test_what_is_to_be_buried_is_claimed_whatever_its_steps_hold(
+    executions: Executions, runs: Runs, tenant_id: TenantId
+) -> None:
+    """Here outputs of an older release: it wrote deeper ones than anybody reads."""
+    lease = (await start(executions, runs, tenant_id)).lease
+    deep: list[object] = []
+    for _ in range(220):
+        deep = [deep]
+    done = make_step("a", StepStatus.SUCCESS, outputs={"Value": deep})
+    await runs.record(lease, Change(steps=[done, make_step("b", StepStatus.RUNNING)]))
+    for _ in range(3):
+        with pytest.raises(ValueError, match="recursion limit"):
+            await runs.claim(tenant_id, lease.execution_id, "worker-2", alone=True)
+    claimed = await runs.claim(tenant_id, lease.execution_id, "worker-2", alone=True)
+    assert claimed is not None
+    assert claimed.lost_too_often
+    assert [step.node_id for step in claimed.steps] == ["b"], "of whose loss its end has to tell"
+
+
 async def test_what_has_lost_two_workers_is_claimed_by_one_who_does_nothing_else(
     executions: Executions, runs: Runs, tenant_id: TenantId
 ) -> None:
