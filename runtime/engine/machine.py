@@ -15,6 +15,7 @@ and a person is asked (spec W7; see pages.py).
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from enum import IntEnum
 
 from contracts.execution import Answer, ExecutionStatus, Failure, FailureCode, StepStatus
 from contracts.workflow import JsonObject, OnError
@@ -41,6 +42,16 @@ from runtime.engine.retry import MAX_ATTEMPTS, delay_before
 _PAGE_LOST = frozenset({FailureCode.BROWSER_CRASHED, FailureCode.PAGE_CLOSED})
 
 
+class _Reason(IntEnum):
+    """How much a recorded failure says of why an execution ends; the least number says most."""
+
+    CAUSE = 0
+    CUT_OFF = 1
+    """Its worker was lost meanwhile, which ends an execution that was to go on; not one that was to be cancelled."""
+    CONSEQUENCE = 2
+    """It was stopped because the execution was ending, for a failure, a cancel or the time limit."""
+
+
 class Machine:
     """One execution. Call `start` once, then report every StartNode's outcome once; obey what comes back, in order."""
 
@@ -60,6 +71,8 @@ class Machine:
         self._pages = Pages(self._order, self._at, checkpoints or {}, answers or {})
         self._ending: Finish | None = None
         """How it will end once nothing runs any more; counts and output are filled in then."""
+        self._restored: _Reason | None = None
+        """What it has from an earlier run: how far that is the reason of the end. What came before it still counts."""
         self._grace_s = math.inf
         self._finished = False
         self._lost: list[Command] = []
@@ -83,6 +96,7 @@ class Machine:
         for node in machine._order:
             if node.id in rows:
                 machine._restore(machine._at[node.id], rows[node.id])
+        machine._restore_ending()
         return machine
 
     @property
@@ -151,10 +165,14 @@ class Machine:
 
     def on_cancel(self, reason: str) -> list[Command]:
         """A person asked for the end. A failure that came first stays the reason of the end."""
+        if self._restored in (_Reason.CUT_OFF, _Reason.CONSEQUENCE):
+            self._ending = None
         return self._stop(ExecutionStatus.CANCELLED, None, 0.0, reason)
 
     def on_deadline(self) -> list[Command]:
         """The execution's time is up."""
+        if self._restored is _Reason.CONSEQUENCE:
+            self._ending = None
         failure = Failure(
             code=FailureCode.DEADLINE_EXCEEDED,
             message=f"The execution took longer than the {self._plan.timeout_s:g} s it may take.",
@@ -186,7 +204,6 @@ class Machine:
             one.outputs = pass_failure_on(node, inputs, failure)
             if node.on_error is OnError.STOP:
                 one.given_up = True
-                self._ending = self._ending or Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
         elif last.status is StepStatus.SKIPPED:
             one.state = State.SKIPPED
         elif _failed_by_itself(last):
@@ -202,7 +219,14 @@ class Machine:
         failure = explain_interruption(node)
         one.state, one.failure, one.given_up = State.FAILED, failure, True
         self._lost.append(EndAttempt(node.id, row.attempt, node.phase, StepStatus.FAILED, failure))
-        self._ending = self._ending or Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
+
+    def _restore_ending(self) -> None:
+        """Go on with the end that another run had begun."""
+        failures = [one.failure for one in self._at.values() if one.given_up and one.failure is not None]
+        if failures:
+            failure = min(failures, key=_weigh)  # of equal ones the first
+            self._ending = Finish(ExecutionStatus.FAILED, {}, failure, 0, 0)
+            self._restored = _weigh(failure)
 
     # --- outcomes
 
@@ -329,6 +353,16 @@ def _read_outputs(one: Progress, success: Recorded, inputs: JsonObject) -> JsonO
     if success.outputs is not None:
         return success.outputs
     return {handle: inputs[handle] for handle in one.node.page_outputs if handle in inputs}
+
+
+def _weigh(failure: Failure) -> _Reason:
+    match failure.code:
+        case FailureCode.STOPPED:
+            return _Reason.CONSEQUENCE
+        case FailureCode.INTERRUPTED_UNSAFE:
+            return _Reason.CUT_OFF
+        case _:
+            return _Reason.CAUSE
 
 
 def _failed_by_itself(row: Recorded) -> bool:

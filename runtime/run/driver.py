@@ -213,6 +213,8 @@ class RunDriver:
         commands: list[Command] = []
         if (reason := self._claimed.cancel_reason) is not None:
             commands = self._machine.on_cancel(reason)  # before `start`, so that nothing starts
+        elif self._clock.spent_s >= self._claimed.timeout_s:
+            commands = self._machine.on_deadline()
         await self._secrets.mask_used(node for node in self._nodes.values() if node.id in self._steps.begun)
         if names_logins(self._nodes.values()):
             await self._logins.mask_kept(self._checkpoints.storages)

@@ -521,6 +521,58 @@ class TestRecovery:
         assert started(commands) == []
         assert end(commands).failure == fail()
 
+    @pytest.mark.parametrize("stopped", ["a", "b", "c"])
+    def test_it_ends_for_a_cause_and_not_for_what_was_stopped_in_consequence(self, stopped: str) -> None:
+        three = plan([node(name, "work", attempts=1) for name in "abc"], [])
+        failed = next(name for name in "abc" if name != stopped)
+        rows = [
+            Recorded(stopped, 1, StepStatus.FAILED, failure=fail(FailureCode.STOPPED)),
+            Recorded(failed, 1, StepStatus.FAILED, failure=fail(FailureCode.TIMEOUT)),
+        ]
+        for late in (None, "cancel", "deadline"):
+            machine = Machine.recover(three, {}, rows)
+            commands = _stop_before_start(machine, late)
+            assert (end(commands).status, end(commands).failure) == (ExecutionStatus.FAILED, fail(FailureCode.TIMEOUT))
+            assert skipped(commands).keys() == set("abc") - {stopped, failed}
+
+    def test_a_cancel_of_which_something_was_stopped_already_is_still_a_cancel(self) -> None:
+        rows = [Recorded("a", 1, StepStatus.FAILED, failure=fail(FailureCode.STOPPED))]
+        rows.append(Recorded("b", 1, StepStatus.RUNNING))
+        commands = _stop_before_start(Machine.recover(TestErrors.TWO, {}, rows), "cancel")
+        assert (end(commands).status, end(commands).reason) == (ExecutionStatus.CANCELLED, "enough")
+        assert (started(commands), end(commands).failure) == ([], None)
+
+    def test_a_time_limit_for_which_something_was_stopped_already_stays_the_reason(self) -> None:
+        rows = [Recorded("a", 1, StepStatus.FAILED, failure=fail(FailureCode.STOPPED))]
+        failure = end(_stop_before_start(Machine.recover(TestErrors.TWO, {}, rows), "deadline")).failure
+        assert failure is not None
+        assert failure.code is FailureCode.DEADLINE_EXCEEDED
+
+    def test_what_was_stopped_for_a_reason_that_nobody_knows_any_more_ends_it_all_the_same(self) -> None:
+        rows = [Recorded("a", 1, StepStatus.FAILED, failure=fail(FailureCode.STOPPED))]
+        commands = Machine.recover(TestErrors.TWO, {}, rows).start()
+        assert (started(commands), end(commands).failure) == ([], fail(FailureCode.STOPPED))
+
+    def test_what_a_lost_worker_cut_off_yields_to_a_cause_and_to_a_cancel_and_still_asks(self) -> None:
+        pressed = plan(
+            [node("open", "open"), node("a", "press"), node("b", "work", attempts=1)],
+            [edge(f"open.{PAGE}", f"a.{PAGE}")],
+        )
+        opened, cut_off = self.DONE[0], Recorded("a", 1, StepStatus.RUNNING)
+        cause = Recorded("b", 1, StepStatus.FAILED, failure=fail(FailureCode.TIMEOUT))
+        for rows, late, code in (
+            ([opened, cut_off, cause], None, FailureCode.TIMEOUT),
+            ([opened, cut_off, cause], "cancel", FailureCode.TIMEOUT),
+            ([opened, cut_off], "cancel", None),
+            ([opened, cut_off], "deadline", FailureCode.INTERRUPTED_UNSAFE),
+            ([opened, cut_off], None, FailureCode.INTERRUPTED_UNSAFE),
+        ):
+            commands = _stop_before_start(Machine.recover(pressed, {}, rows), late)
+            failure = end(commands).failure
+            assert (failure.code if failure else None) is code, (rows, late)
+            (lost,) = [one for one in commands if isinstance(one, EndAttempt)]
+            assert (lost.failure.code, lost.failure.asks_about) == (FailureCode.INTERRUPTED_UNSAFE, "a")
+
     def test_a_replay_in_flight_counts_as_the_success_it_was(self) -> None:
         rows = [*self.DONE, Recorded("read", 1, StepStatus.RUNNING), Recorded("open", 2, StepStatus.RUNNING)]
         machine = Machine.recover(BROWSE, {}, rows)
@@ -532,6 +584,18 @@ class TestRecovery:
         machine = Machine.recover(pressed, {}, [self.DONE[0], Recorded("press", 1, StepStatus.QUEUED)])
         machine.start()
         assert started(machine.on_succeeded("open", page("open"))) == ["press"]
+
+
+def _stop_before_start(machine: Machine, late: str | None) -> list[Command]:
+    """What a new run makes of a wish that was uttered before its worker had the execution: it is told it first."""
+    match late:
+        case "cancel":
+            commands = machine.on_cancel("enough")
+        case "deadline":
+            commands = machine.on_deadline()
+        case _:
+            commands = []
+    return [*machine.start(), *commands]
 
 
 def _draw_two_ways_to_one_page(scheduling: Scheduling) -> Plan:
