@@ -82,7 +82,7 @@ class Driver:
             "code": code,
             "language": options.get("language", "python"),
             "inputs": options.get("inputs", self.bait),
-            "limits": {"wall_s": 20, "memory": 512 * MIB, "processes": 40} | options.get("limits", {}),
+            "limits": {"wall_s": 60, "memory": 512 * MIB, "processes": 40} | options.get("limits", {}),
             "stop_after_s": options.get("stop_after_s"),
             "group": options.get("group", False),
         }

@@ -2,12 +2,22 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from runtime.sandbox import canary, warden
 from runtime.sandbox.bwrap import Bwrap
 from runtime.sandbox.launch import BackendMissing
 from tests.runtime.sandbox.confinement import Confinement, Driver
+from tests.runtime.sandbox.driver import PATIENCE_S
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that comes up late, on a machine that stands still, is not broken; driver.py has the same patience."""
+    monkeypatch.setattr(warden, "START_S", PATIENCE_S)
+    monkeypatch.setattr(canary, "LIMITS", replace(canary.LIMITS, wall_s=PATIENCE_S))
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import pytest
 from runtime.sandbox.limits import Bound
 from tests.runtime.sandbox.confinement import MIB, Confinement, Told, read
 
-LATE_S = 8.0
-"""A memory bomb is ended within three seconds (see the bench); a machine that is busy with other tests gets more."""
+LATE_S = 50.0
+"""A bomb is ended within three seconds (see the bench); a machine that stands still gets more, and yet less than what
+would end it otherwise takes."""
 
 GROW = """
 import os
@@ -142,15 +143,18 @@ result = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_fork_bomb_is_gone_afterwards(confinement: Confinement) -> None:
-    mark = "fork-bomb-of-this-test"
-    told = confinement.run(f"mark = '{mark}'\n{FORK_BOMB}import time; time.sleep(60)", limits={"wall_s": 3})
+    mark = f"fork-bomb-below-{confinement.driver.process.pid}"
+    told = confinement.run(show(mark, f"{FORK_BOMB}time.sleep(60)"), limits={"wall_s": 3})
     assert told.late or told.bound is Bound.PROCESSES
-    assert nothing_left(confinement, "fork-bomb-of-this-test")
+    assert nothing_left(confinement, mark)
+    assert nothing_left(confinement, "")
 
 
 def test_processes_that_are_always_somebody_new_are_caught(confinement: Confinement) -> None:
     code = """
-import os
+import os, time
+if os.fork():
+    time.sleep(60)
 while True:
     try:
         if os.fork():
@@ -158,8 +162,11 @@ while True:
     except OSError:
         pass
 """
-    confinement.run(f"mark = 'comet-of-this-test'\n{code}", limits={"wall_s": 2})
-    assert nothing_left(confinement, "inside.py")
+    mark = f"comet-below-{confinement.driver.process.pid}"
+    told = confinement.run(show(mark, code), limits={"wall_s": 2})
+    assert told.late or told.bound is Bound.PROCESSES, "it came to no end by itself"
+    assert nothing_left(confinement, mark)
+    assert nothing_left(confinement, "")
 
 
 def test_survivors_of_a_double_fork_are_ended(confinement: Confinement) -> None:
@@ -176,15 +183,16 @@ if os.fork() == 0:
                 signal.signal(number, signal.SIG_IGN)
             except (OSError, ValueError):
                 pass
-        code = "import time; 'survivor-of-a-test'; time.sleep(300)"
+        code = f"import time; '{inputs}'; time.sleep(300)"
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", code])
     os._exit(0)
 time.sleep(0.5)
 result = True
 """
-    told = confinement.run(code, inputs=None)
+    mark = f"survivor-below-{confinement.driver.process.pid}"
+    told = confinement.run(code, inputs=mark)
     assert told.result is True, told
-    assert nothing_left(confinement, "survivor-of-a-test")
+    assert nothing_left(confinement, mark)
 
 
 def test_no_zombies_stay(confinement: Confinement) -> None:
@@ -235,7 +243,7 @@ ENDLESS = {
 def test_the_wall_clock_ends_it(confinement: Confinement, what: str) -> None:
     told = confinement.run(ENDLESS[what], limits={"wall_s": 1.5}, inputs=None)
     assert told.late
-    assert 1.5 <= told.seconds < 6
+    assert 1.5 <= told.seconds < LATE_S
 
 
 def test_whoever_asked_can_stop_it(confinement: Confinement) -> None:
@@ -350,9 +358,14 @@ def test_node_is_counted_by_what_it_holds(confinement: Confinement) -> None:
         assert told.bound is Bound.MEMORY or (told.status == 134 and b"heap out of memory" in told.stderr), told
 
 
+def show(mark: str, code: str) -> str:
+    """`code` with `mark` in its command line: since code comes in by a pipe, it starts itself anew as an argument."""
+    return f"import os, sys\nos.execv(sys.executable, [sys.executable, '-I', '-S', '-c', {f'{code}  # {mark}'!r}])"
+
+
 def nothing_left(confinement: Confinement, mark: str) -> bool:
-    """Whether no process is left of what has run; a moment is given to those that are being taken away."""
-    ends = time.monotonic() + 5
+    """Whether no process is left of what has run; some time is given to those that are being taken away."""
+    ends = time.monotonic() + 60
     left: list[Any] = []
     while time.monotonic() < ends:
         left = confinement.list_processes(mark) if mark else list_children(confinement)

@@ -17,7 +17,7 @@ from runtime.sandbox.sandbox import Sandbox, SandboxUnavailable, State
 from tests.runtime.sandbox.driver import BACKENDS
 from tests.runtime.sandbox.test_canary import Absent
 
-LIMITS = Limits(wall_s=20)
+LIMITS = Limits(wall_s=60)
 Make = Callable[..., Sandbox]
 
 
@@ -124,7 +124,7 @@ async def test_a_cancel_ends_the_run_before_it_returns(make: Make, backends: Seq
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 45
     assert running.cancelled()
     assert not [name for name in os.listdir("/tmp") if name.startswith(f"stagedoor-code-{os.getpid()}-")]  # noqa: PTH208
 

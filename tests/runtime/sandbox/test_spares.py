@@ -23,7 +23,7 @@ from runtime.sandbox.warden import Parked, Stop
 from tests.runtime.sandbox.driver import BACKENDS
 
 SUSPECT = Path(__file__).parents[3] / "runtime" / "sandbox" / "suspect.py"
-USUAL = Limits(wall_s=20)
+USUAL = Limits(wall_s=60)
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,11 @@ def test_its_time_begins_when_the_code_is_handed_in(spares: Spares, counting: Co
     parked = take(spares, counting, python)
     time.sleep(1)
     stop = Stop()
-    ended = parked.go(python.encode("import time; time.sleep(60)", None), Limits(wall_s=1.5), stop)
+    handed_in = time.monotonic()
+    ended = parked.go(python.encode("import time; time.sleep(600)", None), Limits(wall_s=1.5), stop)
     stop.close()
     assert ended.late
-    assert 1.5 <= ended.seconds < 6
+    assert 1.5 <= ended.seconds <= time.monotonic() - handed_in
 
 
 def test_whoever_asked_can_stop_it(spares: Spares, counting: Counting, python: Program) -> None:
@@ -189,7 +190,7 @@ def children() -> set[int]:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < ends
         time.sleep(0.01)
