@@ -132,10 +132,11 @@ class Stroll(Node[Line, Said]):
 
     type_id, title, group, icon, description = "stroll", "Stroll", "Test", "circle", "Takes its time."
     can_be_start_node = True
+    seconds: ClassVar[float] = 1
 
     async def run(self, inputs: Line, stage: Stage) -> Said:
-        """Take a second."""
-        await asyncio.sleep(1)
+        """Take them."""
+        await asyncio.sleep(Stroll.seconds)
         return Said(text=inputs.text)
 
 

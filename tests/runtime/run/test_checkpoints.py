@@ -17,6 +17,8 @@ from tests.support.postgres import Database
 from tests.support.site import Site, run_site
 
 PAGE = "Web Page"
+PAUSE_S = 60.0
+"""No worker is there so long: it leaves in it, and the next one finds it over."""
 SHELF = """<!doctype html><title>Shelf</title><input id="name"><a id="buy" href="/cart">Buy</a>
 <a id="stay" href="#">Stay</a><form method="post" action="/sent"><button id="send">Send</button></form>
 <script>
@@ -45,12 +47,18 @@ async def staging(own_database: Database, tmp_path: Path, site: Site) -> AsyncIt
     await made.close()
 
 
-def walk(site: Site, *between: JsonObject) -> tuple[list[JsonObject], list[JsonObject]]:
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page whose state is not read in time has no checkpoint, which is right and not what these tests are about."""
+    monkeypatch.setattr("runtime.browser.page._STATE_S", 60.0)
+
+
+def walk(site: Site, *between: JsonObject, pause_s: float = PAUSE_S) -> tuple[list[JsonObject], list[JsonObject]]:
     """Open the shelf, do something, wait until the worker has gone, and read the page."""
     nodes = [
         node("open", "launch_standard_browser", {"Website URL": site.url()}),
         *between,
-        node("pause", "delay", {"Duration": 1}),
+        node("pause", "delay", {"Duration": pause_s}),
         node("html", "get_html"),
         node("text", "get_text_from_html", {"Selector": "p"}),
     ]
@@ -62,6 +70,7 @@ def walk(site: Site, *between: JsonObject) -> tuple[list[JsonObject], list[JsonO
 async def lose_the_worker_at(staging: Staging, execution_id: ExecutionId, node_id: str) -> ExecutionStatus:
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == node_id)
+    await staging.shift(execution_id, PAUSE_S)
     async with staging.perform():
         return await staging.wait_for_end(execution_id)
 
@@ -109,7 +118,8 @@ async def test_a_click_that_no_address_tells_of_asks_a_person(staging: Staging, 
 async def test_a_checkpoint_can_not_be_read_in_the_database(
     staging: Staging, site: Site, own_database: Database
 ) -> None:
-    execution_id = await staging.submit(*walk(site, node("buy", "click_element", {"Selector": "#buy"})))
+    buy = node("buy", "click_element", {"Selector": "#buy"})
+    execution_id = await staging.submit(*walk(site, buy, pause_s=0.1))
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     connection = await asyncpg.connect(own_database.superuser_dsn)
@@ -125,6 +135,7 @@ async def test_without_the_key_the_way_is_walked_again(staging: Staging, site: S
     execution_id = await staging.submit(*walk(site))
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "pause")
+    await staging.shift(execution_id, PAUSE_S)
     staging.seal = Seal([b"x" * 32])
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.FAILED  # there is no <p> on the shelf
@@ -134,7 +145,8 @@ async def test_without_the_key_the_way_is_walked_again(staging: Staging, site: S
 
 async def test_a_pause_between_unsafe_steps_keeps_the_page_open(staging: Staging, site: Site) -> None:
     """What could not be brought back stays where it is: paused, with its worker."""
-    nodes, edges = walk(site, node("stay", "click_element", {"Selector": "#stay"}))
+    stay = node("stay", "click_element", {"Selector": "#stay"})
+    nodes, edges = walk(site, stay, pause_s=8)  # it is paused when that is over
     execution_id = await staging.submit(nodes, edges)
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "pause")

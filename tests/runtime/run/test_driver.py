@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from contracts.events import TERMINAL
 from contracts.execution import ExecutionStatus, FailureCode, StepStatus
-from runtime.run.watch import PAUSE_S
+from runtime.run.watch import LOOK_S, PAUSE_S
 from runtime.store.changes import Change, Lease
 from runtime.store.runs import Runs
 from tests.runtime.conftest import Killer
@@ -25,8 +25,8 @@ from tests.runtime.troupe import TROUPE, Echo, Hang, Stumble
 from tests.support.postgres import Database
 from tests.support.wakeups import Way, any_way, both_ways, listening
 
-SOON_S = 3.0
-"""A cancel takes effect within 1 s (spec E10); a loaded machine gets more before a test calls it broken."""
+SOON_S = 20.0
+"""A cancel takes effect within 1 s (spec E10); a machine that stands still gets more before a test calls it broken."""
 
 
 @pytest.fixture
@@ -76,7 +76,10 @@ async def test_only_what_must_not_run_twice_waits_until_its_beginning_is_written
 
     async def record_late(self: Runs, lease: Lease, change: Change) -> None:
         if any(step.status is StepStatus.RUNNING for step in change.steps):
-            await asyncio.sleep(0.1)
+            if waits:
+                await asyncio.sleep(0.1)
+            else:
+                await until_asked(["a"])
             begun_before_written.append(bool(Echo.asked))
         await record(self, lease, change)
 
@@ -105,11 +108,19 @@ async def test_safe_steps_run_ahead_of_a_database_that_answers_and_of_no_other(
         [node(name, "echo", {"Text": "x"} if name == "a" else {}) for name in names], edges
     )
     async with staging.perform():
+        await until_asked(names if ahead_s else ["a"])
         await asyncio.sleep(1)
         asked = list(Echo.asked)
         hung.set()
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     assert asked == (names if ahead_s else ["a"])
+
+
+async def until_asked(names: list[str]) -> None:
+    """Until Echo has been, by nodes of these names."""
+    async with asyncio.timeout(60):
+        while Echo.asked != names:  # noqa: ASYNC110 — the node type has no event
+            await asyncio.sleep(0.01)
 
 
 @any_way
@@ -153,6 +164,7 @@ async def test_a_cancel_whose_wake_up_is_lost_is_seen_all_the_same(
     execution_id = await staging.submit([node("a", "hang")])
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "a")
+        assert LOOK_S + PAUSE_S < 1, "what is promised; below is only whether it looks at all"
         await asyncio.sleep(3 * PAUSE_S)  # the run's own writes ring the bell, too: let that fall silent
         async with staging.db.write(staging.tenant_id) as session:
             silent = text("UPDATE runtime.executions SET cancel_requested_at = now()")
@@ -172,8 +184,8 @@ async def test_an_execution_has_a_time_limit(staging: Staging) -> None:
 
 
 async def test_waits_count_against_no_time_limit(staging: Staging) -> None:
-    nodes = [node("pause", "delay", {"Duration": 0.8}, timeout_s=0.3), node("say", "echo", {"Text": "still here"})]
-    execution_id = await staging.submit(nodes, timeout_s=0.6)
+    nodes = [node("pause", "delay", {"Duration": 8}, timeout_s=4), node("say", "echo", {"Text": "still here"})]
+    execution_id = await staging.submit(nodes, timeout_s=7)
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     steps = await staging.records.list_steps(staging.tenant_id, execution_id)
@@ -191,7 +203,10 @@ async def test_a_node_has_a_time_limit_and_its_failure_is_retried(staging: Stagi
     ]
 
 
-async def test_cancel_reaches_a_node_that_waits_for_its_next_attempt(staging: Staging) -> None:
+async def test_cancel_reaches_a_node_that_waits_for_its_next_attempt(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.engine.retry._DELAYS_S", (0.0, *[600.0] * 4))
     execution_id = await staging.submit([node("a", "stumble", {"Text": "once"})])
     async with staging.perform():
         await staging.wait_for_event(execution_id, "step_update")
@@ -336,7 +351,7 @@ async def test_whoever_is_fenced_stops_and_writes_nothing(staging: Staging) -> N
         stolen = await Runs(staging.db, staging.make_queue()).claim(staging.tenant_id, execution_id, "thief")
         assert stolen is not None
         before = len(await staging.read(execution_id))
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             while not Hang.left:  # noqa: ASYNC110 — the node type has no event
                 await asyncio.sleep(0.02)
         assert len(await staging.read(execution_id)) == before
@@ -365,7 +380,7 @@ async def test_a_worker_that_leaves_a_run_that_is_ending_loses_nothing(staging: 
     ]
     execution_id = await staging.submit(nodes)
     async with staging.perform() as worker:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "failed" not in {  # noqa: ASYNC110 — the store has no bell for tests
                 event.node_state.status for event in await staging.read(execution_id) if event.type == "node_update"
             }:

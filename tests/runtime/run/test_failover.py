@@ -48,7 +48,7 @@ async def test_an_end_that_lost_its_worker_midway_is_the_end_it_was(
 
 async def test_executions_outlast_a_server_that_can_not_write(own_database: Database, tmp_path: Path) -> None:
     Echo.asked.clear()
-    staging = Staging(own_database, tmp_path, TROUPE)
+    staging = Staging(own_database, tmp_path, TROUPE, heartbeat_s=60)
     killer = Killer(own_database)
     nodes = [node("a", "stroll"), node("b", "stroll"), node("c", "echo_unsafe"), node("d", "stroll")]
     edges = [edge(source, target, "Text", "Text") for source, target in ("ab", "bc", "cd")]

@@ -147,13 +147,14 @@ async def test_a_page_that_comes_back_is_still_signed_in(staging: Staging, site:
     execution_id = await staging.submit(
         [
             node("open", "launch_standard_browser", inputs),
-            node("pause", "delay", {"Duration": 3}),
+            node("pause", "delay", {"Duration": 60}),
             *look(),
         ],
         [edge(one, other, PAGE, PAGE) for one, other in pairwise(("open", "pause", "settled", "read", "text"))],
     )
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "pause")
+    await staging.shift(execution_id, 60)
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     assert await read_seen(staging, execution_id) == "3 of 3"

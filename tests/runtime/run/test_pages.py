@@ -1,6 +1,5 @@
 """The worker with a real Chromium: pages opened, pictured, cleaned up, and brought back on another worker."""
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -57,11 +56,15 @@ async def test_a_visit_brings_back_a_text_and_a_picture(staging: Staging, site: 
     assert told == [picture]
 
 
-async def test_a_failing_node_leaves_a_picture_the_address_and_the_console(staging: Staging, site: Site) -> None:
+async def test_a_failing_node_leaves_a_picture_the_address_and_the_console(
+    staging: Staging, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.nodes.browser.act.ACTION_S", 2.0)
+    monkeypatch.setattr("runtime.browser.page._GRACE_S", 60.0)
     nodes = [
         node("open", "launch_standard_browser", {"Website URL": site.url()}),
         node("type", "fill_input", {"Selector": "#in", "Value": "hello"}),
-        node("click", "click_element", {"Selector": "#missing"}, timeout_s=3),
+        node("click", "click_element", {"Selector": "#missing"}, timeout_s=60),
     ]
     execution_id = await staging.submit(nodes, chain("open", "type", "click"))
     async with staging.perform():
@@ -82,15 +85,13 @@ async def test_a_failing_node_leaves_a_picture_the_address_and_the_console(stagi
 async def test_cancel_closes_the_page_of_a_running_step(staging: Staging, site: Site) -> None:
     nodes = [
         node("open", "launch_standard_browser", {"Website URL": site.url()}),
-        node("wait", "wait_for_element", {"Selector": "#never", "Visibility": "visible"}),
+        node("wait", "wait_for_element", {"Selector": "#never", "Visibility": "visible"}, timeout_s=300),
     ]
     execution_id = await staging.submit(nodes, chain("open", "wait"))
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "wait")
-        asked = time.monotonic()
         await staging.executions.request_cancel(staging.tenant_id, execution_id, "")
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.CANCELLED
-        assert time.monotonic() - asked < 5
     steps = await staging.records.list_steps(staging.tenant_id, execution_id)
     assert [step.status for step in steps] == [StepStatus.SUCCESS, StepStatus.FAILED]
 
@@ -100,7 +101,7 @@ async def test_a_page_is_brought_back_on_another_worker(staging: Staging, site: 
     nodes = [
         node("open", "launch_standard_browser", {"Website URL": site.url()}),
         node("type", "fill_input", {"Selector": "#in", "Value": "kept"}),
-        node("pause", "delay", {"Duration": 1.5}),
+        node("pause", "delay", {"Duration": 60}),
         node("html", "get_html"),
         node("text", "get_text_from_html", {"Selector": "#out"}),
     ]
@@ -108,6 +109,7 @@ async def test_a_page_is_brought_back_on_another_worker(staging: Staging, site: 
     execution_id = await staging.submit(nodes, edges)
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "pause")
+    await staging.shift(execution_id, 60)
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     row = await staging.executions.get(staging.tenant_id, execution_id)

@@ -18,7 +18,7 @@ from runtime.run.signals import DrainBegun, Due, PauseAsked, Signal, Waiting
 from runtime.store.changes import Change
 from runtime.store.runs import Runs
 from tests.runtime.staging import Staging, edge, node
-from tests.runtime.troupe import TROUPE, Echo, Hang, Ponder, Stumble
+from tests.runtime.troupe import TROUPE, Echo, Hang, Ponder, Stroll, Stumble
 from tests.support.postgres import Database
 
 
@@ -92,27 +92,18 @@ async def test_outputs_of_any_depth_are_read_by_the_next_run(staging: Staging) -
     assert (await staging.executions.get(staging.tenant_id, execution_id)).losses == 0
 
 
-async def shift(staging: Staging, execution_id: ExecutionId, seconds: float) -> None:
-    """Let what has begun have begun so much earlier."""
-    moved = text(
-        "UPDATE runtime.steps SET started_at = started_at - make_interval(secs => :s) WHERE execution_id = :id"
-    )
-    async with staging.system.write() as session:
-        await (await session.connection()).execute(moved, {"s": seconds, "id": execution_id})
-
-
 async def test_a_wait_that_was_paused_ends_when_it_was_due(staging: Staging) -> None:
     execution_id = await staging.submit([node("long", "delay", {"Duration": 300})])
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "long")
         await pause(staging, execution_id)
         await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
-        await shift(staging, execution_id, 200)
+        await staging.shift(execution_id, 200)
         await resume(staging, execution_id)
         await staging.wait_until(execution_id, lambda row: row.epoch == 2 and row.current_node == "long")
         await pause(staging, execution_id)  # it was not due yet: there is something to interrupt
         await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
-        await shift(staging, execution_id, 100)
+        await staging.shift(execution_id, 100)
         await resume(staging, execution_id)
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     steps = await staging.records.list_steps(staging.tenant_id, execution_id)
@@ -123,12 +114,15 @@ async def test_a_wait_goes_on_with_another_worker(staging: Staging) -> None:
     execution_id = await staging.submit([node("long", "delay", {"Duration": 300})])
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "long")
-    await shift(staging, execution_id, 300)
+    await staging.shift(execution_id, 300)
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
 
 
-async def test_a_node_at_work_comes_to_its_end_before_the_pause(staging: Staging) -> None:
+async def test_a_node_at_work_comes_to_its_end_before_the_pause(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stroll, "seconds", 3)
     nodes = [node("a", "stroll", {"Text": "1"}), node("b", "echo", {"Text": "2"})]
     execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text")])
     async with staging.perform():
@@ -143,7 +137,8 @@ async def test_a_node_at_work_comes_to_its_end_before_the_pause(staging: Staging
     assert await statuses(staging, execution_id) == ["running", "paused", "running", "completed"]
 
 
-async def test_a_resume_at_once_is_as_if_nothing_was(staging: Staging) -> None:
+async def test_a_resume_at_once_is_as_if_nothing_was(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stroll, "seconds", 3)
     nodes = [node("a", "stroll", {"Text": "1"}), node("b", "echo", {"Text": "2"})]
     execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text")])
     async with staging.perform():
@@ -269,6 +264,7 @@ async def test_a_turn_that_comes_while_it_is_held_back_is_taken_once(
 
 
 async def test_a_pause_right_after_a_resume_is_heard(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stroll, "seconds", 3)
     nodes = [node("a", "stroll"), node("b", "stroll"), node("c", "echo")]
     execution_id = await staging.submit(nodes, [edge("a", "b", "Text", "Text"), edge("b", "c", "Text", "Text")])
     park = Runs.park

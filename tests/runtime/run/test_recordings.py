@@ -81,12 +81,12 @@ async def test_a_login_in_the_plan_leaves_the_trace_out(staging: Staging, site: 
 
 
 def keep_storing(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Let storing a file take a minute; answers what is set once it has begun."""
+    """Let storing a file take ten minutes; answers what is set once it has begun."""
     storing = asyncio.Event()
 
     async def store(*_: Any, **__: Any) -> None:
         storing.set()
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     monkeypatch.setattr(ArtifactWriter, "put_file", store)
     return storing
@@ -102,10 +102,10 @@ async def test_a_worker_that_leaves_while_it_stores_what_was_recorded_hands_back
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "wait")
         await staging.executions.request_pause(staging.tenant_id, execution_id, "lunch")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await storing.wait()
         began = time.monotonic()
-    assert time.monotonic() - began < 20, "it did not wait until all was stored"
+    assert time.monotonic() - began < 45, "it did not wait until all was stored"
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.status is ExecutionStatus.PAUSED)
     assert (await staging.executions.get(staging.tenant_id, execution_id)).losses == 0
@@ -125,7 +125,7 @@ async def test_a_drain_keeps_what_was_recorded_and_the_next_run_records_anew(sta
     inputs = {"Website URL": site.url(), "Trace": True, "Video": True}
     nodes = [
         node("open", "launch_standard_browser", inputs),
-        node("wait", "delay", {"Duration": 3}),
+        node("wait", "delay", {"Duration": 60}),
         node("html", "get_html"),
     ]
     edges = [edge("open", "wait", "Web Page", "Web Page"), edge("wait", "html", "Web Page", "Web Page")]
@@ -135,6 +135,7 @@ async def test_a_drain_keeps_what_was_recorded_and_the_next_run_records_anew(sta
     row = await staging.executions.get(staging.tenant_id, execution_id)
     assert (row.status, row.losses) == (ExecutionStatus.RUNNING, 0), "it was handed back"
     assert await names_of(staging, execution_id) == ["open-trace.zip", "open-video.zip"]
+    await staging.shift(execution_id, 60)
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     assert await names_of(staging, execution_id) == ["open-trace.zip"] * 2 + ["open-video.zip"] * 2
@@ -165,7 +166,7 @@ async def test_a_drain_drops_only_what_can_not_be_stored_in_its_time_and_says_so
 
     async def store(writer: ArtifactWriter, node_id: str | None, name: str, *rest: Any) -> StoredBlob:
         if "video" in name:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         return await put_file(writer, node_id, name, *rest)
 
     monkeypatch.setattr(ArtifactWriter, "put_file", store)
@@ -175,7 +176,7 @@ async def test_a_drain_drops_only_what_can_not_be_stored_in_its_time_and_says_so
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "wait")
         began = time.monotonic()
-    assert time.monotonic() - began < 20, "it did not wait until all was stored"
+    assert time.monotonic() - began < 45, "it did not wait until all was stored"
     assert await names_of(staging, execution_id) == ["open-trace.zip"]
     assert "Some of what was recorded could not be stored in time" in await lines_of(staging, execution_id)
     row = await staging.executions.get(staging.tenant_id, execution_id)
@@ -189,10 +190,10 @@ async def test_an_end_does_not_wait_longer_than_a_drain_for_what_was_recorded(
     inputs = {"Website URL": site.url(), "Trace": True}
     execution_id = await staging.submit([node("open", "launch_standard_browser", inputs)], [])
     async with staging.perform():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await storing.wait()
         began = time.monotonic()
-    assert time.monotonic() - began < 20, "it did not wait until all was stored"
+    assert time.monotonic() - began < 45, "it did not wait until all was stored"
     row = await staging.executions.get(staging.tenant_id, execution_id)
     assert row.status is ExecutionStatus.COMPLETED
     assert "What was recorded could not be stored in time" in await lines_of(staging, execution_id)
@@ -202,7 +203,7 @@ async def test_a_pause_keeps_what_was_recorded_and_the_next_run_records_anew(sta
     inputs = {"Website URL": site.url(), "Trace": True, "Video": True}
     nodes = [
         node("open", "launch_standard_browser", inputs),
-        node("wait", "delay", {"Duration": 3}),
+        node("wait", "delay", {"Duration": 60}),
         node("html", "get_html"),
     ]
     edges = [edge("open", "wait", "Web Page", "Web Page"), edge("wait", "html", "Web Page", "Web Page")]
@@ -215,6 +216,7 @@ async def test_a_pause_keeps_what_was_recorded_and_the_next_run_records_anew(sta
         row = await staging.executions.get(staging.tenant_id, execution_id)
         assert (row.ready, row.admitted_at) == (False, None), "parked, not held"
         assert await names_of(staging, execution_id) == ["open-trace.zip", "open-video.zip"]
+        await staging.shift(execution_id, 60)
         await staging.executions.request_resume(staging.tenant_id, execution_id)
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     assert await names_of(staging, execution_id) == ["open-trace.zip"] * 2 + ["open-video.zip"] * 2

@@ -199,12 +199,13 @@ async def test_a_page_that_comes_back_is_still_masked(staging: Staging, site: Si
     nodes, edges = sign_in(
         site,
         node("click", "click_element", {"Selector": "#go"}),
-        node("pause", "delay", {"Duration": 1}),
+        node("pause", "delay", {"Duration": 60}),
         node("html", "get_html"),
     )
     execution_id = await staging.submit(nodes, edges)
     async with staging.perform():
         await staging.wait_until(execution_id, lambda row: row.current_node == "pause")
+    await staging.shift(execution_id, 60)
     async with staging.perform():
         assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
     text = "\n".join(event.model_dump_json() for event in await staging.read(execution_id))
