@@ -104,6 +104,7 @@ async def test_what_decides_is_the_document_that_the_field_is_in(lease: Lease, s
     assert asked == [site.url("/secrets"), site.url("/outer")]
 
 
+@pytest.mark.usefixtures("playwright_first")
 async def test_a_field_that_is_not_there_or_not_to_be_filled_says_so(lease: Lease, site: Site) -> None:
     page = await open_page(lease, site, "missing")
     with pytest.raises(BrowserFailure, match="matched"):

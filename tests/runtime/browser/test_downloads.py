@@ -48,6 +48,12 @@ def left(page: Page) -> list[str]:
     return [str(found) for found in page.workspace.path.rglob("*")]
 
 
+async def until_nothing_left(page: Page) -> None:
+    async with asyncio.timeout(60):
+        while left(page):  # noqa: ASYNC110 — the browser tells nobody
+            await asyncio.sleep(0.05)
+
+
 async def test_a_click_brings_a_file(page: Page, handout: Handout) -> None:
     found = await page.download(selector="#file")
     assert (found.name, found.size, found.url) == ("report.csv", len(handout.report), handout.url("/report.csv"))
@@ -66,11 +72,11 @@ async def test_a_blob_does_too(page: Page) -> None:
 async def test_nothing_is_taken_that_nobody_waits_for(page: Page, handout: Handout) -> None:
     await page.click("#file")
     await asyncio.sleep(0.5)
-    assert left(page) == []
+    await until_nothing_left(page)
     (await page.download(selector="#file")).file.close()
     await page.click("#large")  # once more after one that was wanted
     await asyncio.sleep(0.5)
-    assert left(page) == []
+    await until_nothing_left(page)
 
 
 async def test_what_is_larger_than_wanted_is_stopped(page: Page) -> None:
@@ -78,12 +84,12 @@ async def test_what_is_larger_than_wanted_is_stopped(page: Page) -> None:
         await page.download(selector="#large", max_bytes=100_000)
     assert (caught.value.code, caught.value.acted) == (FailureCode.OUTPUT_TOO_LARGE, True)
     await asyncio.sleep(0.3)
-    assert left(page) == []
+    await until_nothing_left(page)
 
 
 async def test_one_that_does_not_end_is_given_up(page: Page) -> None:
     with pytest.raises(BrowserFailure) as caught:
-        await page.download(selector="#slow", timeout_s=2)
+        await page.download(selector="#slow", timeout_s=4)
     assert (caught.value.code, caught.value.acted) == (FailureCode.TIMEOUT, True)
     assert "did not end" in caught.value.message
     assert page.lost is None
@@ -97,7 +103,7 @@ async def test_a_link_to_a_page_is_no_download(page: Page) -> None:
 async def test_of_two_at_once_one_is_taken(page: Page, handout: Handout) -> None:
     (await page.download(selector="#two")).file.close()
     await asyncio.sleep(0.3)
-    assert left(page) == []
+    await until_nothing_left(page)
 
 
 async def test_a_page_that_begins_downloads_without_end_fills_no_disk(page: Page) -> None:
@@ -111,13 +117,15 @@ async def test_a_page_that_begins_downloads_without_end_fills_no_disk(page: Page
 
     watching = asyncio.create_task(watch())
     with pytest.raises(BrowserFailure) as caught:
-        await page.download(selector="#flood", max_bytes=100_000, timeout_s=20)
+        await page.download(selector="#flood", max_bytes=100_000, timeout_s=60)
     assert (caught.value.code, caught.value.acted) == (FailureCode.OUTPUT_TOO_LARGE, True)
     done.set()
     await watching
     assert most < 20 * 8_000_000
     await asyncio.sleep(1)
-    assert sum(measure(found) for found in left(page)) < 5 * 8_000_000, "but for what was on its way"
+    async with asyncio.timeout(60):  # but for what was on its way
+        while sum(measure(found) for found in left(page)) >= 5 * 8_000_000:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 def measure(name: str) -> int:
@@ -128,11 +136,11 @@ def measure(name: str) -> int:
 
 
 async def test_a_page_that_goes_says_so_at_once(page: Page) -> None:
-    waiting = asyncio.ensure_future(page.download(selector="#slow", timeout_s=30))
+    waiting = asyncio.ensure_future(page.download(selector="#slow", timeout_s=90))
     await asyncio.sleep(1)
     await page.close()
     with pytest.raises(BrowserFailure) as caught:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await waiting
     assert caught.value.code is FailureCode.PAGE_CLOSED
 

@@ -6,8 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import playwright
@@ -33,10 +34,10 @@ JAILS = [Jail.NAMESPACE, Jail.NETWORK, Jail.NONE]
 
 
 @pytest.fixture
-async def open_folder(tmp_path: Path) -> AsyncIterator[Path]:
+def open_folder() -> Iterator[Path]:
     """A folder that an account without rights can walk to, unlike pytest's own."""
-    folder = Path("/tmp") / f"stagedoor-{tmp_path.parent.name}-{tmp_path.name}"
-    folder.mkdir(mode=0o711)
+    folder = Path(mkdtemp(dir="/tmp"))
+    folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -82,7 +83,7 @@ async def test_browsers_have_their_own_sandbox_and_are_never_root(open_folder: P
                     assert set(read_status(process, "Uid")) == {str(renderer.stat().st_uid)}
             assert renderer.stat().st_uid != 0
             assert ((renderer / "ns/net").readlink() != OWN_NETWORK) or jail is Jail.NONE
-    assert list_browsers(open_folder) == []
+    await until(lambda: list_browsers(open_folder) == [])
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="an ordinary user has one account")

@@ -29,7 +29,7 @@ class Browsers:
             start_new_session=True,
         )
         self.started.append(child)
-        for _ in range(200):
+        for _ in range(3_000):
             if read_pid(record) is not None and "time.sleep" in Path(f"/proc/{child.pid}/cmdline").read_text():
                 return child
             time.sleep(0.02)
@@ -63,7 +63,7 @@ def test_orphans_are_ended_and_their_profiles_removed(tmp_path: Path, browsers: 
     (folder.path / "playwright_chromiumdev_profile-x").mkdir()
     leave(folder)
     assert reap_orphans(tmp_path) == 1
-    assert child.wait(5) == -9
+    assert child.wait(60) == -9
     assert list((tmp_path / "browsers").iterdir()) == []
 
 
@@ -75,7 +75,7 @@ def test_browsers_of_a_living_runtime_are_left_alone(tmp_path: Path, browsers: B
     assert child.poll() is None
     assert folder.path.is_dir()
     folder.release()
-    assert child.wait(5) == -9
+    assert child.wait(60) == -9
     assert not folder.path.exists()
 
 
@@ -103,7 +103,7 @@ def test_nothing_to_reap(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is told by /proc only")
 def test_memory_is_that_of_the_group(tmp_path: Path, browsers: Browsers) -> None:
     child = browsers.start(tmp_path / "a.pid")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while measure_memory(child.pid) <= 1_000_000 and time.monotonic() < deadline:
         time.sleep(0.02)  # it has only just become Python, and has next to nothing in memory
     assert 1_000_000 < measure_memory(child.pid) < 100_000_000

@@ -10,8 +10,10 @@ import pytest
 
 from runtime.browser import recording as module
 from runtime.browser.options import ContextOptions
+from runtime.browser.page import Page
 from runtime.browser.picture import read_size
 from runtime.browser.pool import Lease, Pool
+from runtime.browser.recording import Film
 from runtime.egress.permit import Permit
 from tests.support.site import Site
 
@@ -29,14 +31,28 @@ def left(pool: Pool) -> list[str]:
     return [str(one) for one in found if one.suffix == ".zip" or "playwright-artifacts" in str(one)]
 
 
+def film_of(page: Page) -> Film:
+    assert page.recording is not None
+    assert page.recording._film is not None
+    return page.recording._film
+
+
+async def until_filmed(page: Page, pictures: int) -> None:
+    async with asyncio.timeout(60):
+        while len(film_of(page)._pictures) < pictures:  # noqa: ASYNC110 — a film tells nobody
+            await asyncio.sleep(0.02)
+
+
 async def record(lease: Lease, site: Site, options: ContextOptions) -> dict[str, bytes]:
     """Go somewhere, paint, and answer the files by their names."""
     site.pages["/paint"] = PAGE
     page = await lease.open_page("node-1", options)
     await page.open_url(site.url("/paint"))
-    await asyncio.sleep(0.3)
+    if options.video:
+        await until_filmed(page, 1)
     await page.click("button")
-    await asyncio.sleep(0.5)
+    if options.video:
+        await until_filmed(page, 2)
     files: dict[str, bytes] = {}
     for name, recording in await lease.end_recordings():
         assert name == "node-1"
@@ -89,7 +105,7 @@ async def test_a_crash_costs_the_trace_at_most(pool: Pool, permit: Permit, site:
         site.pages["/paint"] = PAGE
         page = await lease.open_page("node-1", ContextOptions(trace=True, video=True))
         await page.open_url(site.url("/paint"))
-        await asyncio.sleep(0.5)
+        await until_filmed(page, 1)
         (await pool.obtain(permit.tenant_id)).lose()
         ((_, recording),) = await lease.end_recordings()
         kept = [file.name for file in recording.files]
@@ -108,7 +124,10 @@ async def test_there_is_an_end_to_how_much(
         page = await lease.open_page("node-1", ContextOptions(trace=True, video=True))
         await page.open_url(site.url("/paint"))
         await page.click("button")
-        await asyncio.sleep(1.5)
+        assert page.recording is not None
+        async with asyncio.timeout(60):
+            while not (film_of(page)._cut and page.recording.troubles):  # noqa: ASYNC110 — it tells nobody
+                await asyncio.sleep(0.02)
         ((_, recording),) = await lease.end_recordings()
         (video,) = recording.files
         assert "1 pictures" in video.remark

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,6 +45,12 @@ addEventListener("pagehide", () => { fetch("http://BAD/keepalive", {keepalive: t
 </script>"""
 
 
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not fact():  # noqa: ASYNC110 — the site tells nobody
+            await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 def packets(elsewhere: Site) -> Iterator[socket.socket]:
     """Hears the datagrams sent to the forbidden host."""
@@ -64,6 +70,7 @@ async def test_nothing_leaves_for_a_host_that_is_not_allowed(
     elsewhere.connections.clear()
     page = await lease.open_page("node-1")
     await page.open_url(site.url("/escapes"))
+    await until(lambda: f"/go?to=http://{elsewhere.host}/fetch-by-redirect" in site.requests)
     await asyncio.sleep(1.0)
     await page.open_url(site.url("/calm"))
     await asyncio.sleep(0.5)
@@ -71,7 +78,6 @@ async def test_nothing_leaves_for_a_host_that_is_not_allowed(
     assert elsewhere.connections == []
     with pytest.raises(BlockingIOError):
         packets.recv(2_000)
-    assert "/go?to=http://" + elsewhere.host + "/fetch-by-redirect" in site.requests, "the page did not try"
 
 
 @pytest.mark.parametrize(
@@ -87,13 +93,14 @@ async def test_going_there_is_refused_by_name(lease: Lease, site: Site, elsewher
     assert "STAGEDOOR_RUNTIME_ALLOWED_HOSTS" in caught.value.hint
 
 
+@pytest.mark.usefixtures("playwright_first")
 async def test_a_link_that_leads_there_is_refused_by_the_next_action(lease: Lease, site: Site, elsewhere: Site) -> None:
     site.pages["/link"] = f"<a id=out href='http://{elsewhere.host}/'>out</a>"
     page = await lease.open_page("node-1")
     await page.open_url(site.url("/link"))
     await page.click("#out")
     with pytest.raises(BrowserFailure) as caught:
-        await page.click("h1", timeout_s=1.5)
+        await page.click("h1", timeout_s=4)
     assert caught.value.code is FailureCode.HOST_REFUSED
     assert elsewhere.host in caught.value.message
     assert elsewhere.requests == []
@@ -114,5 +121,4 @@ async def test_the_site_that_is_allowed_is_reached_by_every_way(lease: Lease, si
       new WebSocket(`ws://${location.host}/ws`)</script>"""
     page = await lease.open_page("node-1")
     await page.open_url(site.url("/all"))
-    await asyncio.sleep(0.3)
-    assert {"/all", "/i", "/f", "/x", "/ws"} <= set(site.requests)
+    await until(lambda: {"/all", "/i", "/f", "/x", "/ws"} <= set(site.requests))

@@ -91,7 +91,7 @@ async def test_a_parked_page_opens_nothing_until_it_is_lent(pool: Pool, permit: 
     async with pool.lease(permit) as lease:
         await lease.open_page("node-1")
         _, chromium = lease._pages["node-1"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while chromium._parked is None:  # noqa: ASYNC110 — the pool tells nobody
                 await asyncio.sleep(0.02)
         parked = chromium._parked

@@ -40,6 +40,7 @@ async def test_numbers_are_typed_as_text_and_nothing_clears(stage: MemoryStage) 
         assert await stage.lease.page("node-1").read_title() == title
 
 
+@pytest.mark.usefixtures("playwright_first")
 async def test_a_wrong_selector_and_one_that_finds_nothing_are_told_apart(stage: MemoryStage) -> None:
     short = MemoryStage(stage.lease, seconds=0.5)
     for selector, code in (("[[", FailureCode.INVALID_SELECTOR), ("#none", FailureCode.ELEMENT_NOT_FOUND)):

@@ -59,6 +59,7 @@ async def test_a_busy_site_is_worth_another_attempt(lease: Lease, site: Site) ->
     assert caught.value.page_url == site.url("/status/503")
 
 
+@pytest.mark.usefixtures("playwright_first")
 async def test_waiting_takes_what_time_the_node_has_and_no_more(lease: Lease, site: Site) -> None:
     site.pages["/later"] = "<script>setTimeout(() => document.body.append('here'), 300)</script><body>"
     stage = MemoryStage(lease)
