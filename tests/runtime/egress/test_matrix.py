@@ -30,6 +30,8 @@ UNASKED = "favicon.ico"
 MUST_BE_HEARD = 75
 REST_S = 4.0
 """Of quiet, after which nothing more is expected."""
+PIECES = 40
+"""In which a rest is slept: of one during which the machine stands still only one of them is lost."""
 AT_MOST_S = 60.0
 """For all that is expected; a machine that has other work to do takes its time."""
 
@@ -82,8 +84,9 @@ async def rest(enough: Callable[[], bool], told: Callable[[], int]) -> None:
             while not enough():  # noqa: ASYNC110 — nothing tells of it
                 await asyncio.sleep(0.1)
             seen = None
-            while seen != (seen := told()):  # noqa: ASYNC110
-                await asyncio.sleep(REST_S)
+            while seen != (seen := told()):
+                for _ in range(PIECES):
+                    await asyncio.sleep(REST_S / PIECES)
 
 
 def list_names(*, silent: bool) -> set[str]:
