@@ -231,10 +231,11 @@ class _Run:
         next_look = time.monotonic() + LOOK_S
         while not (self.ready and self.payload is None and not self.killed):
             now = time.monotonic()
-            if self.gone and not any(isinstance(key.data, bytearray) for key in self.selector.get_map().values()):
+            if self.gone and not any(self._brings(key) for key in self.selector.get_map().values()):
                 return
             if now >= self.deadline:
                 if self.gone or self.killed:
+                    self._read_rest()
                     return
                 self.late = self.ready
                 self._kill()
@@ -244,6 +245,19 @@ class _Run:
             until = self.deadline if self.gone else min(self.deadline, next_look)
             for key, events in self.selector.select(max(0.0, until - now)):
                 self._respond(key, events)
+
+    def _read_rest(self) -> None:
+        """What it wrote before it ended: we may have been kept from the processor until long after."""
+        while not self.killed:
+            waiting = [(key, events) for key, events in self.selector.select(0) if self._brings(key)]
+            if not waiting:
+                return
+            for key, events in waiting:
+                self._respond(key, events)
+
+    def _brings(self, key: selectors.SelectorKey) -> bool:
+        """Whether what the program has said or written comes this way."""
+        return isinstance(key.data, bytearray) or key.data == self._talk
 
     def _respond(self, key: selectors.SelectorKey, events: int) -> None:
         if key.fd == self.handle:

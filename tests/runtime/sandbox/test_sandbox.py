@@ -44,6 +44,19 @@ async def test_the_first_whose_canary_lives_is_used(make: Make) -> None:
     assert sandbox.ended == {"returned": 1}
 
 
+async def test_what_was_written_before_the_end_is_read_however_late(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever watches may be kept from the processor until all is over, with nothing read so far."""
+    monkeypatch.setattr("runtime.sandbox.warden._CHUNK", 100)
+    monkeypatch.setattr("runtime.sandbox.warden.END_S", 0.0)
+    sandbox = make(Landlock())
+    await sandbox.choose()
+    ended = await sandbox.run(Language.PYTHON, "print('x' * 60_000)\nresult = 'y' * 60_000", None, LIMITS)
+    assert len(ended.stdout) == 60_001
+    assert ended.frame == b'{"result": "%s"}' % (b"y" * 60_000)
+
+
 async def test_nothing_runs_without_a_backend(make: Make, tmp_path: Path) -> None:
     sandbox = make(Absent([]))
     for _ in range(2):
