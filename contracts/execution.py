@@ -262,7 +262,11 @@ class SubmitExecution(Contract):
     priority: Priority = Priority.NORMAL
     deferred: bool = False
     """The caller has been told 202 already: record what can never run as a failed execution instead of refusing it."""
-    cancelled: Annotated[str, StringConstraints(max_length=500)] | None = None
+    cancelled: Annotated[str, StringConstraints(max_length=500)] | None = Field(
+        default=None,
+        # a Runtime of before this field refuses for good what has it, and what was accepted would be lost
+        exclude_if=lambda reason: reason is None,
+    )
     """The reason, where it was cancelled before it was handed over: it is recorded as cancelled and never begins. One
     that is known already is ended by CancelExecution alone."""
     submitted_at: Instant

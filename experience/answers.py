@@ -8,7 +8,7 @@ is gone, and the intent, which is stored, goes its way: accepted.
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from contracts.errors import ApiError, Code, Fault
@@ -26,6 +26,15 @@ KEY_LIFE = timedelta(hours=48)
 WAIT_S = 3.0
 """How long the second sender waits for the first one's answer: longer than that one waits for Runtime."""
 _LOOK_AGAIN_S = 0.05
+_STORED: Final[dict[str, Any]] = {
+    "intent_id": True,
+    "execution_id": True,
+    "status": True,
+    "links": {"status", "events", "cancel", "stream", "page"},
+}
+"""What is written down of an answer: what the first release reads, and not a field more. For as long as a key lives,
+one of its processes may read the record, beside newer ones or after a way back, and it takes nothing it does not know.
+What is read is given the links of the process that reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class Answers:
 
 def _pack(answer: Accepted | ApiError) -> tuple[int, dict[str, Any]]:
     if isinstance(answer, Accepted):
-        return 202, answer.model_dump(mode="json", exclude={"links"})
+        return 202, answer.model_dump(mode="json", include=_STORED)
     faults = [fault.model_dump(mode="json") for fault in answer.faults]
     body = {"code": answer.code.value, "detail": answer.detail, "hint": answer.hint, "faults": faults}
     return answer.code.status, body

@@ -181,9 +181,9 @@ class ExecutionRow(Row, table=True):
     workflow_concurrency: int | None = _optional(Integer)
     timeout_s: float = _required(Double)
     spent_s: float = _required(Double, "0")
+    """What its runs took together, waits not counted."""
     moved_bytes: int = _required(BigInteger, "0")
     """Sent and received by all its runs, as far as they could write it down."""
-    """What its runs took together, waits not counted."""
     trace_parent: str | None = _optional(Text)
     """W3C `traceparent` of the request that submitted it."""
 

@@ -9,6 +9,7 @@ import pytest
 from contracts.api.work import ExecutionApi
 from contracts.declare import channels, endpoints
 from contracts.errors import ApiError, Code, Fault
+from contracts.model import Contract
 from experience.outbox import Outbox
 from tests.support.house import House, Json, Visitor, until
 
@@ -62,6 +63,32 @@ async def test_an_answer_kept_by_an_older_release_gets_the_links_of_this_one(hou
     finally:
         await connection.close()
     assert await ada.accepted(key="older") == first
+
+
+class LinksOfTheFirstRelease(Contract):
+    status: str
+    events: str
+    cancel: str
+    stream: str
+    page: str
+
+
+class AcceptedOfTheFirstRelease(Contract):
+    intent_id: UUID
+    execution_id: UUID
+    status: str
+    links: LinksOfTheFirstRelease
+
+
+async def test_an_answer_kept_now_is_read_by_the_first_release(house: House, ada: Visitor) -> None:
+    accepted = await ada.accepted(key="newer")
+    connection = await asyncpg.connect(house.database.superuser_dsn)
+    try:
+        asked = "SELECT body::text FROM experience.idempotency_records WHERE tenant_id = $1"
+        read = AcceptedOfTheFirstRelease.model_validate_json(await connection.fetchval(asked, ada.tenant_id))
+    finally:
+        await connection.close()
+    assert read.links.model_dump().items() <= accepted["links"].items()
 
 
 async def test_the_call_to_runtime_speaks_for_the_tenant_and_keeps_the_request_id(house: House, ada: Visitor) -> None:

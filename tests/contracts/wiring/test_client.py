@@ -1,5 +1,6 @@
 """What the other side says arrives as it was said; what it could not say arrives as unavailable."""
 
+import json
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -124,4 +125,10 @@ async def test_a_null_in_a_body_arrives_as_null(http: httpx.AsyncClient) -> None
     )
     with pytest.raises(ApiError):
         await RuntimeClient(http).submit_execution(submit)
-    assert SubmitExecution.model_validate_json(route.calls[0].request.content) == submit
+    sent = route.calls[0].request.content
+    assert SubmitExecution.model_validate_json(sent) == submit
+    assert "cancelled" not in json.loads(sent), "a Runtime that does not know the field refuses it for good"
+    cancelled = submit.model_copy(update={"cancelled": ""})
+    with pytest.raises(ApiError):
+        await RuntimeClient(http).submit_execution(cancelled)
+    assert json.loads(route.calls[-1].request.content)["cancelled"] == ""
