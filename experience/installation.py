@@ -24,7 +24,7 @@ from contracts.identity import (
     UpdateTenant,
 )
 from contracts.model import Nothing, Page, TenantId, UserId
-from contracts.shortcoming import Shortcomings
+from contracts.shortcoming import ListShortcomings, Shortcoming, Shortcomings
 from contracts.wiring.server import Call, Server
 from experience.admin import INVITATION_LIFETIME, show_invitation
 from experience.audit import Actor, Audit, Clock
@@ -93,12 +93,11 @@ class Installation:
             items=[show_tenant(row) for row in page], next_cursor=str(page[-1].tenant_id) if more else None
         )
 
-    async def list_shortcomings(self, call: Call[Caller], request: Nothing) -> Shortcomings:
+    async def list_shortcomings(self, call: Call[Caller], _request: Nothing) -> Shortcomings:
         """What Runtime's workers say of their machines: for who can mend it, and not for who could make use of it."""
         caller = caller_of(call)
-        return await self.runtime.speak_for(caller.tenant_id, caller.user_id, call.request_id).list_shortcomings(
-            request
-        )
+        runtime = self.runtime.speak_for(caller.tenant_id, caller.user_id, call.request_id)
+        return await runtime.list_shortcomings(ListShortcomings(known=",".join(Shortcoming)))
 
     async def create_tenant(self, call: Call[Caller], request: CreateTenant) -> CreatedTenant:
         """A tenant, and the invitation its owner joins by."""

@@ -45,7 +45,7 @@ from contracts.execution import (
 from contracts.frames import DownstreamFrame, OpenEvents, UpstreamFrame
 from contracts.model import Nothing, Page
 from contracts.recovery import DeadLetter, DeadLetterDetail, DiscardDeadLetter, ListDeadLetters, PauseExecution
-from contracts.shortcoming import Shortcomings
+from contracts.shortcoming import ListShortcomings, Shortcomings
 from contracts.tool import Acts, ListToolEvents, ReadActs, ToolEvent
 from contracts.workflow import (
     CreateWorkflow,
@@ -514,7 +514,7 @@ class RuntimeApi:
     list_shortcomings = Endpoint(
         method="GET",
         path="/api/runtime/shortcomings",
-        request=Nothing,
+        request=ListShortcomings,
         result=Shortcomings,
         summary="What protects less on the workers than it could.",
         scope=None,

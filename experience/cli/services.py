@@ -155,7 +155,7 @@ class Plan:
 
     def _plan_runtime(self, command: str) -> Service:
         chosen = self.environment.get(f"{RUNTIME_PREFIX}ALLOWED_HOSTS", "").split(",")
-        settings = {
+        settings: dict[str, object] = {
             "HOST": LOOPBACK,
             "PORT": self.ports.runtime,
             "DATABASE_URL": self.cluster.dsn("runtime_app"),
@@ -168,6 +168,9 @@ class Plan:
             "ALLOWED_HOSTS": ",".join(host for host in (self.ports.shop_host, *chosen) if host),
             "DRAIN_S": DRAIN_S,
         }
+        if f"{RUNTIME_PREFIX}MULTI_TENANT" not in self.environment:
+            # accounts of a stack that only this machine reaches are its owner's own: there is nobody to warn of
+            settings |= {"MULTI_TENANT": True, "ALLOW_UNSANDBOXED_BROWSERS": True}
         return Service(
             name="runtime",
             command=(*self.programs.runtime, command),

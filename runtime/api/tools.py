@@ -1,8 +1,8 @@
 """What executions used tools for, what of their doings belongs into the audit trail, and how well they are shut in."""
 
 from contracts.api.runtime import RuntimeApi
-from contracts.model import Nothing, Page
-from contracts.shortcoming import Shortcomings
+from contracts.model import Page
+from contracts.shortcoming import ListShortcomings, Shortcomings
 from contracts.tool import Acts, ListToolEvents, ReadActs, ToolEvent
 from contracts.wiring.internal import InternalCaller
 from contracts.wiring.server import Call, Server
@@ -34,6 +34,7 @@ class ToolHandlers:
         """Newest first."""
         return Acts(items=await self._events.list_acts(call.caller.tenant_id, wanted))
 
-    async def list_shortcomings(self, call: Caller, _: Nothing) -> Shortcomings:
+    async def list_shortcomings(self, call: Caller, asked: ListShortcomings) -> Shortcomings:
         """Of all workers that are there now."""
-        return Shortcomings(items=await self._sandboxes.list_shortcomings(call.caller.tenant_id))
+        found = await self._sandboxes.list_shortcomings(call.caller.tenant_id)
+        return Shortcomings(items=[one for one in found if one.shortcoming in asked.names])

@@ -70,12 +70,15 @@ class SandboxReports:
         self._worker = worker
 
     async def find_tenants(self) -> bool:
-        """Whether more than one tenant has executions here, whatever became of them.
+        """Whether users of more than one tenant have executions here, whatever became of them.
+
+        Each guest is a tenant, too; those have no users, and don't count.
 
         Raises:
             DatabaseAway: the connection failed.
         """
-        theirs = exists().where(col(ExecutionRow.tenant_id) == col(TenantRow.tenant_id))
+        of_a_user = col(ExecutionRow.user_id).is_not(None)
+        theirs = exists().where(col(ExecutionRow.tenant_id) == col(TenantRow.tenant_id), of_a_user)
         async with self._system.write() as session:
             return len((await session.exec(select(TenantRow.tenant_id).where(theirs).limit(2))).all()) > 1
 

@@ -72,6 +72,7 @@ async def test_operators_alone_read_what_protects_less_than_it_could(front: Fron
     found = FoundShortcoming(shortcoming=Shortcoming.CODE_REFUSED, detail="Install bubblewrap.", workers=2)
     front.runtime.shortcomings.append(found)
     assert (await operator.client.list_shortcomings(NOTHING)).items == [found]
+    assert front.runtime.shortcomings_known == set(Shortcoming), "Runtime tells of those alone that Experience knows"
     owner = await front.register()
     assert await refused(owner.client.list_shortcomings(NOTHING)) is Code.FORBIDDEN
 

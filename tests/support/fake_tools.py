@@ -6,8 +6,8 @@ from functools import cached_property
 from uuid import UUID, uuid4
 
 from contracts.identity import AuditAct
-from contracts.model import Nothing, Page
-from contracts.shortcoming import FoundShortcoming, Shortcomings
+from contracts.model import Page
+from contracts.shortcoming import FoundShortcoming, ListShortcomings, Shortcomings
 from contracts.tool import Act, Acts, ListToolEvents, ReadActs, ToolEvent
 from contracts.wiring.internal import InternalCaller
 from contracts.wiring.server import Call
@@ -54,7 +54,7 @@ class FakeTools:
         """As a test puts them there."""
         return []
 
-    async def _list_shortcomings(self, _call: Caller, _: Nothing) -> Shortcomings:
+    async def _list_shortcomings(self, _call: Caller, _: ListShortcomings) -> Shortcomings:
         return Shortcomings(items=self.shortcomings)
 
     async def _list_acts(self, call: Caller, wanted: ReadActs) -> Acts:

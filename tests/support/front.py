@@ -25,7 +25,7 @@ from contracts.errors import ApiError, Code
 from contracts.execution import RuntimeExport, TenantState
 from contracts.identity import Grant, Register
 from contracts.model import Nothing, TenantId
-from contracts.shortcoming import FoundShortcoming, Shortcomings
+from contracts.shortcoming import FoundShortcoming, ListShortcomings, Shortcomings
 from contracts.tool import Act, Acts, ReadActs
 from contracts.wiring.client import PublicClient
 from contracts.wiring.internal import InternalCaller, InternalVerifier
@@ -84,6 +84,8 @@ class PlayedRuntime:
     acts: list[Act] = field(default_factory=list)
     """What executions did, whosever they were."""
     shortcomings: list[FoundShortcoming] = field(default_factory=list)
+    shortcomings_known: frozenset[str] = frozenset()
+    """By who asked for them last."""
     away: bool = False
     busy: bool = False
 
@@ -115,7 +117,8 @@ class PlayedRuntime:
     async def _list_acts(self, _call: Call[InternalCaller], request: ReadActs) -> Acts:
         return page_acts(self.acts, request)
 
-    async def _list_shortcomings(self, _call: Call[InternalCaller], _request: Nothing) -> Shortcomings:
+    async def _list_shortcomings(self, _call: Call[InternalCaller], request: ListShortcomings) -> Shortcomings:
+        self.shortcomings_known = request.names
         return Shortcomings(items=self.shortcomings)
 
     async def _delete(self, call: Call[InternalCaller], _request: Nothing) -> Nothing:

@@ -1,6 +1,7 @@
 """Which process gets to know what."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_runtime_may_reach_the_shop_and_what_its_owner_adds(plan: Plan) -> None:
     runtime, _ = plan.plan_tiers()
     allowed = runtime.environment["STAGEDOOR_RUNTIME_ALLOWED_HOSTS"]
     assert [host.strip() for host in allowed.split(",")] == ["127.0.0.1:1003", "example.com", "example.org:8443"]
+
+
+def test_several_accounts_of_one_machine_are_nothing_to_warn_of(plan: Plan) -> None:
+    names = [f"STAGEDOOR_RUNTIME_{name}" for name in ("MULTI_TENANT", "ALLOW_UNSANDBOXED_BROWSERS")]
+    runtime, _ = plan.plan_tiers()
+    assert [runtime.environment.get(name) for name in names] == ["True", "True"]
+    chosen = replace(plan, environment=MINE | {names[0]: "true"})
+    runtime, _ = chosen.plan_tiers()
+    assert [runtime.environment.get(name) for name in names] == ["true", None], "what its owner chose keeps its meaning"
 
 
 def test_runtime_gets_the_public_key_only(plan: Plan) -> None:

@@ -8,11 +8,10 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from contracts.declare import NOTHING
 from contracts.errors import ApiError, Code
 from contracts.identity import AuditAct
-from contracts.model import CredentialId, ExecutionId, NodeId, TenantId
-from contracts.shortcoming import Shortcoming
+from contracts.model import CredentialId, ExecutionId, NodeId, TenantId, UserId
+from contracts.shortcoming import ListShortcomings, Shortcoming
 from contracts.tool import ListToolEvents, ReadActs
 from contracts.wiring.client import RuntimeClient
 from runtime.app import Ground, _look_after
@@ -112,6 +111,8 @@ async def test_a_worker_that_need_not_keep_tenants_apart_says_so_once_there_are_
             while not (said := await read_told(client, Shortcoming.TENANTS_TOGETHER)):  # noqa: ASYNC110 — as above
                 await asyncio.sleep(0.05)
         assert "MULTI_TENANT=true" in said[0]
+        of_the_first_release = (await client.list_shortcomings(ListShortcomings())).items
+        assert Shortcoming.TENANTS_TOGETHER not in [one.shortcoming for one in of_the_first_release]
         looking.cancel()
         await asyncio.wait({looking})
     assert await list_shortcomings(client) == []
@@ -121,17 +122,26 @@ async def test_one_tenant_is_not_together_with_anybody(own_database: postgres.Da
     system, db = SystemDatabase(own_database.dsn("runtime_system")), Database(own_database.dsn("runtime_app"))
     reports, executions = SandboxReports(system, "a-worker"), Executions(db, PgQueue("", concurrency=1, heartbeat_s=15))
     try:
-        mine, other = TenantId(uuid7()), TenantId(uuid7())
-        for tenant_id, together in ((mine, False), (mine, False), (other, True)):
-            await executions.submit(tenant_id, make_execution())
+        mine, guest, other = TenantId(uuid7()), TenantId(uuid7()), TenantId(uuid7())
+        user = UserId(uuid7())
+        for tenant_id, by, together in (
+            (mine, user, False),
+            (mine, user, False),
+            (guest, None, False),
+            (other, user, True),
+        ):
+            await executions.submit(tenant_id, make_execution(user_id=by))
             assert await reports.find_tenants() is together
     finally:
         await db.close()
         await system.close()
 
 
+KNOWN = ListShortcomings(known=",".join(Shortcoming))
+
+
 async def list_shortcomings(client: RuntimeClient) -> list[tuple[Shortcoming, str, int]]:
-    return [(one.shortcoming, one.detail, one.workers) for one in (await client.list_shortcomings(NOTHING)).items]
+    return [(one.shortcoming, one.detail, one.workers) for one in (await client.list_shortcomings(KNOWN)).items]
 
 
 async def read_told(client: RuntimeClient, which: Shortcoming) -> list[str]:
