@@ -1,9 +1,9 @@
 """Many strings to be found at once, in time that does not grow with their number. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
-from ahocorasick_rs import BytesAhoCorasick, MatchKind
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 BEGINNING: Final = 8
 """Characters of a needle that are enough at the end of a text that was cut off."""
@@ -18,11 +18,12 @@ class Needles(Generic[Meaning]):
     def __init__(self, needles: Mapping[bytes, Meaning]) -> None:
         self._meanings = list(needles.values())
         self._longest = max(map(len, needles), default=0)
-        self._search = BytesAhoCorasick(list(needles), matchkind=MatchKind.LeftmostLongest) if needles else None
-        self._begun: dict[str, list[tuple[str, Meaning]]] = {}
+        self._search = _prepare(needles, MatchKind.LeftmostLongest) if needles else None
+        begun: dict[bytes, list[tuple[str, Meaning]]] = {}
         for needle, meaning in needles.items():
-            written = needle.decode("latin-1")
-            self._begun.setdefault(written[:BEGINNING], []).append((written, meaning))
+            begun.setdefault(needle[:BEGINNING], []).append((needle.decode("latin-1"), meaning))
+        self._begun = list(begun.values())
+        self._search_begun = _prepare(begun, MatchKind.Standard) if begun else None
 
     def find(self, text: str) -> Iterator[tuple[int, int, Meaning]]:
         """Where they stand in a text: from, to, and which it is."""
@@ -38,17 +39,23 @@ class Needles(Generic[Meaning]):
 
     def find_beginning(self, text: str, first: int, end: int) -> tuple[int, Meaning] | None:
         """Where a beginning of a needle stands that ends at `end`, not before `first`; the longest such."""
-        tries = 0
-        for at in range(max(first, end - self._longest), end - BEGINNING + 1):
-            begun = self._begun.get(text[at : at + BEGINNING])
-            if begun is None:
-                continue
-            tries += 1
+        if self._search_begun is None:
+            return None
+        first = max(first, end - self._longest)
+        tail = text[first:end].encode("ascii", "replace")
+        places = self._search_begun.find_matches_as_indexes(tail, overlapping=True)
+        for tries, (which, at, _) in enumerate(places, 1):
+            begun = self._begun[which]
             # needles that are much alike might be compared at every place: rather too much is found than that
             if tries > _MAX_TRIES or len(begun) > _MAX_TRIES:
-                return at, begun[0][1]
-            rest = text[at:end]
+                return first + at, begun[0][1]
+            rest = text[first + at : end]
             for written, meaning in begun:
                 if written.startswith(rest):
-                    return at, meaning
+                    return first + at, meaning
         return None
+
+
+def _prepare(needles: Iterable[bytes], kind: MatchKind) -> BytesAhoCorasick:
+    # by itself the library prepares few needles for speed, however long they are: 64 kB of them took 250 MB
+    return BytesAhoCorasick(list(needles), matchkind=kind, implementation=Implementation.ContiguousNFA)

@@ -22,8 +22,9 @@ _ESCAPES: Final = re.compile(
     r"|(?:\\\\)+|(?:\\u[0-9a-f]{4})+|(?:\\x[0-9a-f]{2})+|(\\[\"'/bfnrt])\1*",
     re.IGNORECASE,
 )
-_BREAKS: Final = re.compile(r"(?<=[A-Za-z0-9+/_-]{16})\s{1,80}(?=[A-Za-z0-9+/_-])")
-"""Between lines of base64 (RFC 2045, 6.8: 76 characters; PEM has 64), also folded or with their breaks made spaces."""
+_BREAKS: Final = re.compile(r"\s(?<=[A-Za-z0-9+/_-]{16}\s)\s{0,79}(?=[A-Za-z0-9+/_-])")
+"""Between lines of base64 (RFC 2045, 6.8: 76 characters; PEM has 64), also folded or with their breaks made spaces. It
+begins with the space, which is rarer than places where one could stand: that takes half the time and less."""
 _BEGINNINGS: Final = ("%", "&", "\\")
 _NAMED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _UNFINISHED: Final = re.compile(

@@ -37,7 +37,7 @@ from runtime.run.departure import Departure
 from runtime.run.draft import Draft
 from runtime.run.events import tell_end
 from runtime.run.logins import Logins, names_logins
-from runtime.run.outputs import make_storable
+from runtime.run.outputs import make_clean
 from runtime.run.recorder import Recorder
 from runtime.run.recordings import Keeper, forbid_recordings
 from runtime.run.recovery import Recovered
@@ -215,8 +215,9 @@ class RunDriver:
             commands = self._machine.on_cancel(reason)  # before `start`, so that nothing starts
         elif self._clock.spent_s >= self._claimed.timeout_s:
             commands = self._machine.on_deadline()
-        await self._secrets.mask_used(node for node in self._nodes.values() if node.id in self._steps.begun)
-        if names_logins(self._nodes.values()):
+        begun = [node for node in self._nodes.values() if node.id in self._steps.begun]
+        await self._secrets.mask_used(begun)
+        if names_logins(begun):
             await self._logins.mask_kept(self._checkpoints.storages)
         await self._take_over()
         ended = await self._obey([*self._machine.start(), *commands], Draft(self._lease), group)
@@ -304,7 +305,7 @@ class RunDriver:
 
     async def _on_succeeded(self, signal: Succeeded, draft: Draft) -> list[Command]:
         # what goes on along the edges is masked too: a value must not come to rest anywhere by a detour
-        outputs = self._redactor.clean(make_storable(signal.outputs))
+        outputs = await make_clean(signal.outputs, self._redactor)
         try:
             await self._steps.succeed(signal.start, outputs, draft)
         except ArtifactStoreFailure as error:

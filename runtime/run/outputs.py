@@ -1,5 +1,6 @@
 """What nodes hand out, made fit to be kept: storable text, and large values as artifacts with a preview (spec W9)."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -9,7 +10,10 @@ from pydantic_core import from_json, to_json
 from contracts.execution import Artifact
 from contracts.model import MAX_DEPTH
 from contracts.workflow import JsonObject
+from runtime.masking import Redactor
 
+ASIDE_BYTES: Final = 262_144
+"""As JSON; masking more than this takes longer than a worker's other runs should wait for."""
 INLINE_BYTES: Final = 65_536
 """What the outputs of one node, or the result of an execution, may weigh as JSON where they are recorded."""
 PREVIEW_CHARS: Final = 1_000
@@ -44,6 +48,14 @@ def make_storable(value: Any, levels: int = MAX_DEPTH + 1) -> Any:
             return value if math.isfinite(value) else None
         case _:
             return value
+
+
+async def make_clean(outputs: JsonObject, redactor: Redactor) -> JsonObject:
+    """Outputs as `make_storable` has them, with all that is secret masked; many of them in a thread."""
+    storable: JsonObject = make_storable(outputs)
+    large = redactor.armed and len(to_json(storable)) > ASIDE_BYTES
+    cleaned: JsonObject = await asyncio.to_thread(redactor.clean, storable) if large else redactor.clean(storable)
+    return cleaned
 
 
 def _mend(text: str) -> str:

@@ -1,11 +1,32 @@
 """Needles are found whatever is around them, and each place is a place of the text."""
 
+import subprocess
+import sys
+from typing import Final
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.needles import BEGINNING, Needles
 
+MAX_MB: Final = 100
+"""A fifth of it is taken; prepared for speed alone they would take twice as much."""
+# what the library takes is none of Python's memory: the most that a process of its own ever held
+MEASURE = """
+import random, re
+from pathlib import Path
+from runtime.needles import Needles
+
+def read_most():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+chance = random.Random(1)
+needles = {bytes(chance.choices(range(33, 127), k=8_000)): number for number in range(48)}
+before = read_most()
+Needles(needles)
+print((read_most() - before) // 1024)
+"""
 NEEDLES = Needles({b"abcdefgh-1": 1, b"abcdefgh-1-and-more": 2, b"bcdefgh-1x": 3})
 
 
@@ -44,3 +65,17 @@ def test_it_finds_what_a_plain_search_finds(needles: list[str], text: str) -> No
     found = list(Needles({needle.encode(): needle for needle in needles}).find(text))
     assert all(text[start:end] == needle for start, end, needle in found)
     assert bool(found) == any(needle in text for needle in needles)
+
+
+@given(st.lists(st.text("ab", min_size=8, max_size=12), min_size=1, max_size=6), st.text("abü?", max_size=40))
+def test_a_beginning_is_found_where_a_plain_search_finds_it(needles: list[str], text: str) -> None:
+    found = Needles({needle.encode(): needle for needle in needles}).find_beginning(text, 0, len(text))
+    plain = [
+        at for at in range(len(text) - BEGINNING + 1) if any(needle.startswith(text[at:]) for needle in set(needles))
+    ]
+    assert (found[0] if found else None) == (plain[0] if plain else None)
+
+
+def test_few_long_needles_take_little_memory() -> None:
+    took = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=300)
+    assert int(took.stdout) < MAX_MB

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -90,3 +91,13 @@ def test_an_escape_that_was_cut_off_is_seen(text: str, begins: int) -> None:
 def test_folding_keeps_the_length(text: str) -> None:
     assert len(fold(text)) == len(text)
     assert fold("İΣς\xa0ſ") == "iσσ s"
+
+
+SAID_PLAINLY = re.compile(r"(?<=[A-Za-z0-9+/_-]{16})\s{1,80}(?=[A-Za-z0-9+/_-])")
+PIECES = st.sampled_from(["a" * 15, "b" * 16, "c" * 40, "d", "ü", ".", "-", "\r\n", " ", "\u2003", " " * 79, "\t" * 81])
+
+
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_lines_are_put_together_where_sixteen_digits_end_and_others_begin(text: str) -> None:
+    together = View(text).unwrap()
+    assert (together.text if together is not None else text) == SAID_PLAINLY.sub("", text)

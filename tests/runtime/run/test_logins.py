@@ -234,6 +234,33 @@ async def test_a_page_that_comes_back_is_masked_by_what_it_was_kept_with(staging
     assert find_leaks(f"{CANARY}-c", told) == find_leaks(f"{CANARY}-l", told) == []
 
 
+async def test_what_a_run_has_stored_before_it_saves_is_masked_no_sooner_when_it_comes_back(
+    staging: Staging, site: Site
+) -> None:
+    site.pages["/hold"] = HOLD
+    nodes = [
+        node("open", "launch_standard_browser", {"Website URL": site.url("/in")}),
+        node("wait", "wait_for_element", {"Selector": "text=signed in", "Visibility": "visible"}),
+        node("leave", "navigate", {"URL": site.url("/hold")}),
+        node("hold", "wait_for_element", {"Selector": "#go", "Visibility": "visible"}),
+        node("go", "navigate", {"URL": site.url("/repeat")}),
+        node("rows", "extract_list", {"Selector": "body", "Fields": {"text": "#text"}}),
+        node("save", "save_login", {"Profile": "shop"}),
+    ]
+    edges = [edge(str(one["id"]), str(other["id"]), PAGE, PAGE) for one, other in pairwise(nodes)]
+    execution_id = await staging.submit(nodes, edges)
+    async with staging.perform():
+        await staging.wait_until(execution_id, lambda row: row.current_node == "hold")
+    site.pages["/released"] = "now"
+    async with staging.perform():
+        assert await staging.wait_for_end(execution_id) is ExecutionStatus.COMPLETED
+    events = [event.model_dump_json() for event in await staging.read(execution_id)]
+    assert any("brought back" in event for event in events)
+    steps = await staging.records.list_steps(staging.tenant_id, execution_id)
+    outputs: Any = next(step.outputs for step in steps if step.node_id == "rows")
+    assert outputs["Items"][0]["text"] == f"session={CANARY}-c {CANARY}-l"
+
+
 @pytest.mark.parametrize("way", ["launch", "load"])
 async def test_one_that_is_not_there_is_said(staging: Staging, site: Site, way: str) -> None:
     inputs = {"Website URL": site.url("/show"), **({"Profile": "none"} if way == "launch" else {})}

@@ -1,5 +1,6 @@
 """Outputs made fit to be kept, and taken back."""
 
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,8 +16,18 @@ from contracts.execution import Artifact, ArtifactKind, ExecutionStatus, StepSta
 from contracts.frames import Batch, DownstreamFrame
 from contracts.model import MAX_DEPTH, ArtifactId, ExecutionId, is_too_deep
 from runtime.engine.commands import Finish
+from runtime.masking import Redactor
 from runtime.run.events import tell_end, tell_step
-from runtime.run.outputs import INLINE_BYTES, TOO_DEEP, describe_lost, expand, make_storable, shrink
+from runtime.run.outputs import (
+    ASIDE_BYTES,
+    INLINE_BYTES,
+    TOO_DEEP,
+    describe_lost,
+    expand,
+    make_clean,
+    make_storable,
+    shrink,
+)
 from runtime.store.changes import to_text
 from tests.runtime.made import make_step
 from tests.runtime.store.test_runs import make_artifact
@@ -128,3 +139,22 @@ def test_where_nothing_can_be_stored_previews_are_left(count: int) -> None:
     lost = describe_lost({str(number): "z" * 100_000 for number in range(count)})
     assert len(to_json(lost)) < INLINE_BYTES
     assert lost["0"]["size"] == 100_000
+
+
+@pytest.mark.parametrize(("size", "aside"), [(10, False), (ASIDE_BYTES, True)])
+async def test_large_outputs_are_masked_beside_what_else_the_worker_does(
+    monkeypatch: pytest.MonkeyPatch, size: int, *, aside: bool
+) -> None:
+    redactor = Redactor()
+    redactor.add("credential.shop.password", "correct horse")
+    clean, cleaned_in = redactor.clean, []
+
+    def note(value: Any) -> Any:
+        cleaned_in.append(threading.current_thread())
+        return clean(value)
+
+    monkeypatch.setattr(redactor, "clean", note)
+    text = "." * size
+    cleaned = await make_clean({"Text": f"correct horse\0{text}"}, redactor)
+    assert cleaned == {"Text": f"[credential.shop.password]\ufffd{text}"}
+    assert aside == (threading.current_thread() not in cleaned_in)
