@@ -16,6 +16,7 @@ from tests.bench import (
     proxied,
     sandbox,
     start,
+    stop,
 )
 from tests.bench.figure import Figure
 from tests.bench.ground import Ground
@@ -25,6 +26,7 @@ Bench = Callable[[Ground, Effort], Awaitable[list[Figure]]]
 
 BENCHES: dict[str, Bench] = {
     "b14": start.measure,
+    "stop": stop.measure,
     "b1": actions.measure,
     "b2": first_word.measure,
     "b3": execution_rate.measure,
