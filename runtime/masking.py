@@ -23,6 +23,7 @@ from typing import Any, Final
 from runtime.charsets import LATIN_1, UTF_8, find_charset
 from runtime.needles import Needles
 from runtime.spellings import View, find_unfinished, fold
+from runtime.tokens import MAX_TOKEN_CHARACTERS, MAX_TOKENS
 
 MIN_LENGTH: Final = 4
 """Characters from which on a value is masked; shorter ones are parts of ordinary words."""
@@ -33,10 +34,6 @@ MIN_WORD_LENGTH: Final = 3
 """Of what names; one or two letters are masked nowhere."""
 CUT: Final = "…"
 """What stands at the end of a text that was shortened."""
-MAX_TOKENS: Final = 500
-"""Values of saved logins that one run masks."""
-MAX_TOKEN_CHARACTERS: Final = 65_536
-"""Of all of them together: some tenths of a second are spent on these, once."""
 _MIN_BASE64: Final = 8
 _MIN_HEX: Final = 8
 _MIN_BINARY: Final = 8
@@ -113,7 +110,9 @@ class _Crowd:
         self.tokens = dict(tokens)
         secrets = self.tokens.values()
         self.size = max((secret.size for secret in secrets), default=0)
-        self.folded = Needles({form.written.encode(): secret for secret in secrets for form in secret.folded})
+        # escapes may stand for what is no ASCII, or no character at all
+        folded = ((form.written, secret) for secret in secrets for form in secret.folded if form.written.isascii())
+        self.folded = Needles({written.encode(): secret for written, secret in folded})
         self.exact = Needles({form.written.encode(): secret for secret in secrets for form in secret.exact})
         self.wide = Needles({written: secret for secret in secrets for written in secret.wide})
 
@@ -287,10 +286,9 @@ class Redactor:
         return bool(self._crowd.tokens)
 
     def find_tokens(self, text: str) -> set[str]:
-        """Those tokens that stand in a text as they are, in whatever letter case."""
+        """What stands in a text of tokens, in small letters: as they are, without escapes, or in hexadecimal digits."""
         folded = fold(text)
-        found = {folded[start:end] for start, end, _ in self._crowd.folded.find(folded)}
-        return {token for token in self._crowd.tokens if fold(token) in found} if found else set()
+        return {folded[start:end] for start, end, _ in self._crowd.folded.find(folded)}
 
     def add(self, alias: str, value: str, *, names: bool = False) -> None:
         """Mask `value` from now on, and each of its lines, by `[alias]`.

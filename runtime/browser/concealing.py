@@ -4,22 +4,36 @@ A page is never told what to look for: texts are found by Playwright's selectors
 the contents of fields are brought here and compared here.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
 from playwright.async_api import Error, Frame, Locator
 from playwright.async_api import Page as PlaywrightPage
 
+from contracts.execution import FailureCode
+from runtime.browser.failure import BrowserFailure
+
 COLOUR: Final = "#1f2430"
 _FIELDS: Final = "input, textarea, select"
-_READ_FIELDS: Final = """found => found.slice(0, 2000).map(one => [
-  one.value, one.placeholder, one.selectedOptions && one.selectedOptions[0] && one.selectedOptions[0].text,
-].filter(text => typeof text === "string").join("\\n"))"""
-_READ_TEXTS: Final = """roots => {
+MAX_TEXT: Final = 5_000_000
+"""Characters of a page, or of its fields, that are searched for what must not be seen."""
+_READ_FIELDS: Final = """(found, limit) => {
+  const texts = found.slice(0, 2000).map(one => [
+    one.value, one.placeholder, one.selectedOptions && one.selectedOptions[0] && one.selectedOptions[0].text,
+  ].filter(text => typeof text === "string").join("\\n"));
+  const size = texts.reduce((sum, text) => sum + text.length, 0);
+  return size > limit ? size : texts;
+}"""
+_READ_TEXTS: Final = """(roots, limit) => {
   const texts = [], left = [...roots];
+  let size = 0;
   while (left.length) {
     const root = left.pop();
-    texts.push(root.textContent);
+    const text = root.textContent;
+    size += text.length;
+    if (size > limit) return size;
+    texts.push(text);
     for (const one of root.querySelectorAll("*")) if (one.shadowRoot) left.push(one.shadowRoot);
     if (root.shadowRoot) left.push(root.shadowRoot);
   }
@@ -64,7 +78,7 @@ class Concealed:
         self._filled = [*self._filled[1 - _MAX_FILLED :], field]
 
     async def find(self) -> list[Locator]:
-        """What to cover now."""
+        """What to cover now. Raises output_too_large where there is too much to be looked through."""
         secrets = self.secrets
         if secrets is None or not (secrets.values or secrets.holds_tokens):
             return self._filled
@@ -79,13 +93,24 @@ class Concealed:
 
     async def _find_in(self, frame: Frame, secrets: Secrets) -> list[Locator]:
         fields = frame.locator(_FIELDS)
-        contents: list[Any] = await fields.evaluate_all(_READ_FIELDS)
+        contents = self._check_size(await fields.evaluate_all(_READ_FIELDS, MAX_TEXT))
         values = list(secrets.values)
         if secrets.holds_tokens:
-            shown: list[Any] = await frame.locator(":root").evaluate_all(_READ_TEXTS)
-            values += secrets.find_tokens("\n".join(map(str, [*contents, *shown])))
-        showing = [index for index, text in enumerate(contents) if _shows(str(text), values)]
+            shown = self._check_size(await frame.locator(":root").evaluate_all(_READ_TEXTS, MAX_TEXT))
+            values += await asyncio.to_thread(secrets.find_tokens, "\n".join([*contents, *shown]))
+        showing = [index for index, text in enumerate(contents) if _shows(text, values)]
         return [*(fields.nth(index) for index in showing), *(frame.get_by_text(value) for value in values)]
+
+    def _check_size(self, read: Any) -> list[str]:
+        """The texts that were read; of too many there is but the size."""
+        if isinstance(read, list):
+            return [str(text) for text in read]
+        raise BrowserFailure(
+            FailureCode.OUTPUT_TOO_LARGE,
+            f"The page shows {read} characters; at most {MAX_TEXT} are searched for what must not be on a picture.",
+            "Take the picture on a page that shows less.",
+            page_url=self._page.url,
+        )
 
     def clean(self, text: str) -> str:
         """What the page said, without any of it."""

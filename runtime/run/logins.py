@@ -24,8 +24,8 @@ _PROFILE: Final = "Profile"
 class Logins:
     """What the nodes of one execution may ask of the tenant's browser profiles.
 
-    Sites repeat what they have stored, and who has a session's cookie is signed in. So whatever looks like a token in a
-    state (runtime/tokens.py) is masked before anybody can see it, in all that the run leaves behind.
+    Sites repeat what they have stored, and who has a session's cookie is signed in. So cookies of sessions and tokens
+    in a state (runtime/tokens.py) are masked before anybody can see them, in all that the run leaves behind.
     """
 
     def __init__(
@@ -75,13 +75,19 @@ class Logins:
             await self._mask("profile", state)
 
     async def _mask(self, alias: str, state: dict[str, Any]) -> None:
-        left_out = await asyncio.to_thread(lambda: self._redactor.add_tokens(alias, find_tokens(state)))
-        if left_out and not self._told:
+        masked = await asyncio.to_thread(_mask_tokens, self._redactor, alias, state)
+        if not (masked or self._told):
             self._told = True
             said = (
                 "Sites have stored more in this login than is masked: pages that show the rest of it show it in logs."
             )
             self._recorder.add_line("warning", said, None)
+
+
+def _mask_tokens(redactor: Redactor, alias: str, state: dict[str, Any]) -> bool:
+    """Mask what lets somebody in; whether that is all of it."""
+    found = find_tokens(state)
+    return redactor.add_tokens(alias, found.tokens) == 0 and found.whole
 
 
 def names_logins(nodes: Iterable[PlannedNode]) -> bool:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.masking import MAX_TOKEN_CHARACTERS, MAX_TOKENS, Redactor, scrub
+from runtime.masking import Redactor, scrub
+from runtime.tokens import MAX_TOKEN_CHARACTERS, MAX_TOKENS
 from tests.support.growth import FOURFOLD_LIMIT, measure_growth
 
 SECRET = 'p&ss "w/rd" <ü>+1'
@@ -364,11 +365,19 @@ def test_tokens_that_are_added_in_threads_are_all_masked() -> None:
     assert redactor.clean_text("correct horse") == ALIAS
 
 
-def test_tokens_in_a_text_are_named() -> None:
-    redactor = make_many()
-    assert redactor.find_tokens(f"x{MANY[3].upper()}x {MANY[5].encode().hex()}") == {MANY[3]}
+def test_tokens_in_a_text_are_named_as_they_stand_there() -> None:
+    redactor = make_many([*MANY, "s%3Aq8Zr1tYw.bX0%2FvN3kLm"])
+    digits = MANY[5].encode().hex()
+    assert redactor.find_tokens(f"x{MANY[3].upper()}x {digits}") == {MANY[3].lower(), digits}
+    assert redactor.find_tokens("saw s:q8Zr1tYw.bX0/vN3kLm") == {"s:q8zr1tyw.bx0/vn3klm"}
     assert redactor.holds_tokens
     assert not make("correct horse").holds_tokens
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "%FF", "&#xe4;", "%C3%A4", "\\ud83d\\ude00"])
+def test_a_token_may_hold_escapes_of_anything(escape: str) -> None:
+    token = f"q8Zr1tYw{escape}vN3kLm2b"
+    assert make_many([token]).clean_text(f"saw {token}") == f"saw {LOGIN}"
 
 
 def test_looking_takes_no_longer_for_many_tokens() -> None:

@@ -90,6 +90,29 @@ async def test_pages_that_show_one_of_many_tokens_look_the_same(lease: Lease, si
     assert len({hidden[0], *seen}) == 3
 
 
+@pytest.mark.parametrize(
+    "shown", ["<p>{}</p>", "<div><template shadowrootmode=open>{}</template></div>", "<input value={}>"]
+)
+async def test_a_page_that_shows_too_much_to_be_searched_has_no_picture(
+    lease: Lease, site: Site, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    monkeypatch.setattr("runtime.browser.concealing.MAX_TEXT", 1_000)
+    redactor = Redactor()
+    redactor.add_tokens("profile.shop", ["a1b2c3d4e5f6g7h8"])
+    for size in (900, 1_001):
+        site.pages["/much"] = f"<!doctype html>{shown.format('x' * size)}"
+        page = await lease.open_page(f"much-{size}")
+        page.conceal(redactor)
+        await page.open_url(site.url("/much"))
+        if size < 1_000:
+            assert (await page.take_picture()).data
+            continue
+        with pytest.raises(BrowserFailure, match="at most 1000 are searched") as failed:
+            await page.take_picture()
+        assert failed.value.code is FailureCode.OUTPUT_TOO_LARGE
+        assert (await page.collect_evidence()).picture is None
+
+
 async def test_what_decides_is_the_document_that_the_field_is_in(lease: Lease, site: Site) -> None:
     page = await open_page(lease, site, "frames", "/outer")
     asked: list[str] = []
