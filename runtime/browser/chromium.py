@@ -32,7 +32,9 @@ from runtime.egress.permit import Permit
 from runtime.egress.proxy import EgressProxy
 
 _LAUNCH_S = 30.0
-_OPEN_S = 15.0
+_OPEN_S = 30.0
+_PARK_S = 120.0
+"""Nobody waits for that page, and giving it up ends the browser with all its others: a busy machine has time for it."""
 _CLOSE_S = 5.0
 _QUIET = (
     "--disable-background-networking",
@@ -174,7 +176,7 @@ class Chromium:
             return
         self._parking = True
         try:
-            self._parked = await self._make_page()
+            self._parked = await self._make_page(within_s=_PARK_S)
         except BrowserFailure as failure:
             _log.info("no page parked", reason=failure.message)
         finally:
@@ -225,11 +227,13 @@ class Chromium:
         self.opened += 1
         return page
 
-    async def _make_page(self, options: ContextOptions = DEFAULT, storage: dict[str, Any] | None = None) -> Page:
+    async def _make_page(
+        self, options: ContextOptions = DEFAULT, storage: dict[str, Any] | None = None, within_s: float | None = None
+    ) -> Page:
         """A page that belongs to no run yet. Who stops waiting for it leaves nothing behind."""
         if not self.alive:
             raise explain_crash("")
-        making = asyncio.create_task(self._build_page(options, storage))
+        making = asyncio.create_task(self._build_page(options, storage, within_s or _OPEN_S))
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
@@ -245,11 +249,11 @@ class Chromium:
             await page.close()
             self.forget(page)
 
-    async def _build_page(self, options: ContextOptions, storage: dict[str, Any] | None) -> Page:
+    async def _build_page(self, options: ContextOptions, storage: dict[str, Any] | None, within_s: float) -> Page:
         way_out = WayOut(self._launch.proxy)
         context = None
         try:
-            async with asyncio.timeout(_OPEN_S):
+            async with asyncio.timeout(within_s):
                 context = await self._browser.new_context(
                     **options.make_arguments(),
                     storage_state=storage,  # type: ignore[arg-type]  # as it was read

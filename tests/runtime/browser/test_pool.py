@@ -347,6 +347,21 @@ async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: py
         await lease.open_page("b")
 
 
+async def test_a_page_that_is_slow_to_be_parked_ends_no_browser(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with small.lease(a_run_of(tenant())) as lease:
+        chromium = await browser_of(lease)
+        await until(lambda: chromium._parked is not None)
+        chromium._parked = None
+        assert chromium.pid is not None
+        monkeypatch.setattr("runtime.browser.chromium._OPEN_S", 0.2)
+        os.killpg(chromium.pid, signal.SIGSTOP)
+        parking = asyncio.create_task(chromium.park_page())
+        await asyncio.sleep(1)
+        os.killpg(chromium.pid, signal.SIGCONT)
+        await parking
+        assert (chromium.alive, chromium.has_parked) == (True, True)
+
+
 async def test_nothing_is_left_when_the_pool_ends_even_by_an_error(options: PoolOptions, tmp_path: Path) -> None:
     async def live() -> None:
         async with open_pool(options) as pool, pool.lease(a_run_of(tenant())) as lease:
