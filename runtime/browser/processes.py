@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _HOME = "browsers"
 _RUN = "run-"
 _LOCK = "lock"
 _SUFFIX = ".pid"
+_REMOVE_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
@@ -58,7 +60,7 @@ class RunFolder:
         """End what still runs of its browsers, and remove the folder with all that is left in it."""
         for record in self.path.glob(f"*{_SUFFIX}"):
             end_browser(record)
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         os.close(self._lock)
 
 
@@ -71,12 +73,25 @@ def reap_orphans(scratch: Path) -> int:
             continue
         try:
             ended += sum(end_browser(record) for record in path.glob(f"*{_SUFFIX}"))
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         finally:
             os.close(lock)
     if ended:
         _log.warning("orphaned browsers ended", count=ended)
     return ended
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder into which those who were killed a moment ago may still write."""
+    deadline = time.monotonic() + _REMOVE_S
+    while True:
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        if time.monotonic() > deadline:
+            _log.warning("a folder of browsers can't be removed", path=str(path))
+            return
+        time.sleep(0.05)
 
 
 def end_browser(record: Path) -> bool:

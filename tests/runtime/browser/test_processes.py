@@ -1,6 +1,7 @@
 """Orphans: found by their records, ended only when they are what was recorded."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from runtime.browser.processes import LAUNCHER, MARK, RunFolder, end_browser, measure_memory, read_pid, reap_orphans
 
+REMOVE = shutil.rmtree
 SLEEPER = "import time; time.sleep(60)"
 
 
@@ -64,6 +66,23 @@ def test_orphans_are_ended_and_their_profiles_removed(tmp_path: Path, browsers: 
     leave(folder)
     assert reap_orphans(tmp_path) == 1
     assert child.wait(60) == -9
+    assert list((tmp_path / "browsers").iterdir()) == []
+
+
+def test_a_folder_into_which_the_dying_still_write_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late: list[Path] = []
+
+    def remove(path: Path, *, ignore_errors: bool) -> None:
+        REMOVE(path, ignore_errors=ignore_errors)
+        if not late:
+            late.append(path)
+            path.mkdir()
+            (path / "written late").touch()
+
+    monkeypatch.setattr("runtime.browser.processes.shutil.rmtree", remove)
+    leave(RunFolder.claim(tmp_path, "gone"))
+    reap_orphans(tmp_path)
+    assert late
     assert list((tmp_path / "browsers").iterdir()) == []
 
 
