@@ -330,13 +330,19 @@ async def test_a_driver_that_can_not_start_is_a_failure_of_the_step(
     assert (caught.value.code, caught.value.retryable) == (FailureCode.BROWSER_CRASHED, True)
 
 
+async def freeze_browser(lease: Lease) -> tuple[Chromium, int]:
+    """A browser that answers nothing and has no page ready, with the process group to wake it by."""
+    chromium = await browser_of(lease)
+    await until(lambda: chromium._parked is not None)
+    chromium._parked = None
+    assert chromium.pid is not None
+    os.killpg(chromium.pid, signal.SIGSTOP)
+    return chromium, chromium.pid
+
+
 async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     async with small.lease(a_run_of(tenant())) as lease:
-        chromium = await browser_of(lease)
-        await until(lambda: chromium._parked is not None)
-        chromium._parked = None
-        assert chromium.pid is not None
-        os.killpg(chromium.pid, signal.SIGSTOP)
+        chromium, _ = await freeze_browser(lease)
         with monkeypatch.context() as hurry:
             hurry.setattr("runtime.browser.chromium._OPEN_S", 0.5)
             hurry.setattr("runtime.browser.chromium._CLOSE_S", 0.5)
@@ -349,15 +355,11 @@ async def test_a_frozen_browser_is_given_up_in_time(small: Pool, monkeypatch: py
 
 async def test_a_page_that_is_slow_to_be_parked_ends_no_browser(small: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     async with small.lease(a_run_of(tenant())) as lease:
-        chromium = await browser_of(lease)
-        await until(lambda: chromium._parked is not None)
-        chromium._parked = None
-        assert chromium.pid is not None
+        chromium, leader = await freeze_browser(lease)
         monkeypatch.setattr("runtime.browser.chromium._OPEN_S", 0.2)
-        os.killpg(chromium.pid, signal.SIGSTOP)
         parking = asyncio.create_task(chromium.park_page())
         await asyncio.sleep(1)
-        os.killpg(chromium.pid, signal.SIGCONT)
+        os.killpg(leader, signal.SIGCONT)
         await parking
         assert (chromium.alive, chromium.has_parked) == (True, True)
 
